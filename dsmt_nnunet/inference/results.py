@@ -1,0 +1,209 @@
+"""What a prediction says about the nodules of one case, and how it lies on disk: CASE.json and classification.csv."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
+from dsmt_nnunet.tasks import ClassificationSchema
+
+SCHEMA_VERSION = 1
+CLASSIFICATION_TABLE_NAME = "classification.csv"
+_POSITION = ("x_mm", "y_mm", "z_mm")
+
+
+@dataclass(frozen=True)
+class TaskPrediction:
+    """Answer to one task.
+
+    Attributes:
+        probabilities: class name -> probability, calibrated where the model folder holds a temperature.
+        spread: class name -> standard deviation of the folds' probabilities; empty with a single fold.
+        decision: class name chosen at the operating point.
+        threshold: of the positive class; None for a multi-class task, which takes the most probable class.
+    """
+
+    probabilities: Mapping[str, float]
+    spread: Mapping[str, float]
+    decision: str
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class NodulePrediction:
+    """One nodule: where it is, how large the predicted mask is, and the answers.
+
+    Attributes:
+        nodule_id: as given, or a number in order of falling volume.
+        centre_mm: (x, y, z) in mm, LPS.
+        diameter_mm: of the sphere of the same volume; NaN when the mask is empty there.
+        volume_mm3: of the predicted mask.
+        tasks: task name -> answer.
+    """
+
+    nodule_id: str
+    centre_mm: tuple[float, float, float]
+    diameter_mm: float
+    volume_mm3: float
+    tasks: Mapping[str, TaskPrediction]
+
+
+@dataclass(frozen=True)
+class CasePrediction:
+    """All nodules of one case, and what made them."""
+
+    case_id: str
+    schema: ClassificationSchema
+    nodules: tuple[NodulePrediction, ...]
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "case_id": self.case_id,
+            "notice": NOT_A_MEDICAL_DEVICE,
+            "model": dict(self.model),
+            "classification": self.schema.to_block(),
+            "nodules": [
+                {
+                    "nodule_id": nodule.nodule_id,
+                    "centre_mm_lps": [round(value, 3) for value in nodule.centre_mm],
+                    "diameter_mm": None if math.isnan(nodule.diameter_mm) else round(nodule.diameter_mm, 3),
+                    "volume_mm3": round(nodule.volume_mm3, 3),
+                    "tasks": {
+                        name: {
+                            "probabilities": dict(task.probabilities),
+                            "spread": dict(task.spread),
+                            "decision": task.decision,
+                            "threshold": task.threshold,
+                        }
+                        for name, task in nodule.tasks.items()
+                    },
+                }
+                for nodule in self.nodules
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> CasePrediction:
+        """Reads what `to_json` gave.
+
+        Raises:
+            ValueError: another schema version, or not a prediction.
+        """
+        if content.get("schema_version") != SCHEMA_VERSION:
+            raise ValueError(
+                f"Prediction files have schema_version {SCHEMA_VERSION}, this one has "
+                f"{content.get('schema_version')!r}."
+            )
+        nodules = []
+        for item in content["nodules"]:
+            x_mm, y_mm, z_mm = item["centre_mm_lps"]
+            tasks = {
+                name: TaskPrediction(task["probabilities"], task["spread"], task["decision"], task["threshold"])
+                for name, task in item["tasks"].items()
+            }
+            diameter = math.nan if item["diameter_mm"] is None else float(item["diameter_mm"])
+            nodules.append(
+                NodulePrediction(item["nodule_id"], (x_mm, y_mm, z_mm), diameter, float(item["volume_mm3"]), tasks)
+            )
+        schema = ClassificationSchema.from_block(content["classification"])
+        return cls(str(content["case_id"]), schema, tuple(nodules), content.get("model", {}))
+
+
+def write_case(prediction: CasePrediction, path: str | Path) -> None:
+    """Writes CASE.json under a temporary name, then renames it: a reader never sees half a file."""
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    partial.write_text(json.dumps(prediction.to_json(), indent=1), encoding="utf-8")
+    partial.replace(path)
+
+
+def read_case(path: str | Path) -> CasePrediction:
+    """Reads one CASE.json.
+
+    Raises:
+        ValueError: the file is not a prediction of this schema version; the message names it.
+    """
+    try:
+        return CasePrediction.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a DSMT prediction: {error}") from error
+
+
+def is_case_file(path: Path) -> bool:
+    """Whether a JSON file in a prediction folder is a CASE.json (nnU-Net puts files of its own there)."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(content, dict) and "schema_version" in content and "nodules" in content
+
+
+def read_folder(folder: str | Path) -> list[CasePrediction]:
+    """Reads every CASE.json of a folder, by case name.
+
+    Raises:
+        FileNotFoundError: the folder holds none.
+        ValueError: one of them has another schema version.
+    """
+    paths = [path for path in sorted(Path(folder).glob("*.json")) if is_case_file(path)]
+    if not paths:
+        raise FileNotFoundError(
+            f"{folder} holds no DSMT prediction (CASE.json). Predict with a DSMT model and with nnUNet_extTrainer set "
+            f"('dsmt env' prints it)."
+        )
+    return [read_case(path) for path in paths]
+
+
+def table_columns(schema: ClassificationSchema) -> list[str]:
+    """Columns of classification.csv."""
+    columns = ["case_id", "nodule_id", *_POSITION, "diameter_mm", "volume_mm3"]
+    for task in schema.tasks:
+        columns.append(task.name)
+        if task.is_binary:
+            columns.append(f"{task.name}_prob")
+        else:
+            columns += [f"{task.name}_prob_{name}" for name in task.classes]
+    return columns
+
+
+def write_table(predictions: Iterable[CasePrediction], path: str | Path) -> None:
+    """Writes classification.csv: one row a nodule, of all cases given.
+
+    Raises:
+        ValueError: no case, or cases with different schemas.
+    """
+    predictions = list(predictions)
+    if not predictions:
+        raise ValueError("No case to write.")
+    schema = predictions[0].schema
+    if any(prediction.schema != schema for prediction in predictions):
+        raise ValueError(f"{path}: the cases were predicted with different tasks; give each model its own folder.")
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(table_columns(schema))
+        for prediction in predictions:
+            for nodule in prediction.nodules:
+                writer.writerow(_table_row(prediction.case_id, nodule, schema))
+    partial.replace(path)
+
+
+def _table_row(case_id: str, nodule: NodulePrediction, schema: ClassificationSchema) -> Sequence[str]:
+    row = [case_id, nodule.nodule_id, *(f"{value:.3f}" for value in nodule.centre_mm)]
+    row += ["" if math.isnan(nodule.diameter_mm) else f"{nodule.diameter_mm:.2f}", f"{nodule.volume_mm3:.1f}"]
+    for task in schema.tasks:
+        answer = nodule.tasks[task.name]
+        row.append(answer.decision)
+        names = [task.positive_class] if task.is_binary else task.classes
+        row += [f"{answer.probabilities[name]:.6f}" for name in names]
+    return row
