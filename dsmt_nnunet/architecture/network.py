@@ -1,0 +1,94 @@
+"""DSMTNet: nnU-Net's own U-Net, a context encoder, mask-guided pooling and one head a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dsmt_nnunet.architecture.context_encoder import ContextEncoder
+from dsmt_nnunet.architecture.pooling import MaskGuidedPooling
+
+
+class DSMTOutput(NamedTuple):
+    """What the network says of a batch.
+
+    Attributes:
+        segmentation: logits (B, K, Z, Y, X); with deep supervision a list of them, the finest first.
+        tasks: one (B, classes) tensor of logits a task, in the schema's order.
+    """
+
+    segmentation: Tensor | list[Tensor]
+    tasks: list[Tensor]
+
+
+class TaskHead(nn.Sequential):
+    """Fuses local and context features and answers one task."""
+
+    def __init__(self, in_features: int, hidden_features: int, classes: int, dropout: float) -> None:
+        super().__init__(
+            nn.Linear(in_features, hidden_features),
+            nn.LayerNorm(hidden_features),
+            nn.LeakyReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_features, classes),
+        )
+
+
+class DSMTNet(nn.Module):
+    """Dual-scale multi-task network.
+
+    `network(x)` is the segmentation alone, as nnU-Net expects it everywhere; `network(x, context)` is a `DSMTOutput`.
+    The attributes `encoder` and `decoder` are those of nnU-Net's networks, under the same names, so that deep
+    supervision is switched, and stock weights are loaded, in the stock way.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        pooling: MaskGuidedPooling,
+        context_encoder: ContextEncoder | None,
+        heads: Sequence[TaskHead],
+    ) -> None:
+        """
+        Args:
+            backbone: nnU-Net's PlainConvUNet or ResidualEncoderUNet.
+            pooling: of the nodule, over the encoder's feature maps.
+            context_encoder: None for a model that sees the local patch alone.
+            heads: one a task.
+        """
+        super().__init__()
+        self.encoder = backbone.encoder
+        self.decoder = backbone.decoder
+        self.pooling = pooling
+        self.context_encoder = context_encoder
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor | list[Tensor] | DSMTOutput:
+        """
+        Args:
+            x: local patch (B, C, Z, Y, X), the nodule near the centre.
+            context: context patch (B, C, G, G, G) around the same centre.
+        """
+        skips = self.encoder(x)
+        segmentation = self.decoder(skips)
+        if context is None:
+            return segmentation
+        finest = segmentation[0] if isinstance(segmentation, list) else segmentation
+        nodule_prob = 1.0 - torch.softmax(finest.detach().float(), dim=1)[:, :1]
+        features = self.pooling(x, skips, nodule_prob)
+        if self.context_encoder is not None:
+            features = torch.cat([features, self.context_encoder(context)], dim=1)
+        return DSMTOutput(segmentation, [head(features) for head in self.heads])
+
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the segmentation: encoder and decoder."""
+        own = {id(parameter): parameter for part in (self.encoder, self.decoder) for parameter in part.parameters()}
+        return list(own.values())
+
+    def classification_parameters(self) -> list[nn.Parameter]:
+        """All other parameters: pooling, context encoder, heads."""
+        backbone = {id(parameter) for parameter in self.backbone_parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in backbone]

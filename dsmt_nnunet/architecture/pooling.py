@@ -1,0 +1,129 @@
+"""Pooling the nodule out of a patch: guided by the mask the network itself predicts, at several resolutions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_EPSILON = 1e-4
+_PRIOR_WEIGHT = 0.02
+_RIM_MM = 3.0
+"""Beyond the central region, where its soft border has come down to 5 %."""
+
+
+class MaskGuidedPooling(nn.Module):
+    """Describes the nodule at the centre of a patch by statistics of features.
+
+    At each resolution features are projected to a common width and pooled four ways: mean and standard deviation
+    under the predicted nodule probability, mean and maximum in a central region of fixed size. Each of the four sees
+    only the central region, so that a second nodule in the patch does not count. The image itself is pooled in the
+    same way, and the volume under the mask is added: what a radiologist reads as size and density.
+
+    A small prior in the middle of the region keeps the mask-guided statistics defined where nothing was segmented.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        stage_features: Sequence[int],
+        lateral_features: int,
+        spacing_mm: Sequence[float],
+        central_region_mm: float,
+    ) -> None:
+        """
+        Args:
+            in_channels: channels of the image.
+            stage_features: channels of each feature map that is pooled.
+            lateral_features: width to which each is projected.
+            spacing_mm: voxel size of the patch along its axes.
+            central_region_mm: diameter of the central region.
+        """
+        super().__init__()
+        self.laterals = nn.ModuleList(
+            nn.Sequential(nn.Conv3d(features, lateral_features, 1), nn.LeakyReLU(inplace=True))
+            for features in stage_features
+        )
+        self.spacing_mm = tuple(float(value) for value in spacing_mm)
+        self.central_region_mm = central_region_mm
+        self.out_features = 4 * lateral_features * len(self.laterals) + 4 * in_channels + 1
+
+    def forward(self, image: Tensor, features: Sequence[Tensor], nodule_prob: Tensor) -> Tensor:
+        """
+        Args:
+            image: (B, C, Z, Y, X).
+            features: one (B, F, Z', Y', X') a stage, from fine to coarse.
+            nodule_prob: (B, 1, Z, Y, X), without gradient.
+
+        Returns:
+            (B, out_features).
+        """
+        central, prior = self._central_weights(image)
+        weight = central * (nodule_prob + _PRIOR_WEIGHT * prior)
+        volume_mm3 = (central * nodule_prob).sum(dim=(2, 3, 4)) * self._voxel_mm3()
+        shares = self._central_shares(image.shape[2:])
+        pooled = [self._statistics(image, weight, central, shares), torch.log1p(volume_mm3) / 10.0]
+        for lateral, feature in zip(self.laterals, features, strict=True):
+            size = feature.shape[2:]
+            own_weight = functional.adaptive_avg_pool3d(weight, size)
+            own_central = functional.adaptive_avg_pool3d(central, size)
+            pooled.append(self._statistics(feature, own_weight, own_central, shares, lateral))
+        return torch.cat(pooled, dim=1)
+
+    def _statistics(
+        self,
+        feature: Tensor,
+        weight: Tensor,
+        central: Tensor,
+        shares: Sequence[float],
+        lateral: nn.Module | None = None,
+    ) -> Tensor:
+        """(B, 4 F): weighted mean and standard deviation, mean and maximum in the central region.
+
+        Only the box around the central region is projected and read.
+        """
+        box = [_middle(length, share) for length, share in zip(feature.shape[2:], shares, strict=True)]
+        feature, weight, central = (tensor[(..., *box)] for tensor in (feature, weight, central))
+        if lateral is not None:
+            feature = lateral(feature)
+        values = feature.float().flatten(2)
+        weights = torch.cat([weight, central.expand_as(weight)], dim=1).float().flatten(2)
+        weights = weights / (weights.sum(dim=2, keepdim=True) + _EPSILON)
+        means = values @ weights.transpose(1, 2)
+        mean, central_mean = means[..., 0], means[..., 1]
+        squares = (values**2 @ weights[:, :1].transpose(1, 2))[..., 0]
+        deviation = torch.sqrt((squares - mean**2).clamp(min=0) + _EPSILON)
+        outside = central.flatten(2) < 0.5 * central.amax()
+        central_max = values.masked_fill(outside, -torch.inf).amax(dim=2)
+        return torch.cat([mean, deviation, central_mean, central_max], dim=1)
+
+    def _central_shares(self, patch: Sequence[int]) -> list[float]:
+        """Along each axis, the share of the patch that holds the central region and its rim."""
+        wanted_mm = self.central_region_mm + 2 * _RIM_MM
+        return [min(1.0, wanted_mm / (n * spacing)) for n, spacing in zip(patch, self.spacing_mm, strict=True)]
+
+    def _voxel_mm3(self) -> float:
+        return self.spacing_mm[0] * self.spacing_mm[1] * self.spacing_mm[2]
+
+    def _central_weights(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(1, 1, Z, Y, X) each: the central region with a soft rim, and a narrow bell in its middle."""
+        squared = torch.zeros((), device=image.device)
+        for axis, (size, spacing) in enumerate(zip(image.shape[2:], self.spacing_mm, strict=True)):
+            offset = (torch.arange(size, device=image.device) - (size - 1) / 2) * spacing
+            shape = [1, 1, 1]
+            shape[axis] = size
+            squared = squared + (offset**2).reshape(shape)
+        distance = squared.sqrt()
+        radius = self.central_region_mm / 2
+        central = torch.sigmoid(radius - distance)
+        prior = torch.exp(-0.5 * (distance / (radius / 4)) ** 2)
+        return central[None, None], prior[None, None]
+
+
+def _middle(length: int, share: float) -> slice:
+    """The middle of an axis, rounded outwards."""
+    half = length * share / 2
+    return slice(max(0, math.floor(length / 2 - half)), min(length, math.ceil(length / 2 + half)))

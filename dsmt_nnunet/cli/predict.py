@@ -1,0 +1,28 @@
+"""`dsmt predict`: nnUNetv2_predict with the environment set and the device chosen."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from dsmt_nnunet.cli.stock import prepare, run_stock
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "predict",
+        add_help=False,
+        help="the same as nnUNetv2_predict, with the environment set, the device chosen and -tr DSMTTrainer unless given",
+    )
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    arguments = list(args.arguments)
+    if "-tr" not in arguments:
+        arguments += ["-tr", "DSMTTrainer"]
+    prepare()
+    from nnunetv2.inference.predict_from_raw_data import predict_entry_point as entry_point
+
+    return run_stock("nnUNetv2_predict", entry_point, arguments)

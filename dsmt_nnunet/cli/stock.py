@@ -1,0 +1,43 @@
+"""Running nnU-Net's own commands with the environment set and the device chosen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dsmt_nnunet.cli.env import apply_environment
+
+
+def run_stock(command: str, entry_point: Callable[[], Any], arguments: Sequence[str]) -> int:
+    """Runs an entry point of nnU-Net as if `command` had been typed with these arguments.
+
+    Args:
+        command: name for usage messages.
+        entry_point: reads sys.argv.
+        arguments: as typed; `-device` is added when absent.
+    """
+    chosen = list(arguments)
+    if "-device" not in chosen and "-h" not in chosen and "--help" not in chosen:
+        chosen += ["-device", best_device()]
+    before = sys.argv
+    sys.argv = [command, *chosen]
+    try:
+        entry_point()
+    finally:
+        sys.argv = before
+    return 0
+
+
+def best_device() -> str:
+    """cuda, mps or cpu: the first that is there."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def prepare() -> None:
+    """Sets the environment; to be called before nnunetv2 is imported."""
+    apply_environment()

@@ -1,0 +1,28 @@
+"""`dsmt train`: nnUNetv2_train with the environment set and the device chosen."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from dsmt_nnunet.cli.stock import prepare, run_stock
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "train",
+        add_help=False,
+        help="the same as nnUNetv2_train, with the environment set, the device chosen and -tr DSMTTrainer unless given",
+    )
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    arguments = list(args.arguments)
+    if "-tr" not in arguments:
+        arguments += ["-tr", "DSMTTrainer"]
+    prepare()
+    from nnunetv2.run.run_training import run_training_entry as entry_point
+
+    return run_stock("nnUNetv2_train", entry_point, arguments)

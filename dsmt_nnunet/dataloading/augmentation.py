@@ -1,0 +1,157 @@
+"""Augmentation of both scales: nnU-Net's transforms, with the context patch taken along.
+
+The local and the context patch go through one geometric transform. Intensities are augmented independently, since the
+two scales are two views with their own noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
+from batchgeneratorsv2.transforms.intensity.contrast import BGContrast, ContrastTransform
+from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
+from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+CONTEXT_MARGIN = 1.4
+"""The context patch is read larger by this factor in training, so that rotation and zoom show scan, not padding."""
+
+
+class DualScaleSpatialTransform(BasicTransform):
+    """nnU-Net's spatial transform, and the same rotation and zoom, in mm, of the context patch."""
+
+    def __init__(self, spatial: SpatialTransform, spacing_mm: Sequence[float], context_grid: int) -> None:
+        """
+        Args:
+            spatial: nnU-Net's transform, 3-D or (after its pseudo 2-D conversion) in plane.
+            spacing_mm: voxel size of the local patch, along its axes.
+            context_grid: voxels a side of the context patch that is returned.
+        """
+        super().__init__()
+        self.spatial = spatial
+        self.spacing_mm = tuple(float(value) for value in spacing_mm)
+        self.context_grid = context_grid
+
+    def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
+        parameters = self.spatial.get_parameters(**data_dict)
+        affine = parameters["affine"]
+        parameters["context_affine"] = None if affine is None else self._in_millimetres(affine)
+        return parameters
+
+    def apply(self, data_dict: dict[str, Any], **params: Any) -> dict[str, Any]:
+        context, fill = data_dict["context"], torch.tensor(data_dict["context_fill"], dtype=torch.float32)
+        affine = params.pop("context_affine")
+        data_dict["context"] = (
+            centre_crop(context, self.context_grid)
+            if affine is None
+            else sample_affine(context, affine, self.context_grid, fill)
+        )
+        self.spatial.padding_mode_image = "constant"
+        self.spatial.padding_value_image = float(min(data_dict["image_fill"]))
+        return self.spatial.apply(data_dict, **params)
+
+    def _in_millimetres(self, affine: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The voxel-space affine of the local patch as one of mm; the isotropic context grid takes it as it is."""
+        full = np.eye(3)
+        full[3 - affine.shape[0] :, 3 - affine.shape[0] :] = affine
+        spacing = np.asarray(self.spacing_mm)
+        return full * spacing[:, None] / spacing[None, :]
+
+
+class DualScaleMirrorTransform(MirrorTransform):
+    """nnU-Net's mirroring, of both scales."""
+
+    def apply(self, data_dict: dict[str, Any], **params: Any) -> dict[str, Any]:
+        data_dict = super().apply(data_dict, **params)
+        data_dict["context"] = self._apply_to_image(data_dict["context"], **params)
+        return data_dict
+
+
+class ContextIntensityTransform(BasicTransform):
+    """Noise, brightness and contrast of the context patch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transform = ComposeTransforms(
+            [
+                RandomTransform(
+                    GaussianNoiseTransform(noise_variance=(0, 0.05), p_per_channel=1, synchronize_channels=True),
+                    apply_probability=0.1,
+                ),
+                RandomTransform(
+                    MultiplicativeBrightnessTransform(
+                        multiplier_range=BGContrast((0.85, 1.15)), synchronize_channels=False, p_per_channel=1
+                    ),
+                    apply_probability=0.15,
+                ),
+                RandomTransform(
+                    ContrastTransform(
+                        contrast_range=BGContrast((0.85, 1.15)),
+                        preserve_range=True,
+                        synchronize_channels=False,
+                        p_per_channel=1,
+                    ),
+                    apply_probability=0.15,
+                ),
+            ]
+        )
+
+    def apply(self, data_dict: dict[str, Any], **params: Any) -> dict[str, Any]:
+        data_dict["context"] = self.transform(image=data_dict["context"])["image"]
+        return data_dict
+
+
+def dual_scale(transforms: ComposeTransforms, spacing_mm: Sequence[float], context_grid: int) -> ComposeTransforms:
+    """nnU-Net's training transforms with the context patch taken along.
+
+    Raises:
+        ValueError: nnU-Net's list holds no spatial transform, so that the scales would part ways unnoticed.
+    """
+    replaced: list[BasicTransform] = []
+    for transform in transforms.transforms:
+        if isinstance(transform, SpatialTransform):
+            replaced.append(DualScaleSpatialTransform(transform, spacing_mm, context_grid))
+        elif isinstance(transform, MirrorTransform):
+            replaced.append(DualScaleMirrorTransform(transform.allowed_axes))
+        else:
+            replaced.append(transform)
+    if not any(isinstance(transform, DualScaleSpatialTransform) for transform in replaced):
+        raise ValueError("nnU-Net's training transforms hold no SpatialTransform to apply to both scales.")
+    return ComposeTransforms([*replaced, ContextIntensityTransform()])
+
+
+def centre_crop(patch: Tensor, size: int) -> Tensor:
+    """The middle (C, size, size, size) of a patch."""
+    start = [(length - size) // 2 for length in patch.shape[1:]]
+    return patch[:, start[0] : start[0] + size, start[1] : start[1] + size, start[2] : start[2] + size].clone()
+
+
+def sample_affine(patch: Tensor, affine: npt.NDArray[Any], size: int, fill: Tensor) -> Tensor:
+    """Samples a (C, size, size, size) patch about the same centre.
+
+    Args:
+        patch: (C, Z, Y, X), isotropic.
+        affine: (3, 3), axes (z, y, x); the voxel at offset `o` from the centre of the result is read at `affine @ o`.
+        size: voxels a side of the result.
+        fill: (C,), value outside the patch.
+    """
+    offsets = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+    grid = torch.stack(torch.meshgrid(offsets, offsets, offsets, indexing="ij"), dim=-1)
+    grid = grid @ torch.from_numpy(np.asarray(affine, dtype=np.float32)).T
+    # The centre of the result is the centre of what centre_crop would give.
+    centre = torch.tensor([(length - size) // 2 + (size - 1) / 2 for length in patch.shape[1:]])
+    lengths = torch.tensor(patch.shape[1:], dtype=torch.float32)
+    normalised = (2 * (grid + centre) + 1) / lengths - 1
+    shift = fill.reshape(-1, 1, 1, 1)
+    sampled = grid_sample((patch - shift)[None], normalised.flip(-1)[None], align_corners=False)[0]
+    return sampled + shift

@@ -1,0 +1,255 @@
+"""Coarse copies of the scans, so that a context patch costs a small read.
+
+They are made from the images rather than from the preprocessed data: nnU-Net clips CT to the intensities of the
+foreground, here of nodules, and aerated lung lies below them. `<data_identifier>_context/CASE.npy` is a (C, Z, Y, X)
+float16 array on an isotropic grid that begins at the corner of the scan; `CASE.json`, written after it, says where both
+the coarse and the preprocessed array lie in the world.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from batchgenerators.utilities.file_and_folder_operations import load_pickle
+from tqdm import tqdm
+
+from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop
+from dsmt_nnunet.plan import ContextPlan
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ContextVolume:
+    """A coarse copy in memory or on disk (memory-mapped).
+
+    Attributes:
+        array: (C, Z, Y, X), float16, normalised intensities; axes in the order of the preprocessed array.
+        geometry: where it lies in the world; its spacing is that of the coarse grid.
+    """
+
+    array: Array
+    geometry: ArrayGeometry
+
+    def patch(self, point_mm: Sequence[float], size: int) -> Array:
+        """The context patch around a world point.
+
+        Args:
+            point_mm: (x, y, z) in mm, LPS.
+            size: voxels a side.
+
+        Returns:
+            (C, size, size, size) float32; outside the scan the lowest value of its channel, which in CT is air.
+        """
+        start = centred_start(self.geometry.to_voxel(point_mm), (size,) * 3)
+        return crop(self.array, start, (size,) * 3, self.fill()).astype(np.float32)
+
+    def fill(self) -> list[float]:
+        """Value a channel outside the scan."""
+        return [float(channel.min()) for channel in self.array]
+
+
+def averaging_matrix(length: int, spacing_mm: float, coarse_spacing_mm: float) -> npt.NDArray[np.float32]:
+    """(M, N) weights that resample one axis by averaging over boxes.
+
+    Each coarse voxel is the mean of the fine signal (constant within a voxel) over its own extent; where the fine
+    voxels are larger than the coarse ones, over the extent of a fine voxel, which is linear interpolation.
+
+    Args:
+        length: N, fine voxels.
+        spacing_mm: of the fine voxels.
+        coarse_spacing_mm: of the coarse voxels; M covers the whole extent.
+    """
+    extent = length * spacing_mm
+    count = max(1, math.ceil(extent / coarse_spacing_mm - 1e-6))
+    centres = (np.arange(count) + 0.5) * coarse_spacing_mm
+    half_width = max(coarse_spacing_mm, spacing_mm) / 2
+    low, high = centres - half_width, centres + half_width
+    edges = np.arange(length + 1) * spacing_mm
+    overlap = np.minimum(high[:, None], edges[None, 1:]) - np.maximum(low[:, None], edges[None, :-1])
+    weights = np.clip(overlap, 0.0, None)
+    weights[weights.sum(axis=1) <= 0, -1] = 1.0
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def coarse_copy(
+    image: Array, properties: Mapping[str, Any], transpose_forward: Sequence[int], plan: ContextPlan
+) -> ContextVolume:
+    """Normalises a scan for the context encoder and resamples it by averaging, so that nothing is aliased.
+
+    Args:
+        image: (C, Z, Y, X) as nnU-Net's reader gives it.
+        properties: as the reader gives them.
+        transpose_forward: of the plans.
+        plan: coarse spacing, and the window of each channel.
+    """
+    array = np.asarray(image, dtype=np.float32).transpose([0, *(axis + 1 for axis in transpose_forward)])
+    result = np.stack([_normalised(channel, window) for channel, window in zip(array, plan.windows, strict=True)])
+    spacing = [float(properties["spacing"][axis]) for axis in transpose_forward]
+    for axis, fine_spacing in enumerate(spacing):
+        matrix = averaging_matrix(result.shape[axis + 1], fine_spacing, plan.spacing_mm)
+        result = np.moveaxis(np.tensordot(matrix, result, axes=(1, axis + 1)), 0, axis + 1)
+    geometry = ArrayGeometry.of_coarse_grid(properties, transpose_forward, plan.spacing_mm, result.shape[1:])
+    return ContextVolume(np.ascontiguousarray(result).astype(np.float16), geometry)
+
+
+def _normalised(channel: Array, window: tuple[float, float] | None) -> Array:
+    """A window in HU to -1..1, clipped; without a window zero mean and unit variance."""
+    if window is None:
+        return (channel - channel.mean()) / max(float(channel.std()), 1e-8)
+    low, high = window
+    return np.clip((channel - low) * (2.0 / (high - low)) - 1.0, -1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class ContextStore:
+    """The folder of coarse copies of one configuration.
+
+    Attributes:
+        folder: `<data_identifier>_context`.
+        plan: how they are made; copies made otherwise are made again.
+    """
+
+    folder: Path
+    plan: ContextPlan
+
+    @classmethod
+    def beside(cls, preprocessed_folder: str | Path, plan: ContextPlan) -> ContextStore:
+        """The store that belongs to a configuration's preprocessed folder."""
+        preprocessed_folder = Path(preprocessed_folder)
+        return cls(preprocessed_folder.with_name(f"{preprocessed_folder.name}_context"), plan)
+
+    def load(self, case_id: str) -> ContextVolume:
+        """Opens a coarse copy without reading it whole."""
+        array = np.load(self.folder / f"{case_id}.npy", mmap_mode="r")
+        return ContextVolume(array, ArrayGeometry.from_json(self._header(case_id)["context"]))
+
+    def local_geometry(self, case_id: str) -> ArrayGeometry:
+        """Where the case's preprocessed array lies in the world."""
+        return ArrayGeometry.from_json(self._header(case_id)["local"])
+
+    def has(self, case_id: str, source_stamp: float) -> bool:
+        """Whether a copy is there that was made as planned, from the preprocessed case as it is."""
+        try:
+            header = self._header(case_id)
+        except (FileNotFoundError, json.JSONDecodeError):
+            return False
+        wanted = {"source_stamp": source_stamp, **self._recipe()}
+        return all(header.get(key) == value for key, value in wanted.items()) and self._array_path(case_id).is_file()
+
+    def save(self, case_id: str, volume: ContextVolume, local_geometry: ArrayGeometry, source_stamp: float) -> None:
+        """Writes both files under temporary names and renames them, the header last."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f".{case_id}.{os.getpid()}.npy"
+        np.save(partial, volume.array)
+        partial.replace(self._array_path(case_id))
+        header = {
+            **self._recipe(),
+            "source_stamp": source_stamp,
+            "context": volume.geometry.to_json(),
+            "local": local_geometry.to_json(),
+        }
+        partial = self.folder / f".{case_id}.{os.getpid()}.json"
+        partial.write_text(json.dumps(header), encoding="utf-8")
+        partial.replace(self.folder / f"{case_id}.json")
+
+    def _array_path(self, case_id: str) -> Path:
+        return self.folder / f"{case_id}.npy"
+
+    def _header(self, case_id: str) -> dict[str, Any]:
+        return json.loads((self.folder / f"{case_id}.json").read_text(encoding="utf-8"))
+
+    def _recipe(self) -> dict[str, Any]:
+        windows = [None if window is None else list(window) for window in self.plan.windows]
+        return {"spacing_mm": self.plan.spacing_mm, "windows": windows}
+
+
+def make_context_volumes(
+    dataset: Any,
+    store: ContextStore,
+    images_of: Mapping[str, Sequence[str]],
+    plans_manager: Any,
+    spacing_mm: Sequence[float],
+    processes: int = 1,
+) -> int:
+    """Makes the coarse copies that are missing; safe when two processes do so at once.
+
+    Args:
+        dataset: nnU-Net's data set of the configuration.
+        store: where they go.
+        images_of: image files, one a channel, of each case.
+        plans_manager: nnU-Net's plans, for the reader and the order of axes.
+        spacing_mm: of the configuration.
+        processes: workers.
+
+    Returns:
+        How many were made.
+
+    Raises:
+        FileNotFoundError: a copy has to be made, and the case's images are not at hand.
+    """
+    source = Path(dataset.source_folder)
+    stamps = {case_id: (source / f"{case_id}.pkl").stat().st_mtime for case_id in dataset.identifiers}
+    missing = [case_id for case_id in dataset.identifiers if not store.has(case_id, stamps[case_id])]
+    absent = [case_id for case_id in missing if case_id not in images_of]
+    if absent:
+        raise FileNotFoundError(
+            f"The context volumes of {len(absent)} cases ({', '.join(absent[:3])}, ...) have to be made from their "
+            f"images, which are not in nnUNet_raw. Train once, or run 'dsmt plan', where the raw data set is, and take "
+            f"{store.folder.name} along with the preprocessed data."
+        )
+    jobs = [
+        _Job(type(dataset), str(source), case_id, store, tuple(images_of[case_id]), plans_manager.plans,
+             tuple(spacing_mm), stamps[case_id])
+        for case_id in missing
+    ]  # fmt: skip
+    with tqdm(total=len(jobs), desc="Context volumes", disable=None if jobs else True) as progress:
+        if processes <= 1 or len(jobs) < 2 * processes:
+            for job in jobs:
+                job.run()
+                progress.update()
+            return len(jobs)
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            for future in as_completed([pool.submit(job.run) for job in jobs]):
+                future.result()
+                progress.update()
+    return len(jobs)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One case, with everything a spawned process needs."""
+
+    dataset_class: Any
+    source: str
+    case_id: str
+    store: ContextStore
+    images: tuple[str, ...]
+    plans: Mapping[str, Any]
+    spacing_mm: tuple[float, ...]
+    source_stamp: float
+
+    def run(self) -> None:
+        from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+        transpose_forward = self.plans["transpose_forward"]
+        shape = self.dataset_class(self.source, [self.case_id]).load_case(self.case_id)[0].shape[1:]
+        properties = load_pickle(str(Path(self.source) / f"{self.case_id}.pkl"))
+        try:
+            local = ArrayGeometry.from_properties(properties, transpose_forward, self.spacing_mm, shape)
+            reader = PlansManager(dict(self.plans)).image_reader_writer_class()
+            image, image_properties = reader.read_images(list(self.images))
+            volume = coarse_copy(image, image_properties, transpose_forward, self.store.plan)
+        except ValueError as error:
+            raise ValueError(f"Case '{self.case_id}': {error}") from error
+        self.store.save(self.case_id, volume, local, self.source_stamp)

@@ -1,0 +1,62 @@
+"""Folds that keep a patient together and the classes of the primary task in proportion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
+
+SPLIT_SEED = 12345
+
+
+def grouped_splits(
+    table: NoduleTable,
+    case_ids: Sequence[str],
+    schema: ClassificationSchema,
+    folds: int = 5,
+) -> list[dict[str, list[str]]]:
+    """Cross-validation folds in the form of nnU-Net's splits_final.json.
+
+    A case is stratified by the primary labels of its nodules: the class if they agree, "several" if not, "unknown" if
+    none is known.
+
+    Args:
+        table: the nodules.
+        case_ids: all cases that were preprocessed; one without a nodule is a patient of its own.
+        schema: names the primary task.
+        folds: how many, fewer if there are fewer patients.
+
+    Raises:
+        ValueError: fewer than two patients.
+    """
+    cases = sorted(case_ids)
+    patient_of = table.patient_of_case()
+    nodules_of = table.by_case()
+    groups = [patient_of.get(case_id, f"case {case_id}") for case_id in cases]
+    strata = [
+        _stratum([nodule.labels.get(schema.primary_task) for nodule in nodules_of.get(case_id, ())])
+        for case_id in cases
+    ]
+    folds = min(folds, len(set(groups)))
+    if folds < 2:
+        raise ValueError(
+            f"Cross-validation needs cases of at least two patients; the {len(cases)} cases belong to "
+            f"{len(set(groups))}. Train with fold 'all', or add patients."
+        )
+    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=SPLIT_SEED)
+    splits = []
+    for train, validation in splitter.split(np.zeros(len(cases)), strata, groups):
+        splits.append({"train": [cases[i] for i in train], "val": [cases[i] for i in validation]})
+    if any(not split["val"] for split in splits):
+        return grouped_splits(table, case_ids, schema, folds - 1)
+    return splits
+
+
+def _stratum(labels: Sequence[str | None]) -> str:
+    known = {label for label in labels if label is not None}
+    if not known:
+        return "unknown"
+    return known.pop() if len(known) == 1 else "several"

@@ -1,0 +1,147 @@
+"""One nodule through the networks of all folds: the code that training's validation and prediction share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dsmt_nnunet.architecture.network import DSMTNet
+from dsmt_nnunet.dataloading.context_volumes import ContextVolume
+from dsmt_nnunet.dataloading.dual_scale_loader import fill_values
+from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop, equivalent_diameter_mm, instance_at
+from dsmt_nnunet.inference.operating_point import OperatingPoint
+from dsmt_nnunet.inference.results import NodulePrediction, TaskPrediction
+from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.training.precision import Precision
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class NoduleOutput:
+    """What the networks say of one nodule-centred patch.
+
+    Attributes:
+        start: first voxel of the patch in the preprocessed array.
+        segmentation: (K, Z, Y, X) logits, the mean over mirrorings and folds.
+        fold_probabilities: task name -> (folds, classes).
+    """
+
+    start: tuple[int, ...]
+    segmentation: Array
+    fold_probabilities: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class NoduleClassifier:
+    """Classifies nodules of preprocessed cases.
+
+    Attributes:
+        networks: one a fold, without deep supervision, on `device`.
+        plan: tasks and inputs.
+        patch_size: of the local patch.
+        mirror_axes: spatial axes along which predictions are mirrored and averaged; empty for none.
+        device: where the networks are.
+        precision: how they run.
+    """
+
+    networks: Sequence[DSMTNet]
+    plan: DSMTPlan
+    patch_size: Sequence[int]
+    mirror_axes: Sequence[int]
+    device: torch.device
+    precision: Precision
+
+    @torch.inference_mode()
+    def __call__(
+        self, data: Array, geometry: ArrayGeometry, context: ContextVolume, voxel: Sequence[float]
+    ) -> NoduleOutput:
+        """
+        Args:
+            data: (C, Z, Y, X) preprocessed case.
+            geometry: where it lies in the world.
+            context: its coarse copy.
+            voxel: centre of the nodule, in voxel coordinates of `data`.
+        """
+        fill = fill_values(self.plan.padding_value, data)
+        size = [int(length) for length in self.patch_size]
+        start = centred_start(voxel, size)
+        local = self._to_device(crop(data, start, size, fill))
+        surroundings = self._to_device(context.patch(geometry.to_world(voxel), self.plan.context.grid))
+        per_fold = [self._one_network(network, local, surroundings) for network in self.networks]
+        probabilities = {
+            task.name: torch.stack([torch.softmax(logits[position], -1) for _, logits in per_fold]).cpu().numpy()
+            for position, task in enumerate(self.plan.schema.tasks)
+        }
+        segmentation = torch.stack([logits for logits, _ in per_fold]).mean(0).cpu().numpy()
+        return NoduleOutput(start, segmentation, probabilities)
+
+    def _to_device(self, patch: Array) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(patch, dtype=np.float32))[None]
+        return self.precision.prepare_input(tensor.to(self.device))
+
+    def _one_network(self, network: DSMTNet, local: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits of the segmentation (K, Z, Y, X) and of each task (classes,), averaged over mirrorings."""
+        network.eval()
+        segmentations, tasks = [], []
+        for axes in mirrorings(self.mirror_axes):
+            flipped = [axis + 2 for axis in axes]
+            with self.precision.autocast():
+                output = network(torch.flip(local, flipped), torch.flip(context, flipped))
+            segmentations.append(torch.flip(output.segmentation.float(), flipped)[0])
+            tasks.append([logits.float()[0] for logits in output.tasks])
+        mean_tasks = [torch.stack(list(logits)).mean(0) for logits in zip(*tasks, strict=True)]
+        return torch.stack(segmentations).mean(0), mean_tasks
+
+
+def mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:
+    """All combinations of axes, the empty one first."""
+    return [combination for count in range(len(axes) + 1) for combination in itertools.combinations(axes, count)]
+
+
+def volume_at_centre(
+    output: NoduleOutput, voxel: Sequence[float], spacing_mm: Sequence[float], plan: DSMTPlan
+) -> float:
+    """Volume in mm3 of the predicted nodule at a position, 0 where the mask is empty there."""
+    mask = output.segmentation.argmax(0) > 0
+    inside = np.asarray(voxel) - np.asarray(output.start)
+    return instance_at(mask, inside, spacing_mm, radius_mm=plan.heads.central_region_mm / 2)
+
+
+def answer(
+    fold_probabilities: Mapping[str, Array], plan: DSMTPlan, operating_point: OperatingPoint | None
+) -> dict[str, TaskPrediction]:
+    """Calibrates each fold's probabilities, averages them and decides at the operating point."""
+    answers = {}
+    for task in plan.schema.tasks:
+        folds = np.asarray(fold_probabilities[task.name], dtype=float)
+        if operating_point is not None:
+            folds = operating_point.calibrate(task.name, folds)
+        mean = folds.mean(0)
+        threshold = None
+        decision = task.classes[int(mean.argmax())]
+        if task.is_binary:
+            threshold = operating_point.threshold(task.name) if operating_point is not None else 0.5
+            decision = task.classes[int(mean[1] >= threshold)]
+        spread = dict(zip(task.classes, folds.std(0).tolist(), strict=True)) if len(folds) > 1 else {}
+        answers[task.name] = TaskPrediction(
+            dict(zip(task.classes, mean.tolist(), strict=True)), spread, decision, threshold
+        )
+    return answers
+
+
+def describe(
+    nodule_id: str,
+    centre_mm: tuple[float, float, float],
+    volume_mm3: float,
+    tasks: Mapping[str, TaskPrediction],
+) -> NodulePrediction:
+    """A NodulePrediction, its diameter that of the sphere of the same volume."""
+    return NodulePrediction(nodule_id, centre_mm, equivalent_diameter_mm(volume_mm3), volume_mm3, tasks)

@@ -1,0 +1,84 @@
+"""All that is patched in nnU-Net, in one place.
+
+`nnUNetv2_predict` constructs `nnUNetPredictor` before it looks the trainer up, so that the class cannot be replaced in
+time. Importing the trainers instead wraps the two methods that start a prediction: a predictor that has loaded a DSMT
+network becomes a DSMTPredictor, every other one passes through untouched. Written against nnunetv2 2.8.1.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.file_path_utilities import get_output_folder
+
+_WRAPPED = ("predict_from_files", "predict_from_files_sequential")
+_MARK = "_dsmt_wrapped"
+_FOLDER = "_dsmt_model_folder"
+_INITIALISE = "initialize_from_trained_model_folder"
+
+
+def install() -> None:
+    """Wraps nnU-Net's predictor, once."""
+    for name in _WRAPPED:
+        method = getattr(nnUNetPredictor, name)
+        if not hasattr(method, _MARK):
+            setattr(nnUNetPredictor, name, _adopting(method, name))
+    initialise = getattr(nnUNetPredictor, _INITIALISE)
+    if not hasattr(initialise, _MARK):
+        setattr(nnUNetPredictor, _INITIALISE, _remembering_the_folder(initialise))
+    _note_running_initialisation()
+
+
+def _adopting(method: Any, name: str) -> Any:
+    # nnU-Net reads the method's signature and then its own locals(), hence functools.wraps.
+    @functools.wraps(method)
+    def wrapper(self: nnUNetPredictor, *args: Any, **kwargs: Any) -> Any:
+        from dsmt_nnunet.inference.predictor import DSMTPredictor, is_dsmt_network
+
+        if type(self) is nnUNetPredictor and is_dsmt_network(self.network):
+            return getattr(DSMTPredictor.adopt(self, _model_folder(self)), name)(*args, **kwargs)
+        return method(self, *args, **kwargs)
+
+    setattr(wrapper, _MARK, True)
+    return wrapper
+
+
+def _remembering_the_folder(method: Any) -> Any:
+    @functools.wraps(method)
+    def wrapper(self: nnUNetPredictor, model_training_output_dir: str, *args: Any, **kwargs: Any) -> Any:
+        setattr(self, _FOLDER, model_training_output_dir)
+        return method(self, model_training_output_dir, *args, **kwargs)
+
+    setattr(wrapper, _MARK, True)
+    return wrapper
+
+
+def _note_running_initialisation() -> None:
+    """The first import happens inside the method that knows the model folder: take it from there."""
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == _INITIALISE and isinstance(frame.f_locals.get("self"), nnUNetPredictor):
+            setattr(frame.f_locals["self"], _FOLDER, frame.f_locals["model_training_output_dir"])
+            return
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def _model_folder(predictor: nnUNetPredictor) -> Path | None:
+    """Where the loaded model lies: as noted, or where nnU-Net keeps it."""
+    noted = getattr(predictor, _FOLDER, None)
+    if noted is not None:
+        return Path(noted)
+    if not os.environ.get("nnUNet_results"):
+        return None
+    from dsmt_nnunet.inference.predictor import _configuration_name
+
+    plans = predictor.plans_manager
+    folder = Path(
+        get_output_folder(plans.dataset_name, predictor.trainer_name, plans.plans_name, _configuration_name(predictor))
+    )
+    return folder if folder.is_dir() else None

@@ -1,0 +1,66 @@
+"""Classification of the validation cases at the end of training, by the code that prediction uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dsmt_nnunet import __version__
+from dsmt_nnunet.inference.classifier import NoduleClassifier, answer, describe, volume_at_centre
+from dsmt_nnunet.inference.results import CLASSIFICATION_TABLE_NAME, CasePrediction, write_case, write_table
+from dsmt_nnunet.tasks import NoduleTable
+
+
+def classify_validation_cases(trainer: Any, case_ids: Sequence[str], table: NoduleTable) -> int:
+    """Writes CASE.json and classification.csv into the trainer's `validation` folder.
+
+    Nodules are classified at their true positions. Probabilities are as the network gives them: the operating point is
+    chosen from them later.
+
+    Args:
+        trainer: a DSMTTrainer whose network is trained.
+        case_ids: validation cases.
+        table: all nodules.
+
+    Returns:
+        Number of nodules.
+    """
+    plan = trainer.dsmt_plan
+    folder = Path(trainer.output_folder) / "validation"
+    classifier = NoduleClassifier(
+        networks=[trainer._bare_network()],
+        plan=plan,
+        patch_size=trainer.configuration_manager.patch_size,
+        mirror_axes=trainer.inference_allowed_mirroring_axes or (),
+        device=trainer.device,
+        precision=trainer.precision,
+    )
+    store = trainer._context_store()
+    dataset = trainer.dataset_class(trainer.preprocessed_dataset_folder, sorted(case_ids))
+    nodules_of = table.by_case()
+    model = {
+        "trainer": type(trainer).__name__,
+        "plans": trainer.plans_manager.plans_name,
+        "configuration": trainer.configuration_name,
+        "dataset": trainer.plans_manager.dataset_name,
+        "folds": [trainer.fold],
+        "dsmt_nnunet_version": __version__,
+        "temperatures": {},
+    }
+    predictions = []
+    for case_id in sorted(case_ids):
+        context, geometry = store.load(case_id), store.local_geometry(case_id)
+        data = dataset.load_case(case_id)[0]
+        found = []
+        for nodule in nodules_of.get(case_id, ()):
+            voxel = geometry.to_voxel(nodule.centre_mm)
+            output = classifier(data, geometry, context, voxel)
+            volume_mm3 = volume_at_centre(output, voxel, geometry.spacing_mm, plan)
+            tasks = answer(output.fold_probabilities, plan, None)
+            found.append(describe(nodule.nodule_id, nodule.centre_mm, volume_mm3, tasks))
+        predictions.append(CasePrediction(case_id, plan.schema, tuple(found), model))
+        write_case(predictions[-1], folder / f"{case_id}.json")
+    if predictions:
+        write_table(predictions, folder / CLASSIFICATION_TABLE_NAME)
+    return sum(len(prediction.nodules) for prediction in predictions)

@@ -1,0 +1,66 @@
+"""How a step is computed: mixed precision where the device gains from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+PRECISION_VARIABLE = "dsmt_precision"
+"""Environment variable: `bf16` or `fp32` on a CPU; unset chooses by what the processor has."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How forward passes run on a device.
+
+    On a CUDA device nnU-Net's own mixed precision (float16 autocast). On a CPU with AMX or AVX512-BF16 bfloat16
+    autocast in channels-last memory format, elsewhere float32 (bfloat16 without channels-last is slower than float32).
+    """
+
+    device_type: str
+    use_bf16: bool
+
+    @classmethod
+    def choose(cls, device: torch.device) -> Precision:
+        """Chooses for a device.
+
+        Raises:
+            ValueError: the environment variable has an unknown value.
+        """
+        wanted = os.environ.get(PRECISION_VARIABLE, "")
+        if wanted not in ("", "bf16", "fp32"):
+            raise ValueError(f"{PRECISION_VARIABLE} must be 'bf16', 'fp32' or unset, got '{wanted}'.")
+        if device.type != "cpu":
+            return cls(device.type, False)
+        return cls("cpu", wanted == "bf16" or (wanted == "" and cpu_has_bf16()))
+
+    def prepare(self, network: nn.Module) -> nn.Module:
+        """Brings a network into the memory format; its state dict stays the same."""
+        return network.to(memory_format=torch.channels_last_3d) if self.use_bf16 else network  # type: ignore[call-overload]
+
+    def prepare_input(self, tensor: Tensor) -> Tensor:
+        """Brings a (B, C, Z, Y, X) batch into the memory format."""
+        return tensor.contiguous(memory_format=torch.channels_last_3d) if self.use_bf16 else tensor
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """The context in which to run the forward pass."""
+        if self.device_type == "cuda":
+            with torch.autocast("cuda", enabled=True):
+                yield
+        elif self.use_bf16:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                yield
+        else:
+            yield
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware (AMX or AVX512-BF16)."""
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))

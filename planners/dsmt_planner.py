@@ -1,0 +1,258 @@
+"""DSMTPlanner: nnU-Net's planner with the local patch sized from the nodules, and the rest of the DSMT block.
+
+A mixin carries the decisions, so that every planner of nnU-Net can serve: the plain U-Net and the ResEnc presets.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from dsmt_nnunet.planners.nodule_extents import nodule_extents_mm
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.experiment_planning.experiment_planners.resencUNet_planner import ResEncUNetPlanner
+
+from dsmt_nnunet.nnunet_folders import read_nodule_table
+from dsmt_nnunet.plan import (
+    PLAN_KEY,
+    ContextPlan,
+    DSMTPlan,
+    HeadPlan,
+    TrainingPlan,
+    context_windows,
+    default_task_weights,
+    padding_values,
+)
+from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
+
+CONFIGURATION = "3d_fullres"
+
+
+class DSMTPlanning:
+    """Mixin for nnU-Net's planners. Class attributes are what a preset changes."""
+
+    margin_mm: ClassVar[float] = 16.0
+    """Around the nodule, on each side, in the local patch: room for jitter, spicules and the pleura nearby."""
+    context_field_of_view_mm: ClassVar[float] = 160.0
+    context_spacing_mm: ClassVar[float] = 2.5
+    context_features: ClassVar[tuple[int, ...]] = (32, 64, 128, 256)
+    lateral_features: ClassVar[int] = 32
+    hidden_features: ClassVar[int] = 128
+    joint_epochs: ClassVar[int] = 200
+    finetune_epochs: ClassVar[int] = 50
+    iterations_per_epoch: ClassVar[int] = 250
+    learning_rate: ClassVar[float] = 3e-4
+    max_batch_size: ClassVar[int] = 24
+    smallest_spacing_mm: ClassVar[float] = 0.0
+    """The target spacing is not finer than this."""
+
+    def plan_experiment(self) -> dict[str, Any]:
+        self.lowres_creation_threshold = 0.0
+        self.schema = ClassificationSchema.from_dataset_json(self.dataset_json)
+        self.decisions: dict[str, str] = {}
+        table = read_nodule_table(self.dataset_name, self.schema)
+        self._check_classes(table)
+        masks = [Path(case["label"]) for case in self.dataset.values()]
+        self.extents_mm = nodule_extents_mm(masks, processes=os.cpu_count() or 1)
+        self.nodule_count = len(table)
+        plans = super().plan_experiment()  # type: ignore[misc]
+        for name, reason in self.decisions.items():
+            print(f"{name}: {reason}")
+        return plans
+
+    def _check_classes(self, table: NoduleTable) -> None:
+        primary = self.schema.primary
+        labels = [nodule.labels.get(primary.name) for nodule in table.nodules]
+        absent = [name for name in primary.classes if name not in labels]
+        if absent:
+            raise ValueError(
+                f"{self.dataset_name} has no training nodule of class {absent} of the primary task '{primary.name}'. "
+                f"Add cases of that class, or take it out of the classification block of dataset.json."
+            )
+
+    def determine_fullres_target_spacing(self) -> npt.NDArray[Any]:
+        spacing = super().determine_fullres_target_spacing()  # type: ignore[misc]
+        if self.overwrite_target_spacing is not None or not self.smallest_spacing_mm:
+            return spacing
+        return np.maximum(spacing, self.smallest_spacing_mm)
+
+    def get_plans_for_configuration(
+        self, spacing: Any, median_shape: Any, data_identifier: str, voxels_in_dataset: float, _cache: dict
+    ) -> dict[str, Any]:
+        if len(spacing) != 3:
+            return super().get_plans_for_configuration(  # type: ignore[misc]
+                spacing, median_shape, data_identifier, voxels_in_dataset, _cache
+            )
+        # nnU-Net clips the patch to the median shape and spends what memory is left on the batch.
+        wanted = self._local_patch(np.asarray(spacing))
+        plan = super().get_plans_for_configuration(spacing, wanted, data_identifier, voxels_in_dataset, _cache)  # type: ignore[misc]
+        plan["median_image_size_in_voxels"] = median_shape
+        plan["batch_size"] = self._batch_size(plan["batch_size"])
+        size_mm = np.asarray(plan["patch_size"]) * np.asarray(spacing)
+        self.decisions["local patch"] = (
+            f"{list(map(int, plan['patch_size']))} voxels, {np.round(size_mm, 1).tolist()} mm: the 99th percentile of "
+            f"{len(self.extents_mm)} nodule extents is {np.round(self._extent_99(), 1).tolist()} mm, and a margin of "
+            f"{self.margin_mm:g} mm goes around it"
+        )
+        self.decisions["batch size"] = (
+            f"{plan['batch_size']}: what the memory target of {self.UNet_vram_target_GB:g} GB holds, at most "
+            f"{self.max_batch_size} and a quarter of the {self.nodule_count} nodules"
+        )
+        return plan
+
+    def _extent_99(self) -> npt.NDArray[Any]:
+        """99th percentile of the extents along the image's axes (z, y, x), in mm; by rotation any axis may see any."""
+        return np.full(3, np.percentile(self.extents_mm.max(axis=1), 99))
+
+    def _local_patch(self, spacing: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        wanted_mm = self._extent_99() + 2 * self.margin_mm
+        voxels = np.ceil(wanted_mm / spacing)
+        largest = self._percentile_shape_mm(95) / spacing
+        return np.maximum(np.minimum(voxels, np.ceil(largest)), 8).astype(int)
+
+    def _percentile_shape_mm(self, percentile: float) -> npt.NDArray[Any]:
+        """Percentile of the scans' extents in mm, transposed as the plans are."""
+        fingerprint = self.dataset_fingerprint
+        shapes = np.asarray(fingerprint["shapes_after_crop"]) * np.asarray(fingerprint["spacings"])
+        forward, _ = self.determine_transpose()
+        return np.percentile(shapes, percentile, axis=0)[list(forward)]
+
+    def _batch_size(self, by_memory: int) -> int:
+        at_most = min(self.max_batch_size, max(2, self.nodule_count // 4))
+        return max(2, min(int(by_memory), at_most))
+
+    def save_plans(self, plans: dict[str, Any]) -> None:
+        plans["configurations"] = {CONFIGURATION: plans["configurations"][CONFIGURATION]}
+        plans[PLAN_KEY] = self._dsmt_plan(plans).to_block()
+        super().save_plans(plans)  # type: ignore[misc]
+
+    def _dsmt_plan(self, plans: dict[str, Any]) -> DSMTPlan:
+        context = self._context_plan(context_windows(plans["configurations"][CONFIGURATION]))
+        central_mm = float(self._extent_99().max() + 10.0)
+        self.decisions["central region"] = f"{central_mm:.0f} mm: the largest nodules and the jitter around them"
+        self.decisions["budget"] = (
+            f"{self.joint_epochs} joint and {self.finetune_epochs} fine-tuning epochs of {self.iterations_per_epoch} "
+            f"iterations: of the preset {type(self).__name__}"
+        )
+        return DSMTPlan(
+            schema=self.schema,
+            context=context,
+            heads=HeadPlan(
+                central_region_mm=round(central_mm, 1),
+                lateral_features=self.lateral_features,
+                hidden_features=self.hidden_features,
+            ),
+            training=TrainingPlan(
+                joint_epochs=self.joint_epochs,
+                finetune_epochs=self.finetune_epochs,
+                iterations_per_epoch=self.iterations_per_epoch,
+                learning_rate=self.learning_rate,
+                finetune_learning_rate=self.learning_rate / 10,
+                task_weights=default_task_weights(self.schema),
+            ),
+            padding_value=padding_values(plans, plans["configurations"][CONFIGURATION]),
+            decisions=self.decisions,
+        )
+
+    def _context_plan(self, windows: tuple[tuple[float, float] | None, ...]) -> ContextPlan:
+        scan_mm = float(self._percentile_shape_mm(50).max())
+        wanted_mm = min(self.context_field_of_view_mm, scan_mm)
+        grid = max(8, 8 * math.ceil(wanted_mm / self.context_spacing_mm / 8 - 1e-6))
+        stages = max(1, min(len(self.context_features), int(math.log2(grid / 4))))
+        self.decisions["context patch"] = (
+            f"{grid} voxels of {self.context_spacing_mm:g} mm a side: {self.context_field_of_view_mm:g} mm wanted, the "
+            f"median scan is {scan_mm:.0f} mm long"
+        )
+        self.decisions["context encoder"] = f"{stages} stages, each halving the resolution, down to at least 4 voxels"
+        return ContextPlan(self.context_spacing_mm, grid, self.context_features[:stages], windows)
+
+
+class DSMTPlanner(DSMTPlanning, ExperimentPlanner):
+    """The standard preset: nnU-Net's plain U-Net."""
+
+    def __init__(
+        self,
+        dataset_name_or_id: str | int,
+        gpu_memory_target_in_gb: float = 8,
+        preprocessor_name: str = "DefaultPreprocessor",
+        plans_name: str = "DSMTPlans",
+        overwrite_target_spacing: Any = None,
+        suppress_transpose: bool = False,
+    ) -> None:
+        super().__init__(
+            dataset_name_or_id,
+            gpu_memory_target_in_gb,
+            preprocessor_name,
+            plans_name,
+            overwrite_target_spacing,
+            suppress_transpose,
+        )
+
+
+class DSMTPlannerXS(DSMTPlanner):
+    """The smallest preset, for CPUs and tests: few features, small patches, a short budget."""
+
+    margin_mm = 12.0
+    context_spacing_mm = 5.0
+    context_features = (8, 16, 32)
+    lateral_features = 12
+    hidden_features = 48
+    joint_epochs = 16
+    finetune_epochs = 4
+    iterations_per_epoch = 40
+    learning_rate = 2e-3
+    max_batch_size = 8
+    smallest_spacing_mm = 1.25
+
+    def __init__(
+        self,
+        dataset_name_or_id: str | int,
+        gpu_memory_target_in_gb: float = 4,
+        preprocessor_name: str = "DefaultPreprocessor",
+        plans_name: str = "DSMTPlansXS",
+        overwrite_target_spacing: Any = None,
+        suppress_transpose: bool = False,
+    ) -> None:
+        super().__init__(
+            dataset_name_or_id,
+            gpu_memory_target_in_gb,
+            preprocessor_name,
+            plans_name,
+            overwrite_target_spacing,
+            suppress_transpose,
+        )
+        self.UNet_base_num_features = 8
+        self.UNet_max_features_3d = 64
+
+
+class DSMTPlannerResEncM(DSMTPlanning, ResEncUNetPlanner):
+    """nnU-Net's residual encoder, medium preset (about 9 GB of GPU memory)."""
+
+    def __init__(
+        self,
+        dataset_name_or_id: str | int,
+        gpu_memory_target_in_gb: float = 8,
+        preprocessor_name: str = "DefaultPreprocessor",
+        plans_name: str = "DSMTResEncUNetMPlans",
+        overwrite_target_spacing: Any = None,
+        suppress_transpose: bool = False,
+    ) -> None:
+        super().__init__(
+            dataset_name_or_id,
+            gpu_memory_target_in_gb,
+            preprocessor_name,
+            plans_name,
+            overwrite_target_spacing,
+            suppress_transpose,
+        )
+
+    def generate_data_identifier(self, configuration_name: str) -> str:
+        # The data differ from nnU-Net's in how they are chunked on disk, so they are shared with DSMTPlans instead.
+        return f"DSMTPlans_{configuration_name}"
+
+
+PLANNERS = {planner.__name__: planner for planner in (DSMTPlanner, DSMTPlannerXS, DSMTPlannerResEncM)}

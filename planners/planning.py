@@ -1,0 +1,81 @@
+"""Everything between a raw data set and the first training: one function, resumable."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from batchgenerators.utilities.file_and_folder_operations import save_json
+from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION, PLANNERS
+from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+    extract_fingerprint_dataset,
+    plan_experiment_dataset,
+    preprocess_dataset,
+)
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+from nnunetv2.utilities.dataset_name_id_conversion import convert_id_to_dataset_name
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
+from dsmt_nnunet.dataloading.splits import grouped_splits
+from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
+from dsmt_nnunet.plan import DSMTPlan
+
+
+def plan_and_preprocess(
+    dataset_id: int,
+    planner: str = "DSMTPlanner",
+    gpu_memory_target_gb: float | None = None,
+    target_spacing_mm: Any = None,
+    plans_name: str | None = None,
+    processes: int = 1,
+    clean: bool = False,
+    preprocess: bool = True,
+    verify: bool = False,
+) -> str:
+    """Plans and preprocesses a data set; what is already there is kept, unless `clean`.
+
+    Returns:
+        Name of the plans.
+
+    Raises:
+        ValueError: unknown planner, or a data set that cannot be planned for.
+    """
+    if planner not in PLANNERS:
+        raise ValueError(f"Unknown planner '{planner}'. There are: {', '.join(PLANNERS)}.")
+    dataset_name = convert_id_to_dataset_name(dataset_id)
+    extract_fingerprint_dataset(
+        dataset_id, num_processes=processes, check_dataset_integrity=verify, clean=clean, verbose=False
+    )
+    plans, plans_name = plan_experiment_dataset(
+        dataset_id,
+        PLANNERS[planner],
+        gpu_memory_target_gb,
+        overwrite_target_spacing=target_spacing_mm,
+        overwrite_plans_name=plans_name,
+    )
+    plan = DSMTPlan.from_plans(plans)
+    table = read_nodule_table(dataset_name, plan.schema)
+    if not preprocess:
+        return plans_name
+    configuration = plans["configurations"][CONFIGURATION]
+    folder = folder_from_environment("nnUNet_preprocessed") / dataset_name / configuration["data_identifier"]
+    preprocess_dataset(dataset_id, plans_name, (CONFIGURATION,), num_processes=[processes])
+    dataset = infer_dataset_class(str(folder))(str(folder))
+    store = ContextStore.beside(folder, plan.context)
+    make_context_volumes(
+        dataset, store, training_images(dataset_name), PlansManager(plans), configuration["spacing"], processes
+    )
+    _write_splits(folder.parent / "splits_final.json", grouped_splits(table, dataset.identifiers, plan.schema))
+    return plans_name
+
+
+def _write_splits(path: Path, splits: list[dict[str, list[str]]]) -> None:
+    """Writes the folds, unless there are some: trained models rest on them."""
+    if path.is_file():
+        print(f"{path.name} exists and is kept.")
+        return
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    save_json(splits, str(partial))
+    partial.replace(path)

@@ -1,0 +1,453 @@
+"""DSMTTrainer: nnU-Net's trainer with the context, the heads and the two stages. It wires; the library computes."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
+from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
+from batchgenerators.utilities.file_and_folder_operations import save_json
+from nnunetv2.configuration import default_num_processes
+from nnunetv2.training.loss.dice import get_tp_fp_fn_tn
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.collate_outputs import collate_outputs
+from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
+from torch import distributed as dist
+from torch import nn
+from torch._dynamo import OptimizedModule
+
+from dsmt_nnunet.architecture.build import build_network
+from dsmt_nnunet.architecture.network import DSMTNet
+from dsmt_nnunet.dataloading.augmentation import dual_scale
+from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
+from dsmt_nnunet.dataloading.dual_scale_loader import (
+    NO_NODULE,
+    DualScaleDataLoader,
+    SampledNodule,
+    class_weights,
+    locate_nodules,
+)
+from dsmt_nnunet.dataloading.splits import grouped_splits
+from dsmt_nnunet.inference.validation import classify_validation_cases
+from dsmt_nnunet.nnunet_folders import read_nodule_table, training_images
+from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan, check_configuration, derive_plan, resolve_configuration
+from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
+from dsmt_nnunet.training.epoch_metrics import smoothed, softmax, task_auc
+from dsmt_nnunet.training.logger import DSMTLogger
+from dsmt_nnunet.training.losses import MultiTaskLoss
+from dsmt_nnunet.training.precision import Precision
+from dsmt_nnunet.training.stages import (
+    BACKBONE,
+    CLASSIFICATION,
+    PRIMARY_HEAD,
+    Stage,
+    StageScheduler,
+    stage_of,
+    task_weights,
+)
+
+MAX_VALIDATION_ITERATIONS = 50
+
+
+class DSMTTrainer(nnUNetTrainer):
+    """Trains segmentation and classification of nodules: a joint stage, then fine-tuning of the primary task.
+
+    The budget is the plan's; subclasses may set `epochs`.
+    """
+
+    epochs: ClassVar[int | None] = None
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008  nnU-Net's own signature, which it inspects
+    ) -> None:
+        dsmt_plan = self.make_plan(plans, configuration, dataset_json)
+        plans[PLAN_KEY] = dsmt_plan.to_block()
+        # nnU-Net's command sets this key and its constructor takes it away; other callers need not know.
+        plans.setdefault("continue_training", False)
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.label_manager.has_regions or self.label_manager.has_ignore_label:
+            raise ValueError("DSMT needs plain labels in dataset.json: no regions and no ignore label.")
+        self.dsmt_plan = dsmt_plan
+        self.precision = Precision.choose(self.device)
+        training = dsmt_plan.training
+        self.num_epochs = training.epochs
+        self.num_iterations_per_epoch = training.iterations_per_epoch
+        self.initial_lr, self.weight_decay = training.learning_rate, training.weight_decay
+        self.save_every = min(self.save_every, max(1, self.num_epochs // 10))
+        self.classification_loss: MultiTaskLoss | None = None  # -> get_dataloaders
+        self.logger.local_logger = DSMTLogger(
+            dsmt_plan.schema.task_names, dsmt_plan.schema.primary_task, training.joint_epochs
+        )
+        # Pseudo Dice never selects a checkpoint; the slot of nnU-Net's checkpoints holds our score.
+        self._best_ema = math.inf
+        self._best_score = -math.inf
+
+    @classmethod
+    def make_plan(cls, plans: Mapping[str, Any], configuration: str, dataset_json: Mapping[str, Any]) -> DSMTPlan:
+        """The plan of this training: the plans' own, or one derived for stock plans, with this class's epochs.
+
+        Raises:
+            ValueError: the configuration cannot be used, or plans and dataset.json name different tasks.
+        """
+        check_configuration(resolve_configuration(plans, configuration), configuration)
+        if PLAN_KEY in plans:
+            plan = DSMTPlan.from_plans(plans)
+            schema = ClassificationSchema.from_dataset_json(dataset_json)
+            if plan.schema != schema:
+                raise ValueError(
+                    f"The plans were made for the tasks {plan.schema.to_block()}, dataset.json names "
+                    f"{schema.to_block()}. Plan again with 'dsmt plan'."
+                )
+        else:
+            plan = derive_plan(plans, configuration, dataset_json)
+        return replace(plan, training=plan.training.with_epochs(cls.epochs)) if cls.epochs else plan
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: Any,
+        configuration_manager: Any,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        return build_network(
+            DSMTPlan.from_plans(plans_manager.plans),
+            configuration_manager,
+            num_input_channels,
+            num_output_channels,
+            enable_deep_supervision,
+        )
+
+    def initialize(self) -> None:
+        super().initialize()
+        self.network = self.precision.prepare(self.network)
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, StageScheduler]:
+        network = self._bare_network()
+        primary_head = list(network.heads[self.dsmt_plan.schema.primary_index].parameters())
+        of_primary = {id(parameter) for parameter in primary_head}
+        others = [parameter for parameter in network.classification_parameters() if id(parameter) not in of_primary]
+        groups = [
+            {"params": network.backbone_parameters(), "name": BACKBONE},
+            {"params": others, "name": CLASSIFICATION},
+            {"params": primary_head, "name": PRIMARY_HEAD},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.initial_lr, weight_decay=self.weight_decay)
+        return optimizer, StageScheduler(optimizer, self.dsmt_plan)
+
+    def _bare_network(self) -> DSMTNet:
+        network: Any = self.network.module if self.is_ddp and hasattr(self.network, "module") else self.network
+        return network._orig_mod if isinstance(network, OptimizedModule) else network
+
+    def do_split(self) -> tuple[list[str], list[str]]:
+        splits_file = Path(self.preprocessed_dataset_folder_base) / "splits_final.json"
+        if self.fold != "all" and not splits_file.is_file():
+            dataset = self._whole_dataset()
+            splits = grouped_splits(self._nodule_table(), dataset.identifiers, self.dsmt_plan.schema)
+            partial = splits_file.with_name(f"{splits_file.name}.{os.getpid()}.tmp")
+            save_json(splits, str(partial))
+            partial.replace(splits_file)
+            self.print_to_log_file(
+                f"Made {len(splits)} folds grouped by patient and stratified by {self.dsmt_plan.schema.primary_task}."
+            )
+        return super().do_split()
+
+    def _whole_dataset(self) -> Any:
+        if self.dataset_class is None:
+            raise RuntimeError("The trainer must be initialised before its data are read.")
+        return self.dataset_class(self.preprocessed_dataset_folder)
+
+    def _nodule_table(self) -> NoduleTable:
+        return read_nodule_table(self.plans_manager.dataset_name, self.dsmt_plan.schema)
+
+    def _context_store(self) -> ContextStore:
+        return ContextStore.beside(self.preprocessed_dataset_folder, self.dsmt_plan.context)
+
+    def _make_context_volumes(self) -> None:
+        if self.local_rank == 0:
+            made = make_context_volumes(
+                self._whole_dataset(),
+                self._context_store(),
+                training_images(self.plans_manager.dataset_name),
+                self.plans_manager,
+                self.configuration_manager.spacing,
+                processes=max(1, min(default_num_processes, os.cpu_count() or 1)),
+            )
+            if made:
+                self.print_to_log_file(f"Made {made} context volumes.")
+        if self.is_ddp:
+            dist.barrier()
+
+    def get_dataloaders(self) -> tuple[Any, Any]:
+        self._make_context_volumes()
+        patch_size = self.configuration_manager.patch_size
+        scales = self._get_deep_supervision_scales()
+        rotation, dummy_2d, initial_patch_size, mirror_axes = (
+            self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        )
+        training_transforms = dual_scale(
+            self.get_training_transforms(
+                patch_size,
+                rotation,
+                scales,
+                mirror_axes,
+                dummy_2d,
+                use_mask_for_norm=self.configuration_manager.use_mask_for_norm,
+                foreground_labels=self.label_manager.foreground_labels,
+            ),
+            self.configuration_manager.spacing,
+            self.dsmt_plan.context.grid,
+        )
+        validation_transforms = self.get_validation_transforms(
+            scales, foreground_labels=self.label_manager.foreground_labels
+        )
+        train_set, validation_set = self.get_tr_and_val_datasets()
+        table = self._nodule_table()
+        train_nodules = self._nodules_of(table, train_set.identifiers)
+        validation_nodules = self._nodules_of(table, validation_set.identifiers)
+        self._check_training_nodules(train_nodules)
+        self.num_val_iterations_per_epoch = max(
+            1, min(MAX_VALIDATION_ITERATIONS, math.ceil(len(validation_nodules) / self.batch_size))
+        )
+        self.classification_loss = MultiTaskLoss(
+            self.dsmt_plan.schema,
+            self.dsmt_plan.training.task_weights,
+            class_weights(train_nodules, self.dsmt_plan),
+            self.dsmt_plan.training.label_smoothing,
+        ).to(self.device)
+        train = self._loader(train_set, initial_patch_size, train_nodules, training_transforms, training=True)
+        validation = self._loader(validation_set, patch_size, validation_nodules, validation_transforms, training=False)
+        return self._in_background(train, share=1.0), self._in_background(validation, share=0.5)
+
+    def _nodules_of(self, table: NoduleTable, case_ids: list[str]) -> list[SampledNodule]:
+        return locate_nodules(table, case_ids, self._context_store(), self.dsmt_plan)
+
+    def _check_training_nodules(self, nodules: list[SampledNodule]) -> None:
+        schema = self.dsmt_plan.schema
+        seen = {nodule.labels[schema.primary_index] for nodule in nodules}
+        absent = [name for index, name in enumerate(schema.primary.classes) if index not in seen]
+        if absent:
+            raise ValueError(
+                f"Fold {self.fold} has no training nodule of class {absent} of the primary task "
+                f"'{schema.primary_task}', which cannot be learnt then. Add cases, or remove splits_final.json to have "
+                f"stratified folds made anew."
+            )
+
+    def _loader(
+        self, dataset: Any, patch_size: Any, nodules: list[SampledNodule], transforms: Any, training: bool
+    ) -> DualScaleDataLoader:
+        return DualScaleDataLoader(
+            dataset,
+            self.batch_size,
+            patch_size,
+            self.configuration_manager.patch_size,
+            self.label_manager,
+            transforms=transforms,
+            nodules=nodules,
+            store=self._context_store(),
+            plan=self.dsmt_plan,
+            spacing_mm=self.configuration_manager.spacing,
+            training=training,
+        )
+
+    def _in_background(self, loader: DualScaleDataLoader, share: float) -> Any:
+        processes = get_allowed_n_proc_DA()
+        if processes == 0:
+            return SingleThreadedAugmenter(loader, None)
+        workers = max(1, int(processes * share))
+        augmenter = NonDetMultiThreadedAugmenter(
+            data_loader=loader,
+            transform=None,
+            num_processes=workers,
+            num_cached=max(3, workers),
+            seeds=None,
+            pin_memory=self.device.type == "cuda",
+            wait_time=0.002,
+        )
+        next(augmenter)
+        return augmenter
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        stage = stage_of(self.current_epoch, self.dsmt_plan)
+        self.print_to_log_file(f"Stage: {stage.value}")
+        # DistributedDataParallel waits for a gradient of every parameter it has seen: there a rate of 0 has to do.
+        if not self.is_ddp:
+            for group in self.optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.requires_grad_(stage is Stage.JOINT or group["name"] == PRIMARY_HEAD)
+
+    def _forward(self, batch: Mapping[str, Any]) -> tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor, Any]:
+        """Output, segmentation loss, classification loss, single task losses (T,), target."""
+        data = self.precision.prepare_input(batch["data"].to(self.device, non_blocking=True))
+        context = self.precision.prepare_input(batch["context"].to(self.device, non_blocking=True))
+        labels = batch["labels"].to(self.device, non_blocking=True)
+        target = [scale.to(self.device, non_blocking=True) for scale in self._as_list(batch["target"])]
+        stage = stage_of(self.current_epoch, self.dsmt_plan)
+        with self.precision.autocast():
+            output = self.network(data, context)
+            segmentation = self._as_list(output.segmentation)
+            if self.enable_deep_supervision:
+                segmentation_loss = self.loss([logits.float() for logits in segmentation], target)
+            else:
+                segmentation_loss = self.loss(segmentation[0].float(), target[0])
+        assert self.classification_loss is not None
+        classification_loss, single = self.classification_loss(
+            output.tasks, labels, task_weights(stage, self.dsmt_plan)
+        )
+        return output, segmentation_loss, classification_loss, single, target
+
+    @staticmethod
+    def _as_list(value: Any) -> list[torch.Tensor]:
+        return list(value) if isinstance(value, list | tuple) else [value]
+
+    def train_step(self, batch: dict) -> dict:
+        self.optimizer.zero_grad(set_to_none=True)
+        _, segmentation_loss, classification_loss, single, _ = self._forward(batch)
+        in_joint_stage = stage_of(self.current_epoch, self.dsmt_plan) is Stage.JOINT
+        loss = classification_loss + (1.0 if in_joint_stage else 0.0) * segmentation_loss
+        if self.grad_scaler is not None:
+            self.grad_scaler.scale(loss).backward()
+            self.grad_scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
+        else:
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+            self.optimizer.step()
+        losses = torch.cat([loss.detach()[None], segmentation_loss.detach()[None], single]).cpu().numpy()
+        return {"loss": losses[0], "seg_loss": losses[1], "task_losses": losses[2:]}
+
+    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+        super().on_train_epoch_end(train_outputs)
+        outputs = collate_outputs(train_outputs)
+        task_losses = np.reshape(outputs["task_losses"], (len(train_outputs), -1))
+        self.logger.log("train_seg_loss", float(np.mean(outputs["seg_loss"])), self.current_epoch)
+        self._log_task_values("train_loss", _nanmean(self._gathered(task_losses)))
+
+    def validation_step(self, batch: dict) -> dict:
+        output, segmentation_loss, classification_loss, single, target = self._forward(batch)
+        finest = self._as_list(output.segmentation)[0]
+        predicted = torch.zeros_like(finest, dtype=torch.float16).scatter_(1, finest.argmax(1, keepdim=True), 1)
+        tp, fp, fn, _ = get_tp_fp_fn_tn(predicted, target[0], axes=[0, 2, 3, 4])
+        return {
+            "loss": (segmentation_loss + classification_loss).cpu().numpy(),
+            "tp_hard": tp[1:].cpu().numpy(),
+            "fp_hard": fp[1:].cpu().numpy(),
+            "fn_hard": fn[1:].cpu().numpy(),
+            "tasks": {
+                "logits": [logits.float().cpu().numpy() for logits in output.tasks],
+                "labels": batch["labels"].numpy(),
+                "nodules": batch["nodules"],
+                "losses": single.cpu().numpy(),
+            },
+        }
+
+    def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
+        outputs = [output.pop("tasks") for output in val_outputs]
+        super().on_validation_epoch_end(val_outputs)
+        if self.is_ddp:
+            gathered: list[Any] = [None] * dist.get_world_size()
+            dist.all_gather_object(gathered, outputs)
+            outputs = [output for rank in gathered for output in rank]
+        self._log_task_values("val_loss", _nanmean(np.stack([output["losses"] for output in outputs])))
+        nodules = np.concatenate([output["nodules"] for output in outputs])
+        labels = np.concatenate([output["labels"] for output in outputs])
+        # A nodule that came up twice counts once.
+        _, first = np.unique(nodules, return_index=True)
+        first = first[nodules[first] != NO_NODULE]
+        aucs = []
+        for position, task in enumerate(self.dsmt_plan.schema.tasks):
+            logits = np.concatenate([output["logits"][position] for output in outputs])
+            aucs.append(task_auc(labels[first, position], softmax(logits[first]), task))
+        self._log_task_values("val_auc", aucs)
+
+    def _gathered(self, array: np.ndarray) -> np.ndarray:
+        if not self.is_ddp:
+            return array
+        gathered: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(gathered, array)
+        return np.concatenate(gathered)
+
+    def _log_task_values(self, kind: str, values: Any) -> None:
+        for name, value in zip(self.dsmt_plan.schema.task_names, values, strict=True):
+            self.logger.log(f"{kind}_{name}", float(value), self.current_epoch)
+
+    def on_epoch_end(self) -> None:
+        schema = self.dsmt_plan.schema
+        score = self._selection_score()
+        self.logger.log("selection_score", score, self.current_epoch)
+        for name in schema.task_names:
+            self.print_to_log_file(
+                f"{name}: train loss {self.logger.get_value(f'train_loss_{name}', -1):.4f}, "
+                f"val loss {self.logger.get_value(f'val_loss_{name}', -1):.4f}, "
+                f"val AUC {self.logger.get_value(f'val_auc_{name}', -1):.3f}"
+            )
+        improved = score > self._best_score
+        self._best_score = max(score, self._best_score)
+        super().on_epoch_end()
+        # nnU-Net has counted on; the checkpoints belong to the epoch that ended.
+        self.current_epoch -= 1
+        if improved:
+            self.print_to_log_file(f"New best smoothed AUC of {schema.primary_task}: {score:.4f}")
+            self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_best.pth"))
+        if self.current_epoch == self.dsmt_plan.training.joint_epochs - 1:
+            self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_joint.pth"))
+        self.current_epoch += 1
+
+    def _selection_score(self) -> float:
+        """Smoothed AUC of the primary task; where it is never defined, the smoothed Dice, ranked below any AUC."""
+        primary = self.dsmt_plan.schema.primary_task
+        auc = smoothed(self.logger.get_value(f"val_auc_{primary}", None))
+        return float(self.logger.get_value("ema_fg_dice", -1)) - 1.0 if math.isnan(auc) else auc
+
+    def save_checkpoint(self, filename: str) -> None:
+        """nnU-Net's checkpoint, appearing whole or not at all."""
+        if self.local_rank != 0 or self.disable_checkpointing:
+            super().save_checkpoint(filename)
+            return
+        partial = f"{filename}.{os.getpid()}.tmp"
+        self._best_ema = self._best_score
+        try:
+            super().save_checkpoint(partial)
+        finally:
+            self._best_ema = math.inf
+        Path(partial).replace(filename)
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        super().load_checkpoint(filename_or_checkpoint)
+        self._best_score, self._best_ema = self._best_ema, math.inf
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        start = time.time()
+        super().perform_actual_validation(save_probabilities)
+        if self.local_rank == 0:
+            _, case_ids = self.do_split()
+            self.set_deep_supervision_enabled(False)
+            classified = classify_validation_cases(self, case_ids, self._nodule_table())
+            self.set_deep_supervision_enabled(self.enable_deep_supervision)
+            self.print_to_log_file(
+                f"Classified {classified} validation nodules; validation took {time.time() - start:.0f} s."
+            )
+        if self.is_ddp:
+            dist.barrier()
+
+
+def _nanmean(values: np.ndarray) -> np.ndarray:
+    """Column means over what is defined; NaN where nothing is, without a warning."""
+    defined = ~np.isnan(values)
+    return np.where(defined.any(0), np.where(defined, values, 0).sum(0) / np.maximum(defined.sum(0), 1), np.nan)
