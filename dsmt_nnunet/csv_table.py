@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 from charset_normalizer import from_bytes
 
 DELIMITERS = ",;\t"
+_EXCEL_WORKBOOK = b"PK\x03\x04"
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
 @dataclass(frozen=True)
 class CsvRow:
-    """One row: its line number in the file (1 is the header) and its values, stripped of surrounding blanks."""
+    """One row: its line number in the file (1 is the header; the last line of a row that spans several) and its values,
+    stripped of surrounding blanks."""
 
     line: int
     values: dict[str, str]
@@ -40,41 +43,50 @@ def read_csv(path: str | Path) -> CsvTable:
         path: the file. Encoding (UTF-8, UTF-16, a legacy code page) and delimiter (one of `DELIMITERS`) are detected.
 
     Returns:
-        The table, without rows in which every cell is empty.
+        The table, without rows in which every cell is empty and without columns that have no name.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is empty, a column name occurs twice, or a row has more cells than the header.
+        ValueError: the file is empty or no text, a column name occurs twice, or rows have more cells than the header.
     """
     path = Path(path)
     text = _decode(path.read_bytes(), path)
-    lines = text.splitlines()
-    if not lines or not lines[0].strip():
+    header = next((line for line in text.splitlines() if line.strip(DELIMITERS + " ")), "")
+    if not header:
         raise ValueError(f"{path}: the table is empty. Its first line must hold the column names.")
-    delimiter = max(DELIMITERS, key=lines[0].count)
-    reader = csv.reader(lines, delimiter=delimiter)
-    columns = [name.strip() for name in next(reader)]
-    while columns and not columns[-1]:
-        columns.pop()
-    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    delimiter = max(DELIMITERS, key=lambda candidate: len(next(csv.reader([header], delimiter=candidate))))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}. Save the table as CSV (UTF-8).") from error
+    return _build(path, delimiter, [(number, cells) for number, cells in lines if any(cells)])
+
+
+def _build(path: Path, delimiter: str, lines: list[tuple[int, list[str]]]) -> CsvTable:
+    header = lines[0][1]
+    names = [name for name in header if name]
+    repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ValueError(f"{path}: column names must be unique, but {', '.join(repeated)} occurs more than once.")
+    width = max(index for index, name in enumerate(header) if name) + 1
+    too_long = [(number, cells) for number, cells in lines[1:] if any(cells[len(header) :])]
+    if too_long:
+        listed = "\n".join(f"  line {number}: {len(cells)} cells" for number, cells in too_long)
+        raise ValueError(
+            f"{path}: rows have more cells than the header, which names {len(names)} columns. Quote values that "
+            f"contain '{delimiter}'.\n{listed}"
+        )
     rows = []
-    for cells in reader:
-        stripped = [cell.strip() for cell in cells]
-        if not any(stripped):
-            continue
-        if any(stripped[len(columns) :]):
-            raise ValueError(
-                f"{path}, line {reader.line_num}: {len(stripped)} cells, but the header names {len(columns)} columns. "
-                f"Quote values that contain '{delimiter}'."
-            )
-        stripped += [""] * (len(columns) - len(stripped))
-        rows.append(CsvRow(reader.line_num, dict(zip(columns, stripped, strict=False))))
-    return CsvTable(path, tuple(columns), tuple(rows))
+    for number, cells in lines[1:]:
+        filled = cells + [""] * (width - len(cells))
+        rows.append(CsvRow(number, {name: cell for name, cell in zip(header, filled, strict=False) if name}))
+    return CsvTable(path, tuple(names), tuple(rows))
 
 
 def _decode(raw: bytes, path: Path) -> str:
+    if raw.startswith(_EXCEL_WORKBOOK):
+        raise ValueError(f"{path}: this is an Excel workbook. Save its sheet as CSV (UTF-8).")
     for mark, encoding in _BYTE_ORDER_MARKS:
         if raw.startswith(mark):
             return raw.decode(encoding)

@@ -48,8 +48,13 @@ class Task:
             raise ValueError(f"Task name '{self.name}' is the name of a fixed column of {NODULE_TABLE_NAME}.")
         if len(self.classes) < 2:
             raise ValueError(f"Task '{self.name}' needs at least two classes, got {list(self.classes)}.")
-        if len(set(self.classes)) != len(self.classes) or not all(self.classes):
-            raise ValueError(f"Task '{self.name}': class names must be unique and not empty, got {list(self.classes)}.")
+        if len(set(self.classes)) != len(self.classes) or not all(
+            name and name == name.strip() for name in self.classes
+        ):
+            raise ValueError(
+                f"Task '{self.name}': class names must be unique, not empty and without blanks around them, "
+                f"got {list(self.classes)}."
+            )
 
     @property
     def is_binary(self) -> bool:
@@ -117,12 +122,12 @@ class ClassificationSchema:
             ValueError: the block lacks a part or breaks a rule of `Task` or of this class.
         """
         try:
-            tasks = tuple(Task(str(name), tuple(map(str, spec["classes"]))) for name, spec in block["tasks"].items())
+            tasks = tuple(Task(str(name), _class_names(spec["classes"])) for name, spec in block["tasks"].items())
             primary = str(block["primary_task"])
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"The classification block must read {{'tasks': {{NAME: {{'classes': [...]}}}}, 'primary_task': NAME}}; "
-                f"got {dict(block)!r}."
+                f"The classification block must read {{'tasks': {{NAME: {{'classes': [...]}}}}, "
+                f"'primary_task': NAME}}; got {block!r}."
             ) from error
         return cls(tasks, primary)
 
@@ -278,6 +283,12 @@ class NoduleTable:
         """The nodules of some cases."""
         wanted = set(case_ids)
         return NoduleTable(tuple(nodule for nodule in self.nodules if nodule.case_id in wanted))
+
+
+def _class_names(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list | tuple):
+        raise TypeError(f"classes must be a list, got {names!r}")
+    return tuple(map(str, names))
 
 
 def _parse_nodule(row: CsvRow, columns: Sequence[str], schema: ClassificationSchema | None, number: int) -> Nodule:

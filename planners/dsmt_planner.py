@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from dsmt_nnunet.planners.nodule_extents import nodule_extents_mm
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.experiment_planning.experiment_planners.resencUNet_planner import ResEncUNetPlanner
 
@@ -27,6 +26,7 @@ from dsmt_nnunet.plan import (
     default_task_weights,
     padding_values,
 )
+from dsmt_nnunet.planners.nodule_extents import nodule_extents_mm
 from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
 
 CONFIGURATION = "3d_fullres"
@@ -47,6 +47,7 @@ class DSMTPlanning:
     iterations_per_epoch: ClassVar[int] = 250
     learning_rate: ClassVar[float] = 3e-4
     max_batch_size: ClassVar[int] = 24
+    mirror_at_prediction: ClassVar[bool] = True
     smallest_spacing_mm: ClassVar[float] = 0.0
     """The target spacing is not finer than this."""
 
@@ -155,6 +156,7 @@ class DSMTPlanning:
                 task_weights=default_task_weights(self.schema),
             ),
             padding_value=padding_values(plans, plans["configurations"][CONFIGURATION]),
+            mirror_at_prediction=self.mirror_at_prediction,
             decisions=self.decisions,
         )
 
@@ -206,6 +208,7 @@ class DSMTPlannerXS(DSMTPlanner):
     iterations_per_epoch = 40
     learning_rate = 2e-3
     max_batch_size = 8
+    mirror_at_prediction = False
     smallest_spacing_mm = 1.25
 
     def __init__(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from batchgenerators.utilities.file_and_folder_operations import save_json
-from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION, PLANNERS
 from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     extract_fingerprint_dataset,
     plan_experiment_dataset,
@@ -21,6 +20,7 @@ from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_v
 from dsmt_nnunet.dataloading.splits import grouped_splits
 from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
 from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION, PLANNERS
 
 
 def plan_and_preprocess(

@@ -26,6 +26,7 @@ from torch._dynamo import OptimizedModule
 
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet
+from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.dataloading.augmentation import dual_scale
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
 from dsmt_nnunet.dataloading.dual_scale_loader import (
@@ -43,7 +44,6 @@ from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
 from dsmt_nnunet.training.epoch_metrics import smoothed, softmax, task_auc
 from dsmt_nnunet.training.logger import DSMTLogger
 from dsmt_nnunet.training.losses import MultiTaskLoss
-from dsmt_nnunet.training.precision import Precision
 from dsmt_nnunet.training.stages import (
     BACKBONE,
     CLASSIFICATION,
@@ -81,7 +81,6 @@ class DSMTTrainer(nnUNetTrainer):
         if self.label_manager.has_regions or self.label_manager.has_ignore_label:
             raise ValueError("DSMT needs plain labels in dataset.json: no regions and no ignore label.")
         self.dsmt_plan = dsmt_plan
-        self.precision = Precision.choose(self.device)
         training = dsmt_plan.training
         self.num_epochs = training.epochs
         self.num_iterations_per_epoch = training.iterations_per_epoch
@@ -131,9 +130,15 @@ class DSMTTrainer(nnUNetTrainer):
             enable_deep_supervision,
         )
 
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> Any:
+        configured = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        if not self.dsmt_plan.mirror_at_prediction:
+            self.inference_allowed_mirroring_axes = None
+        return configured
+
     def initialize(self) -> None:
         super().initialize()
-        self.network = self.precision.prepare(self.network)
+        self._bare_network().use_precision(Precision.choose(self.device))
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, StageScheduler]:
         network = self._bare_network()
@@ -292,18 +297,17 @@ class DSMTTrainer(nnUNetTrainer):
 
     def _forward(self, batch: Mapping[str, Any]) -> tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor, Any]:
         """Output, segmentation loss, classification loss, single task losses (T,), target."""
-        data = self.precision.prepare_input(batch["data"].to(self.device, non_blocking=True))
-        context = self.precision.prepare_input(batch["context"].to(self.device, non_blocking=True))
+        data = batch["data"].to(self.device, non_blocking=True)
+        context = batch["context"].to(self.device, non_blocking=True)
         labels = batch["labels"].to(self.device, non_blocking=True)
         target = [scale.to(self.device, non_blocking=True) for scale in self._as_list(batch["target"])]
         stage = stage_of(self.current_epoch, self.dsmt_plan)
-        with self.precision.autocast():
-            output = self.network(data, context)
-            segmentation = self._as_list(output.segmentation)
-            if self.enable_deep_supervision:
-                segmentation_loss = self.loss([logits.float() for logits in segmentation], target)
-            else:
-                segmentation_loss = self.loss(segmentation[0].float(), target[0])
+        output = self.network(data, context)
+        segmentation = self._as_list(output.segmentation)
+        if self.enable_deep_supervision:
+            segmentation_loss = self.loss(segmentation, target)
+        else:
+            segmentation_loss = self.loss(segmentation[0], target[0])
         assert self.classification_loss is not None
         classification_loss, single = self.classification_loss(
             output.tasks, labels, task_weights(stage, self.dsmt_plan)

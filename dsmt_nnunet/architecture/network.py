@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dsmt_nnunet.architecture.context_encoder import ContextEncoder
 from dsmt_nnunet.architecture.pooling import MaskGuidedPooling
+from dsmt_nnunet.architecture.precision import Precision
 
 
 class DSMTOutput(NamedTuple):
@@ -65,6 +66,12 @@ class DSMTNet(nn.Module):
         self.pooling = pooling
         self.context_encoder = context_encoder
         self.heads = nn.ModuleList(heads)
+        self.precision = Precision.plain()
+
+    def use_precision(self, precision: Precision) -> DSMTNet:
+        """Runs every forward pass, whoever calls it, with this precision; weights and results stay float32."""
+        self.precision = precision
+        return precision.prepare(self)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor | list[Tensor] | DSMTOutput:
         """
@@ -72,16 +79,22 @@ class DSMTNet(nn.Module):
             x: local patch (B, C, Z, Y, X), the nodule near the centre.
             context: context patch (B, C, G, G, G) around the same centre.
         """
-        skips = self.encoder(x)
-        segmentation = self.decoder(skips)
+        with self.precision.autocast():
+            x = self.precision.prepare_input(x)
+            skips = self.encoder(x)
+            decoded = self.decoder(skips)
+        segmentation = [scale.float() for scale in decoded] if isinstance(decoded, list) else decoded.float()
         if context is None:
             return segmentation
         finest = segmentation[0] if isinstance(segmentation, list) else segmentation
-        nodule_prob = 1.0 - torch.softmax(finest.detach().float(), dim=1)[:, :1]
-        features = self.pooling(x, skips, nodule_prob)
-        if self.context_encoder is not None:
-            features = torch.cat([features, self.context_encoder(context)], dim=1)
-        return DSMTOutput(segmentation, [head(features) for head in self.heads])
+        nodule_prob = 1.0 - torch.softmax(finest.detach(), dim=1)[:, :1]
+        with self.precision.autocast():
+            features = self.pooling(x, skips, nodule_prob)
+            if self.context_encoder is not None:
+                surroundings = self.context_encoder(self.precision.prepare_input(context))
+                features = torch.cat([features, surroundings], dim=1)
+            answers = [head(features) for head in self.heads]
+        return DSMTOutput(segmentation, [logits.float() for logits in answers])
 
     def backbone_parameters(self) -> list[nn.Parameter]:
         """Parameters of the segmentation: encoder and decoder."""

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
 
-COMMANDS = ("env", "convert", "plan", "train", "predict", "evaluate")
+COMMANDS = ("demo", "env", "convert", "plan", "train", "predict", "evaluate", "report")
 """Modules of this package; each has `add_parser(subparsers)`, which sets `run` as a default: args -> exit status."""
 
 

@@ -12,7 +12,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "predict",
         add_help=False,
-        help="the same as nnUNetv2_predict, with the environment set, the device chosen and -tr DSMTTrainer unless given",
+        help="the same as nnUNetv2_predict, environment and device set, -tr DSMTTrainer unless given",
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     parser.set_defaults(run=run)

@@ -19,7 +19,6 @@ from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop, equivalent_
 from dsmt_nnunet.inference.operating_point import OperatingPoint
 from dsmt_nnunet.inference.results import NodulePrediction, TaskPrediction
 from dsmt_nnunet.plan import DSMTPlan
-from dsmt_nnunet.training.precision import Precision
 
 Array = npt.NDArray[Any]
 
@@ -49,7 +48,6 @@ class NoduleClassifier:
         patch_size: of the local patch.
         mirror_axes: spatial axes along which predictions are mirrored and averaged; empty for none.
         device: where the networks are.
-        precision: how they run.
     """
 
     networks: Sequence[DSMTNet]
@@ -57,7 +55,6 @@ class NoduleClassifier:
     patch_size: Sequence[int]
     mirror_axes: Sequence[int]
     device: torch.device
-    precision: Precision
 
     @torch.inference_mode()
     def __call__(
@@ -85,7 +82,7 @@ class NoduleClassifier:
 
     def _to_device(self, patch: Array) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(patch, dtype=np.float32))[None]
-        return self.precision.prepare_input(tensor.to(self.device))
+        return tensor.to(self.device)
 
     def _one_network(self, network: DSMTNet, local: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Logits of the segmentation (K, Z, Y, X) and of each task (classes,), averaged over mirrorings."""
@@ -93,10 +90,9 @@ class NoduleClassifier:
         segmentations, tasks = [], []
         for axes in mirrorings(self.mirror_axes):
             flipped = [axis + 2 for axis in axes]
-            with self.precision.autocast():
-                output = network(torch.flip(local, flipped), torch.flip(context, flipped))
-            segmentations.append(torch.flip(output.segmentation.float(), flipped)[0])
-            tasks.append([logits.float()[0] for logits in output.tasks])
+            output = network(torch.flip(local, flipped), torch.flip(context, flipped))
+            segmentations.append(torch.flip(output.segmentation, flipped)[0])
+            tasks.append([logits[0] for logits in output.tasks])
         mean_tasks = [torch.stack(list(logits)).mean(0) for logits in zip(*tasks, strict=True)]
         return torch.stack(segmentations).mean(0), mean_tasks
 

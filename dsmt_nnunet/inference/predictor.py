@@ -21,6 +21,7 @@ from torch._dynamo import OptimizedModule
 
 from dsmt_nnunet import __version__
 from dsmt_nnunet.architecture.network import DSMTNet
+from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume, coarse_copy
 from dsmt_nnunet.geometry import ArrayGeometry, nodule_instances
 from dsmt_nnunet.inference.classifier import NoduleClassifier, NoduleOutput, answer, describe, volume_at_centre
@@ -37,7 +38,6 @@ from dsmt_nnunet.inference.results import (
 )
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, Nodule, NoduleTable
-from dsmt_nnunet.training.precision import Precision
 
 Array = npt.NDArray[Any]
 _BACKGROUND_LOGIT = 10.0
@@ -75,7 +75,6 @@ class DSMTPredictor(nnUNetPredictor):
         self.model_folder = model_folder
         self.plan = DSMTPlan.from_plans(self.plans_manager.plans)
         self.operating_point = OperatingPoint.read(model_folder) if model_folder is not None else None
-        self.precision = Precision.choose(self.device)
         self.predictions = []
         self._output_folder: Path | None = None
         self._given: dict[str, tuple[Nodule, ...]] = {}
@@ -89,14 +88,13 @@ class DSMTPredictor(nnUNetPredictor):
             bare = self.network._orig_mod if isinstance(self.network, OptimizedModule) else self.network
             network = deepcopy(bare)
             network.load_state_dict(parameters)
-            networks.append(self.precision.prepare(network.to(self.device)).eval())
+            networks.append(network.to(self.device).use_precision(Precision.choose(self.device)).eval())
         return NoduleClassifier(
             networks=networks,
             plan=self.plan,
             patch_size=self.configuration_manager.patch_size,
             mirror_axes=(self.allowed_mirroring_axes or ()) if self.use_mirroring else (),
             device=self.device,
-            precision=self.precision,
         )
 
     @functools.wraps(nnUNetPredictor.predict_from_files)
@@ -256,10 +254,6 @@ class DSMTPredictor(nnUNetPredictor):
             total = logits if total is None else total + logits
         assert total is not None
         return total / len(self._classifier.networks)
-
-    def _internal_maybe_mirror_and_predict(self, x: torch.Tensor) -> torch.Tensor:
-        with self.precision.autocast():
-            return super()._internal_maybe_mirror_and_predict(self.precision.prepare_input(x)).float()
 
     def _found(
         self, data: Array, geometry: ArrayGeometry, context: ContextVolume, logits: torch.Tensor

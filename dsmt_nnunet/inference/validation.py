@@ -34,7 +34,6 @@ def classify_validation_cases(trainer: Any, case_ids: Sequence[str], table: Nodu
         patch_size=trainer.configuration_manager.patch_size,
         mirror_axes=trainer.inference_allowed_mirroring_axes or (),
         device=trainer.device,
-        precision=trainer.precision,
     )
     store = trainer._context_store()
     dataset = trainer.dataset_class(trainer.preprocessed_dataset_folder, sorted(case_ids))

@@ -26,6 +26,11 @@ class Precision:
     use_bf16: bool
 
     @classmethod
+    def plain(cls) -> Precision:
+        """float32."""
+        return cls("cpu", False)
+
+    @classmethod
     def choose(cls, device: torch.device) -> Precision:
         """Chooses for a device.
 

@@ -1,0 +1,292 @@
+"""Reading one case: its image, its masks, and which voxels are which nodule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import cc3d
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from dsmt_nnunet.dataset_conversion.images import (
+    VolumeFinder,
+    check_hu,
+    check_same_grid,
+    label_array,
+    read_volume,
+)
+from dsmt_nnunet.dataset_conversion.problems import Problem
+from dsmt_nnunet.dataset_conversion.rows import CaseRows, NoduleRow
+from dsmt_nnunet.tasks import Nodule
+
+POSITION_TOLERANCE_MM = 5.0
+"""How far a given position may lie outside of the nodule it names: a click beside the border, not another nodule."""
+
+_DIAMETER_FACTOR = 3.0
+_MAIN_PART = 0.9
+
+
+@dataclass(frozen=True)
+class LoadedCase:
+    """One case, ready to be written.
+
+    Attributes:
+        image: 3-D, HU.
+        mask: 0 and 1, everything that is nodule, on the image's grid.
+        nodules: one for each row.
+        warnings: what the user should look at.
+    """
+
+    image: sitk.Image
+    mask: sitk.Image
+    nodules: tuple[Nodule, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class CaseReader:
+    """Reads cases and says everything that is wrong with their files.
+
+    Attributes:
+        images: where the images are.
+        masks: where the masks are.
+    """
+
+    images: VolumeFinder
+    masks: VolumeFinder
+    _case_of_image: dict[Path, str] = field(default_factory=dict)
+
+    def read(self, case: CaseRows) -> tuple[LoadedCase | None, list[Problem]]:
+        """Reads one case.
+
+        Returns:
+            The case, None unless all of it is right, and what is wrong.
+        """
+        found = _Findings(case.case_id)
+        image = None
+        with found.at(case.rows[0]):
+            image = self._read_image(case)
+        masks: dict[str, _MaskVoxels] = {}
+        for name in case.masks:
+            with found.at(next(row for row in case.rows if row.mask == name)):
+                masks[name] = self._read_mask(name, image)
+        shared = len(case.masks) < len(case.rows)
+        regions = []
+        for row in case.rows:
+            if row.mask in masks and (row.mask_label is not None or row.position_mm is not None or not shared):
+                with found.at(row):
+                    regions.append(_Region(row, masks[row.mask], masks[row.mask].select(row)))
+        if not found.problems:
+            found.problems += _check_overlap(regions)
+        if found.problems or image is None or len(regions) < len(case.rows):
+            return None, found.problems
+        return _assemble(case, image, masks, regions), []
+
+    def _read_image(self, case: CaseRows) -> sitk.Image:
+        path = self.images.find(case.image)
+        other = self._case_of_image.setdefault(path.resolve(), case.case_id)
+        if other != case.case_id:
+            raise ValueError(
+                f"image {path} is the image of case '{other}' too. Nodules of one scan are rows with the same case_id."
+            )
+        image = read_volume(path)
+        check_hu(image)
+        return image
+
+    def _read_mask(self, name: str, image: sitk.Image | None) -> _MaskVoxels:
+        mask = read_volume(self.masks.find(name))
+        labels = label_array(mask)
+        if image is not None:
+            check_same_grid(image, mask)
+        return _MaskVoxels.of(mask, labels)
+
+
+@dataclass
+class _Findings:
+    case_id: str
+    problems: list[Problem] = field(default_factory=list)
+
+    @contextmanager
+    def at(self, row: NoduleRow) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            self.problems.append(Problem(str(error), row.line, self.case_id))
+
+
+@dataclass(frozen=True)
+class _MaskVoxels:
+    """The voxels of a mask that are not background.
+
+    Attributes:
+        grid: the mask as read; its geometry is used.
+        index_zyx: (N, 3).
+        flat: (N,), the same as a position in the flattened array.
+        value: (N,), label in the mask.
+        component: (N,), connected component (26 neighbours), from 1 on.
+    """
+
+    grid: sitk.Image
+    index_zyx: NDArray[np.intp]
+    flat: NDArray[np.intp]
+    value: NDArray[np.integer]
+    component: NDArray[np.integer]
+
+    @classmethod
+    def of(cls, grid: sitk.Image, labels: NDArray[np.integer]) -> _MaskVoxels:
+        index = np.argwhere(labels > 0)
+        return cls(
+            grid=grid,
+            index_zyx=index,
+            flat=np.flatnonzero(labels > 0),
+            value=labels[tuple(index.T)],
+            component=_components(index),
+        )
+
+    @cached_property
+    def points_mm(self) -> NDArray[np.float64]:
+        """Centres of the voxels, (N, 3), x, y, z in mm, LPS."""
+        direction = np.array(self.grid.GetDirection()).reshape(3, 3)
+        return self.index_zyx[:, ::-1] * np.array(self.grid.GetSpacing()) @ direction.T + self.grid.GetOrigin()
+
+    def select(self, row: NoduleRow) -> NDArray[np.intp]:
+        """Which of the N voxels are the nodule of this row.
+
+        Raises:
+            ValueError: the mask has no such label, or nothing lies at the position.
+        """
+        if row.mask_label is not None:
+            chosen = np.flatnonzero(self.value == row.mask_label)
+            if not chosen.size:
+                raise ValueError(
+                    f"mask_label {row.mask_label} does not occur in mask '{row.mask}'; it holds "
+                    f"{np.unique(self.value).tolist()}."
+                )
+            return chosen
+        if row.position_mm is None or self.component.max() == 1:
+            return np.arange(len(self.flat))
+        distances = np.linalg.norm(self.points_mm - np.array(row.position_mm), axis=1)
+        nearest = int(distances.argmin())
+        if distances[nearest] > POSITION_TOLERANCE_MM:
+            raise ValueError(
+                f"the position {row.position_mm} lies {distances[nearest]:.1f} mm from the nearest part of mask "
+                f"'{row.mask}', more than {POSITION_TOLERANCE_MM:g} mm. Positions are x, y, z in mm, LPS as in DICOM; "
+                f"from RAS (as in NIfTI viewers) change the sign of x and y."
+            )
+        return np.flatnonzero(self.component == self.component[nearest])
+
+
+def _components(index_zyx: NDArray[np.intp]) -> NDArray[np.integer]:
+    """Connected component of each voxel, (N,)."""
+    inside = tuple((index_zyx - index_zyx.min(axis=0)).T)
+    box = np.zeros(np.ptp(index_zyx, axis=0) + 1, np.uint8)
+    box[inside] = 1
+    return cc3d.connected_components(box, connectivity=26)[inside]
+
+
+@dataclass(frozen=True)
+class _Region:
+    """The voxels of one nodule: those of `mask` at the places `chosen`."""
+
+    row: NoduleRow
+    mask: _MaskVoxels
+    chosen: NDArray[np.intp]
+
+    @property
+    def flat(self) -> NDArray[np.intp]:
+        return self.mask.flat[self.chosen]
+
+    @property
+    def equivalent_diameter_mm(self) -> float:
+        """Diameter of the sphere of the same volume."""
+        volume_mm3 = len(self.chosen) * math.prod(self.mask.grid.GetSpacing())
+        return float((6 * volume_mm3 / math.pi) ** (1 / 3))
+
+    def to_nodule(self) -> Nodule:
+        row = self.row
+        centre_xyz = self.mask.index_zyx[self.chosen].mean(axis=0)[::-1]
+        return Nodule(
+            case_id=row.case_id,
+            nodule_id=row.nodule_id,
+            patient_id=row.patient_id,
+            centre_mm=self.mask.grid.TransformContinuousIndexToPhysicalPoint(centre_xyz.tolist()),
+            diameter_mm=self.equivalent_diameter_mm if math.isnan(row.diameter_mm) else row.diameter_mm,
+            labels=row.labels,
+            extra=row.extra,
+        )
+
+    def warnings(self) -> Iterator[str]:
+        where = f"case '{self.row.case_id}', nodule '{self.row.nodule_id}'"
+        main_part = np.bincount(self.mask.component[self.chosen]).max() / len(self.chosen)
+        if self.row.mask_label is None and main_part < _MAIN_PART:
+            yield (
+                f"{where}: the mask falls into parts, the largest holds {main_part:.0%} of it; they are taken as one "
+                f"nodule. If they are several, give each its row, or say by mask_label or x_mm, y_mm, z_mm which it is."
+            )
+        ratio = self.row.diameter_mm / self.equivalent_diameter_mm
+        if ratio > _DIAMETER_FACTOR or ratio < 1 / _DIAMETER_FACTOR:
+            yield (
+                f"{where}: diameter_mm is {self.row.diameter_mm:g}, but the mask has the volume of a sphere of "
+                f"{self.equivalent_diameter_mm:.1f} mm. Is the unit mm, and is it the right mask?"
+            )
+
+
+def _check_overlap(regions: Sequence[_Region]) -> list[Problem]:
+    problems = []
+    for number, region in enumerate(regions):
+        for other in regions[:number]:
+            shared = np.intersect1d(region.flat, other.flat, assume_unique=True).size
+            if shared:
+                problems.append(
+                    Problem(
+                        f"nodule '{region.row.nodule_id}' shares {shared} voxels with nodule '{other.row.nodule_id}' "
+                        f"(line {other.row.line}). Each needs its own part of the mask: correct mask, mask_label or "
+                        f"position.",
+                        region.row.line,
+                        region.row.case_id,
+                    )
+                )
+    return problems
+
+
+def _assemble(
+    case: CaseRows, image: sitk.Image, masks: Mapping[str, _MaskVoxels], regions: Sequence[_Region]
+) -> LoadedCase:
+    by_label = {region.row.mask for region in regions if region.row.mask_label is not None}
+    parts = [voxels.flat for name, voxels in masks.items() if name not in by_label]
+    parts += [region.flat for region in regions if region.row.mask in by_label]
+    array = np.zeros(image.GetSize()[::-1], np.uint8)
+    array.flat[np.concatenate(parts)] = 1
+    mask = sitk.GetImageFromArray(array)
+    mask.CopyInformation(image)
+    return LoadedCase(
+        image=image,
+        mask=mask,
+        nodules=tuple(region.to_nodule() for region in regions),
+        warnings=tuple(text for region in regions for text in region.warnings()) + _touching(array, regions),
+    )
+
+
+def _touching(mask: NDArray[np.uint8], regions: Sequence[_Region]) -> tuple[str, ...]:
+    """One sentence for every two nodules that are one connected component of the mask that is written."""
+    if len(regions) < 2:
+        return ()
+    index = np.argwhere(mask)
+    component = dict(zip(np.flatnonzero(mask).tolist(), _components(index).tolist(), strict=True))
+    owner: dict[int, str] = {}
+    texts = []
+    for region in regions:
+        for part in {component[place] for place in region.flat.tolist()}:
+            other = owner.setdefault(part, region.row.nodule_id)
+            if other != region.row.nodule_id:
+                texts.append(
+                    f"case '{region.row.case_id}': nodules '{other}' and '{region.row.nodule_id}' touch, so that they "
+                    f"are one component of the written mask."
+                )
+    return tuple(texts)

@@ -1,0 +1,264 @@
+"""Finding images and masks by name, reading them, and checking that they are what they should be."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import SimpleITK as sitk
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
+
+from dsmt_nnunet.dataset_conversion.dicom import read_series
+
+VOLUME_ENDINGS = (
+    ".nii.gz",
+    ".nii",
+    ".nia",
+    ".mha",
+    ".mhd",
+    ".nrrd",
+    ".nhdr",
+    ".hdr",
+    ".img.gz",
+    ".img",
+    ".gipl.gz",
+    ".gipl",
+    ".vtk",
+    ".mnc",
+    ".tif",
+    ".tiff",
+    ".dcm",
+)
+"""File name endings by which an image is found; a name with its ending is found whatever the ending."""
+
+NIFTI_ENDINGS = (".nii.gz", ".nii", ".hdr", ".img.gz", ".img")
+
+GRID_TOLERANCE_MM = 0.05
+"""How far voxels of image and mask may lie apart.
+
+Formats keep positions with different precision (float32, or text with three or four digits), which moves the far corner
+of a chest CT by a few hundredths of a millimetre. 0.05 mm is a tenth of the smallest voxel of a CT, so it cannot hide a
+shift of one voxel.
+"""
+
+DARKEST_TISSUE_HU = -200.0
+"""Every CT of a lung nodule holds values on both sides of this: lung and air below, soft tissue above."""
+HU_RANGE = (-4096.0, 32767.0)
+"""Values that CT files hold: padding outside the scan may reach -4096 (-2048 and -3024 are usual), int16 ends above."""
+
+_NNUNET_CHANNEL = "_0000"
+
+
+class VolumeFinder:
+    """Finds volumes in a folder by their name without ending.
+
+    Args:
+        folder: where to look.
+
+    Raises:
+        NotADirectoryError: there is no such folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise NotADirectoryError(f"{folder} is not a folder.")
+        self.folder = folder
+        self._index: dict[Path, dict[str, list[Path]]] = {}
+
+    def find(self, name: str) -> Path:
+        """The one volume called `name`: with its ending, without it, or as nnU-Net calls it (`name_0000`).
+
+        Raises:
+            ValueError: there is none, or more than one.
+        """
+        exact = self.folder / name
+        if exact.is_file():
+            return exact
+        found = [*self._named(exact), *([exact] if exact.is_dir() else [])]
+        found = found or self._named(exact.with_name(exact.name + _NNUNET_CHANNEL))
+        if not found:
+            raise ValueError(
+                f"there is no '{name}' in {self.folder}: no image file of that name, with or without its ending, and "
+                f"no folder with a DICOM series. Add it, or name the file in a column 'image' or 'mask'."
+            )
+        if len(found) > 1:
+            names = sorted(path.name for path in found)
+            raise ValueError(f"'{name}' is ambiguous in {self.folder}: {names}. Name the file with its ending.")
+        return found[0]
+
+    def _named(self, path: Path) -> list[Path]:
+        parent = path.parent
+        if parent not in self._index:
+            self._index[parent] = _index_by_stem(parent)
+        return self._index[parent].get(path.name, [])
+
+
+def _index_by_stem(folder: Path) -> dict[str, list[Path]]:
+    index: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        ending = next((ending for ending in VOLUME_ENDINGS if path.name.lower().endswith(ending)), None)
+        if ending and not path.name.startswith(".") and path.is_file():
+            index.setdefault(path.name[: -len(ending)], []).append(path)
+    for paths in index.values():
+        if any(path.name.lower().endswith(".hdr") for path in paths):
+            paths[:] = [path for path in paths if not path.name.lower().endswith((".img", ".img.gz"))]
+    return index
+
+
+def read_volume(path: Path) -> sitk.Image:
+    """Reads a 3-D volume: a file, or a folder with a DICOM series.
+
+    A fourth axis of length one is dropped.
+
+    Raises:
+        ValueError: not readable, not 3-D, or more than one value a voxel.
+    """
+    image = read_series(path) if path.is_dir() else _read_file(path)
+    size = image.GetSize()
+    if image.GetDimension() == 4 and size[3] == 1:
+        image = image[:, :, :, 0]
+    if image.GetDimension() != 3:
+        raise ValueError(f"{path} is {image.GetDimension()}-D (size {size}); one 3-D volume a case is needed.")
+    if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
+        raise ValueError(
+            f"{path} holds {image.GetPixelIDTypeAsString()} voxels with {image.GetNumberOfComponentsPerPixel()} "
+            f"components (a colour image, perhaps); one number a voxel is needed."
+        )
+    return image
+
+
+def _read_file(path: Path) -> sitk.Image:
+    try:
+        if path.name.lower().endswith(NIFTI_ENDINGS):
+            _check_nifti(path)
+        return sitk.ReadImage(str(path))
+    except (RuntimeError, OSError, EOFError, zlib.error, ImageFileError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1] if lines else "no reason given"
+        raise ValueError(f"{path} cannot be read ({reason}). Is it complete, and an image?") from error
+
+
+def _check_nifti(path: Path) -> None:
+    """Looks for what ITK's NIfTI reader turns into zeros without a word: the missing part of a file that was cut off
+    (a copy that broke off), and values that are NaN or infinite."""
+    stored = nibabel.load(path)
+    if not isinstance(stored, SpatialImage):
+        raise ImageFileError(f"{type(stored).__name__} is not an image")
+    try:
+        _check_finite(np.asanyarray(stored.dataobj))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _check_finite(array: NDArray[Any]) -> None:
+    if np.issubdtype(array.dtype, np.inexact):
+        bad = int(np.count_nonzero(~np.isfinite(array)))
+        if bad:
+            raise ValueError(
+                f"{bad} voxels are NaN or infinite. Replace them (in an image outside the scan: -1024 HU)."
+            )
+
+
+def check_hu(image: sitk.Image) -> None:
+    """Checks that the values can be Hounsfield units of a lung nodule and its surroundings.
+
+    Padding below -1024 HU (scanners write -2000, -2048 or -3024 outside the scan) is left as it is.
+
+    Raises:
+        ValueError: NaN, infinite or impossible values.
+    """
+    array = sitk.GetArrayViewFromImage(image)
+    _check_finite(array)
+    low, high = float(array.min()), float(array.max())
+    values = f"its values run from {low:g} to {high:g}"
+    if low == high:
+        raise ValueError(f"the image is constant ({low:g}); it shows nothing.")
+    if low < HU_RANGE[0] or high > HU_RANGE[1]:
+        raise ValueError(
+            f"the image is not in HU: {values}, outside of {HU_RANGE[0]:g} to {HU_RANGE[1]:g}. Export it with the "
+            f"rescale slope and intercept applied, once."
+        )
+    if low > DARKEST_TISSUE_HU:
+        raise ValueError(
+            f"the image is not in HU: {values}, but lung lies below {DARKEST_TISSUE_HU:g} HU. {_guess(low, high)} "
+            f"Convert from the original DICOM."
+        )
+    if high < DARKEST_TISSUE_HU:
+        raise ValueError(
+            f"the image is not in HU of a lung nodule: {values}, but tissue lies above {DARKEST_TISSUE_HU:g} HU. Check "
+            f"the rescale intercept (applied twice, perhaps) and that the image shows more than air."
+        )
+
+
+def _guess(low: float, high: float) -> str:
+    if low >= 0 and high <= 1:
+        return "It looks normalised to 0..1."
+    if low >= 0 and high <= 255:
+        return "It looks like an 8-bit export (0..255)."
+    if low >= 0:
+        return "The rescale intercept (usually -1024) seems not to be applied."
+    return "It looks normalised (mean 0, or HU divided by 1000)."
+
+
+def label_array(mask: sitk.Image) -> NDArray[np.integer]:
+    """Voxels of a mask as whole numbers, (Z, Y, X).
+
+    Raises:
+        ValueError: values that are not whole numbers from 0 on, no nodule at all, or nothing but nodule.
+    """
+    array = sitk.GetArrayFromImage(mask)
+    _check_finite(array)
+    if np.issubdtype(array.dtype, np.floating):
+        broken = array[~(array == np.rint(array))]
+        if broken.size:
+            raise ValueError(
+                f"the mask holds values that are not whole numbers (such as {broken[0]:g}); it may be a probability or "
+                f"an interpolated mask. Threshold it."
+            )
+        array = array.astype(np.int32)
+    low, high = int(array.min()), int(array.max())
+    if low < 0:
+        raise ValueError(f"the mask holds negative values (down to {low}). Background is 0; is it an image?")
+    if high == 0:
+        raise ValueError("the mask is empty: no voxel is above 0. Draw the nodule, or remove the row.")
+    if low > 0:
+        raise ValueError(f"the mask has no background: its values run from {low} to {high}. Is it inverted?")
+    return array
+
+
+def check_same_grid(image: sitk.Image, mask: sitk.Image) -> None:
+    """Checks that a mask has the voxels of its image.
+
+    Raises:
+        ValueError: another size, or voxels that lie more than `GRID_TOLERANCE_MM` apart; says what differs.
+    """
+    differences = []
+    if image.GetSize() != mask.GetSize():
+        differences.append(f"size (image {image.GetSize()}, mask {mask.GetSize()})")
+    extent = max(size * spacing for size, spacing in zip(image.GetSize(), image.GetSpacing(), strict=True))
+    spacing_shift = max(
+        size * abs(a - b) for size, a, b in zip(image.GetSize(), image.GetSpacing(), mask.GetSpacing(), strict=True)
+    )
+    direction_shift = extent * max(abs(a - b) for a, b in zip(image.GetDirection(), mask.GetDirection(), strict=True))
+    if spacing_shift > GRID_TOLERANCE_MM:
+        differences.append(f"spacing (image {_mm(image.GetSpacing())}, mask {_mm(mask.GetSpacing())})")
+    if math.dist(image.GetOrigin(), mask.GetOrigin()) > GRID_TOLERANCE_MM:
+        differences.append(f"origin (image {_mm(image.GetOrigin())}, mask {_mm(mask.GetOrigin())})")
+    if direction_shift > GRID_TOLERANCE_MM:
+        differences.append(f"direction (image {_mm(image.GetDirection())}, mask {_mm(mask.GetDirection())})")
+    if differences:
+        raise ValueError(
+            f"the mask is not on the grid of its image: {', '.join(differences)} differ by more than "
+            f"{GRID_TOLERANCE_MM:g} mm across the volume. Export the mask on the image's grid, or resample it there "
+            f"(nearest neighbour)."
+        )
+
+
+def _mm(values: tuple[float, ...]) -> str:
+    return f"({', '.join(f'{value:.4g}' for value in values)})"

@@ -1,0 +1,280 @@
+"""Writing an nnU-Net raw data set with a table of nodules: all of it or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, get_args
+
+import numpy as np
+import SimpleITK as sitk
+
+from dsmt_nnunet.tasks import (
+    FIXED_COLUMNS,
+    NODULE_TABLE_NAME,
+    TEST_NODULE_TABLE_NAME,
+    ClassificationSchema,
+    Nodule,
+    NoduleTable,
+)
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+FILE_ENDING = ".nii.gz"
+RAW_FOLDER_VARIABLE = "nnUNet_raw"
+
+_FOLDER_SUFFIX: dict[Split, str] = {"train": "Tr", "test": "Ts"}
+_TABLE_NAME: dict[Split, str] = {"train": NODULE_TABLE_NAME, "test": TEST_NODULE_TABLE_NAME}
+_DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_OWN_JSON_KEYS = ("channel_names", "labels", "numTraining", "file_ending", "classification")
+_OWN_FILES = ("dataset.json", NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME)
+
+
+def case_id_problem(case_id: str) -> str | None:
+    """Why `case_id` cannot be an nnU-Net case identifier, as the end of "case_id ..."; None when it can.
+
+    Numbers such as `case_0001` are fine: nnU-Net adds its own channel number behind them.
+    """
+    if not _SAFE_ID.fullmatch(case_id):
+        return "may hold letters (A-Z, a-z), digits, '.', '_' and '-' only, and must not begin with '.' or '-'"
+    if case_id.endswith("."):
+        return "must not end with '.'"
+    if case_id.endswith("_seg") or "segFromPrevStage" in case_id:
+        return "must not end with '_seg' or hold 'segFromPrevStage': nnU-Net names its own files so"
+    return None
+
+
+def dataset_folder_name(dataset_id: int, name: str) -> str:
+    """`DatasetXXX_Name`.
+
+    Raises:
+        ValueError: the id is outside 1 to 999, or the name has characters that a folder name should not have.
+    """
+    if not 1 <= dataset_id <= 999:
+        raise ValueError(f"The data set id must lie between 1 and 999, got {dataset_id}.")
+    if not _DATASET_NAME.fullmatch(name):
+        raise ValueError(
+            f"The data set name may hold letters, digits, '_' and '-' only and must begin with a letter or digit, "
+            f"got '{name}'. Give the name alone, without 'Dataset{dataset_id:03d}_'."
+        )
+    return f"Dataset{dataset_id:03d}_{name}"
+
+
+class RawDatasetWriter:
+    """Writes `nnUNet_raw/DatasetXXX_Name`: images, masks, dataset.json and the nodule tables.
+
+    A context manager. Everything is written to a hidden folder beside the final one, which takes its name at a clean
+    exit; after an exception the hidden folder is removed and nothing else has changed.
+
+        with RawDatasetWriter(501, "Nodules", schema) as writer:
+            writer.add_case("case1", image, mask, [nodule], "train")
+
+    Args:
+        dataset_id: 1 to 999.
+        name: letters, digits, `_` and `-`.
+        schema: the tasks; goes into dataset.json.
+        raw_folder: where data sets live; by default the environment variable nnUNet_raw.
+        overwrite: replace a data set of the same id and name (at the end, when the new one is complete).
+        dataset_json_extra: further entries of dataset.json (description, licence, ...); no patient data.
+
+    Raises:
+        ValueError: bad id, name or entries, or nnUNet_raw is not set.
+        FileExistsError: the data set exists and `overwrite` is off, or its id belongs to another name.
+    """
+
+    def __init__(
+        self,
+        dataset_id: int,
+        name: str,
+        schema: ClassificationSchema,
+        raw_folder: Path | None = None,
+        overwrite: bool = False,
+        dataset_json_extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        folder_name = dataset_folder_name(dataset_id, name)
+        self.schema = schema
+        self.overwrite = overwrite
+        self._extra = dict(dataset_json_extra or {})
+        clashes = sorted(set(self._extra) & set(_OWN_JSON_KEYS))
+        if clashes:
+            raise ValueError(f"dataset_json_extra must not hold {clashes}: the writer sets these entries itself.")
+        self._raw_folder = _resolve_raw_folder(raw_folder)
+        self.folder = self._raw_folder / folder_name
+        _check_free(self.folder, overwrite, other_roots=_other_nnunet_folders(self._raw_folder))
+        self._partial = self.folder.with_name(f".{folder_name}.{uuid.uuid4().hex[:8]}.partial")
+        self._cases: dict[str, Split] = {}
+        self._split_of_patient: dict[str, Split] = {}
+        self._nodules: dict[Split, list[Nodule]] = {"train": [], "test": []}
+
+    def __enter__(self) -> RawDatasetWriter:
+        self._partial.mkdir(parents=True)
+        for split_folder in ("imagesTr", "labelsTr"):
+            (self._partial / split_folder).mkdir()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+    def add_case(
+        self, case_id: str, image: sitk.Image, mask: sitk.Image, nodules: Sequence[Nodule], split: Split
+    ) -> None:
+        """Writes one case.
+
+        Args:
+            case_id: unique in the data set, safe as a file name.
+            image: 3-D, HU. Stored as int16 where all values are whole numbers that fit, otherwise as float32.
+            mask: same size as the image; everything above 0 is nodule. It gets exactly the image's geometry.
+            nodules: the nodules of this case.
+            split: "train" or "test".
+
+        Raises:
+            ValueError: any of these rules is broken.
+        """
+        self._check_case(case_id, image, mask, nodules, split)
+        suffix = _FOLDER_SUFFIX[split]
+        for folder in (f"images{suffix}", f"labels{suffix}"):
+            (self._partial / folder).mkdir(exist_ok=True)
+        clean_image = _as_hu(image)
+        clean_mask = sitk.GetImageFromArray((sitk.GetArrayViewFromImage(mask) > 0).astype(np.uint8))
+        clean_mask.CopyInformation(clean_image)
+        sitk.WriteImage(clean_image, str(self._partial / f"images{suffix}" / f"{case_id}_0000{FILE_ENDING}"))
+        sitk.WriteImage(clean_mask, str(self._partial / f"labels{suffix}" / f"{case_id}{FILE_ENDING}"))
+        self._cases[case_id] = split
+        for nodule in nodules:
+            self._split_of_patient[nodule.patient_id] = split
+        self._nodules[split].extend(nodules)
+
+    def add_file(self, name: str, text: str) -> None:
+        """Writes a further text file (UTF-8) beside dataset.json, for instance a description of how it was made."""
+        if Path(name).name != name or name.startswith(".") or name in _OWN_FILES:
+            raise ValueError(f"'{name}' must be a plain file name other than {list(_OWN_FILES)}.")
+        (self._partial / name).write_text(text, encoding="utf-8")
+
+    def _check_case(
+        self, case_id: str, image: sitk.Image, mask: sitk.Image, nodules: Sequence[Nodule], split: str
+    ) -> None:
+        if problem := case_id_problem(case_id):
+            raise ValueError(f"Case '{case_id}': a case_id {problem}.")
+        if case_id.lower() in {other.lower() for other in self._cases}:
+            raise ValueError(f"Case '{case_id}' was added already (case_ids must differ in more than letter case).")
+        if split not in SPLITS:
+            raise ValueError(f"Case '{case_id}': split must be one of {list(SPLITS)}, got '{split}'.")
+        if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+            raise ValueError(f"Case '{case_id}': the image must be 3-D with one value a voxel.")
+        if image.GetSize() != mask.GetSize():
+            raise ValueError(f"Case '{case_id}': the mask has size {mask.GetSize()}, the image {image.GetSize()}.")
+        reserved = {*FIXED_COLUMNS, *self.schema.task_names}
+        seen: set[str] = set()
+        for nodule in nodules:
+            where = f"Case '{case_id}', nodule '{nodule.nodule_id}'"
+            if nodule.case_id != case_id:
+                raise ValueError(f"{where}: it belongs to case '{nodule.case_id}'.")
+            if nodule.nodule_id in seen:
+                raise ValueError(f"{where}: nodule_id must be unique within a case.")
+            seen.add(nodule.nodule_id)
+            nodule.label_indices(self.schema)
+            if clashes := sorted(reserved & set(nodule.extra)):
+                raise ValueError(f"{where}: extra columns {clashes} have the name of a fixed column or of a task.")
+            if self._split_of_patient.get(nodule.patient_id, split) != split:
+                raise ValueError(f"{where}: patient '{nodule.patient_id}' has cases in train and in test.")
+
+    def _finish(self) -> None:
+        if not self._cases:
+            raise ValueError(f"{self.folder.name}: no case was added, so there is no data set to write.")
+        self._write_tables()
+        dataset_json = {
+            "channel_names": {"0": "CT"},
+            "labels": {"background": 0, "nodule": 1},
+            "numTraining": sum(split == "train" for split in self._cases.values()),
+            "file_ending": FILE_ENDING,
+            "classification": self.schema.to_block(),
+            **self._extra,
+        }
+        text = json.dumps(dataset_json, indent=2, ensure_ascii=False) + "\n"
+        (self._partial / "dataset.json").write_text(text, encoding="utf-8")
+        _check_free(self.folder, self.overwrite)
+        _swap_in(self._partial, self.folder)
+
+    def _write_tables(self) -> None:
+        columns = dict.fromkeys(
+            name for nodules in self._nodules.values() for nodule in nodules for name in nodule.extra
+        )
+        for split, table_name in _TABLE_NAME.items():
+            if split == "test" and "test" not in self._cases.values():
+                continue
+            nodules = self._nodules[split]
+            complete = tuple(replace(n, extra={name: n.extra.get(name, "") for name in columns}) for n in nodules)
+            NoduleTable(complete).write(self._partial / table_name, self.schema)
+
+
+def _resolve_raw_folder(raw_folder: Path | None) -> Path:
+    if raw_folder is not None:
+        return Path(raw_folder)
+    value = os.environ.get(RAW_FOLDER_VARIABLE)
+    if not value:
+        raise ValueError(
+            "The environment variable nnUNet_raw is not set, so there is no place for the data set. Set it to the "
+            'folder of your raw data sets, or run: eval "$(dsmt env)"'
+        )
+    return Path(value)
+
+
+def _other_nnunet_folders(raw_folder: Path) -> list[Path]:
+    """The preprocessed and the results folder, when `raw_folder` is the one nnU-Net itself uses beside them."""
+    configured = os.environ.get(RAW_FOLDER_VARIABLE)
+    if not configured or Path(configured).resolve() != raw_folder.resolve():
+        return []
+    values = (os.environ.get(name) for name in ("nnUNet_preprocessed", "nnUNet_results"))
+    return [Path(value) for value in values if value]
+
+
+def _check_free(folder: Path, overwrite: bool, other_roots: Sequence[Path] = ()) -> None:
+    prefix = folder.name.split("_", 1)[0]
+    for root in (folder.parent, *other_roots):
+        for other in sorted(root.glob(f"{prefix}*")):
+            if other.is_dir() and other.name != folder.name:
+                raise FileExistsError(
+                    f"Data set id {prefix.removeprefix('Dataset')} belongs to {other} already, and nnU-Net refuses two "
+                    f"names for one id. Choose another id, or that name, or remove that folder."
+                )
+    if folder.exists() and not overwrite:
+        raise FileExistsError(f"{folder} exists already. Choose another id, or replace it with --overwrite.")
+
+
+def _swap_in(new: Path, final: Path) -> None:
+    if not final.exists():
+        new.rename(final)
+        return
+    old = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.old")
+    final.rename(old)
+    try:
+        new.rename(final)
+    except BaseException:
+        old.rename(final)
+        raise
+    shutil.rmtree(old)
+
+
+def _as_hu(image: sitk.Image) -> sitk.Image:
+    """A copy without metadata (which can name the patient), int16 where nothing is lost, otherwise float32."""
+    array = sitk.GetArrayViewFromImage(image)
+    limits = np.iinfo(np.int16)
+    fits = limits.min <= array.min() and array.max() <= limits.max
+    whole = np.issubdtype(array.dtype, np.integer) or bool(np.all(array == np.rint(array)))
+    clean = sitk.GetImageFromArray(array.astype(np.int16 if fits and whole else np.float32))
+    clean.CopyInformation(image)
+    return clean

@@ -1,0 +1,126 @@
+"""From a table of nodules, CTs and masks to an nnU-Net raw data set."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from dsmt_nnunet.csv_table import read_csv
+from dsmt_nnunet.dataset_conversion.cases import CaseReader
+from dsmt_nnunet.dataset_conversion.images import VolumeFinder
+from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, TableMapping
+from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
+from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
+from dsmt_nnunet.dataset_conversion.rows import CaseRows, parse_cases
+from dsmt_nnunet.tasks import ClassificationSchema, Nodule
+
+logger = logging.getLogger(__name__)
+
+DiameterRange = tuple[float, float]
+
+
+def convert_table(
+    table: Path,
+    images: Path,
+    masks: Path,
+    dataset_id: int,
+    name: str,
+    mapping: TableMapping | None = None,
+    diameter_range: DiameterRange | None = None,
+    raw_folder: Path | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Converts a table with one row a nodule; docs/data-format.md describes it.
+
+    All images are read twice: once to check them, once to write them, so that nothing is written unless everything is
+    right.
+
+    Args:
+        table: CSV file.
+        images: folder of the CTs.
+        masks: folder of the masks.
+        dataset_id: 1 to 999.
+        name: name of the data set, without `DatasetXXX_`.
+        mapping: what the columns mean; by default `DEFAULT_MAPPING`.
+        diameter_range: keep nodules from the first to the second diameter (both included), in mm. A case stays as long
+            as one of its nodules does; the others remain in its mask.
+        raw_folder: where data sets live; by default the environment variable nnUNet_raw.
+        overwrite: replace a data set of the same id and name.
+
+    Returns:
+        The folder of the data set.
+
+    Raises:
+        ConversionError: something is wrong with the table or the files; it lists everything.
+        ValueError: the table cannot be read at all, or id, name or diameter range are wrong.
+        FileExistsError: the data set exists, or its id has another name.
+    """
+    if diameter_range is not None and not 0 <= diameter_range[0] < diameter_range[1]:
+        raise ValueError(f"The diameter range must be two rising numbers from 0 on (mm), got {diameter_range}.")
+    rows = read_csv(table)
+    mapping = (mapping or DEFAULT_MAPPING).restrict_to(rows.columns)
+    writer = RawDatasetWriter(dataset_id, name, mapping.schema, raw_folder, overwrite)
+    cases, problems = parse_cases(rows, mapping)
+    reader = CaseReader(VolumeFinder(images), VolumeFinder(masks))
+    kept, file_problems = _check_files(cases, reader, diameter_range)
+    problems += file_problems
+    if not problems:
+        problems += _check_data_set(cases, kept, mapping.schema, diameter_range)
+    if problems:
+        raise ConversionError(table, problems)
+    with writer:
+        for case in tqdm([case for case in cases if case.case_id in kept], "Writing cases", unit="case", disable=None):
+            loaded, changed = reader.read(case)
+            if loaded is None:
+                raise ConversionError(table, changed)
+            writer.add_case(case.case_id, loaded.image, loaded.mask, kept[case.case_id], case.split)
+    return writer.folder
+
+
+def _check_files(
+    cases: Sequence[CaseRows], reader: CaseReader, diameter_range: DiameterRange | None
+) -> tuple[dict[str, list[Nodule]], list[Problem]]:
+    """Reads every case; the nodules to keep of each case that keeps any, and everything that is wrong."""
+    kept: dict[str, list[Nodule]] = {}
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    for case in tqdm(cases, "Checking cases", unit="case", disable=None):
+        loaded, found = reader.read(case)
+        problems += found
+        if loaded is None:
+            continue
+        warnings += loaded.warnings
+        nodules = [nodule for nodule in loaded.nodules if _in_range(nodule.diameter_mm, diameter_range)]
+        if nodules:
+            kept[case.case_id] = nodules
+    for text in warnings:
+        logger.warning("%s", text)
+    return kept, problems
+
+
+def _in_range(diameter_mm: float, diameter_range: DiameterRange | None) -> bool:
+    return diameter_range is None or diameter_range[0] <= diameter_mm <= diameter_range[1]
+
+
+def _check_data_set(
+    cases: Sequence[CaseRows],
+    kept: Mapping[str, Sequence[Nodule]],
+    schema: ClassificationSchema,
+    diameter_range: DiameterRange | None,
+) -> list[Problem]:
+    if not kept:
+        return [Problem(f"no nodule has a diameter within {diameter_range} mm; nothing is left of the table.")]
+    training = [nodule for case in cases if case.split == "train" for nodule in kept.get(case.case_id, ())]
+    primary = schema.primary_task
+    known = sorted({label for nodule in training if (label := nodule.labels[primary]) is not None})
+    if training and len(known) < 2:
+        return [
+            Problem(
+                f"the training nodules show {len(known)} of the classes {list(schema.primary.classes)} of {primary} "
+                f"({', '.join(known) or 'none is known'}); at least two are needed to learn from."
+            )
+        ]
+    return []

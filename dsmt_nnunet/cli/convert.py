@@ -1,0 +1,147 @@
+"""`dsmt convert`: makes nnU-Net raw data sets with a table of nodules."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema, NoduleTable
+
+PREPROCESSED_VARIABLE = "nnUNet_preprocessed"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `convert table` and `convert phantom`."""
+    parser = subparsers.add_parser("convert", help="make an nnU-Net raw data set from a table, or of phantoms")
+    sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
+    _add_table_parser(sources)
+    _add_phantom_parser(sources)
+
+
+def _add_table_parser(sources: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = sources.add_parser(
+        "table",
+        help="from a table with one row a nodule, CTs and masks",
+        description="Converts a table with one row a nodule, CTs and masks. Nothing is written unless all of it is "
+        "right. docs/data-format.md describes the columns and the mapping file.",
+    )
+    parser.add_argument("table", type=Path, help="CSV file, one row a nodule")
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the CTs")
+    parser.add_argument("--masks", type=Path, required=True, metavar="DIR", help="folder of the nodule masks")
+    _add_data_set_arguments(parser)
+    parser.add_argument("--mapping", type=Path, metavar="FILE.yaml", help="what the columns mean, if not the usual")
+    parser.add_argument(
+        "--diameter-range",
+        type=float,
+        nargs=2,
+        metavar=("MIN", "MAX"),
+        help="keep nodules of these diameters only, in mm, e.g. 10 20",
+    )
+    parser.set_defaults(run=run_table)
+
+
+def _add_phantom_parser(sources: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = sources.add_parser(
+        "phantom", help="of simulated chest CTs", description="Simulates a cohort of chest CTs."
+    )
+    _add_data_set_arguments(parser, default_name="Phantom")
+    parser.add_argument("--cases", type=int, default=48, metavar="N", help="training cases (default: %(default)s)")
+    parser.add_argument("--test-cases", type=int, default=0, metavar="N", help="further cases of the same protocols")
+    parser.add_argument("--external-cases", type=int, default=0, metavar="N", help="test cases of another protocol")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="the same seed makes the same cohort (default: %(default)s)"
+    )
+    parser.add_argument("--size", type=int, default=112, help="voxels a side (default: %(default)s)")
+    parser.add_argument(
+        "-np", type=int, default=1, dest="processes", metavar="N", help="processes (default: %(default)s)"
+    )
+    parser.set_defaults(run=run_phantom)
+
+
+def _add_data_set_arguments(parser: argparse.ArgumentParser, default_name: str | None = None) -> None:
+    parser.add_argument("-d", type=int, required=True, dest="dataset_id", metavar="ID", help="data set id, 1 to 999")
+    parser.add_argument(
+        "-n", default=default_name, required=default_name is None, dest="name", metavar="NAME", help="data set name"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a data set of the same id and name")
+
+
+def run_table(args: argparse.Namespace) -> int:
+    """Runs `dsmt convert table`."""
+    from dsmt_nnunet.dataset_conversion.mapping import read_mapping
+    from dsmt_nnunet.dataset_conversion.table import convert_table
+
+    folder = convert_table(
+        table=args.table,
+        images=args.images,
+        masks=args.masks,
+        dataset_id=args.dataset_id,
+        name=args.name,
+        mapping=read_mapping(args.mapping) if args.mapping else None,
+        diameter_range=tuple(args.diameter_range) if args.diameter_range else None,
+        overwrite=args.overwrite,
+    )
+    print(describe(folder, args.dataset_id))
+    return 0
+
+
+def run_phantom(args: argparse.Namespace) -> int:
+    """Runs `dsmt convert phantom`."""
+    from dsmt_nnunet.dataset_conversion.phantom import convert_phantom
+
+    folder = convert_phantom(
+        dataset_id=args.dataset_id,
+        name=args.name,
+        cases=args.cases,
+        test_cases=args.test_cases,
+        external_cases=args.external_cases,
+        seed=args.seed,
+        size=args.size,
+        overwrite=args.overwrite,
+        processes=args.processes,
+    )
+    print(describe(folder, args.dataset_id))
+    return 0
+
+
+def describe(folder: Path, dataset_id: int) -> str:
+    """What a raw data set holds, and the command that comes next."""
+    dataset_json = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    schema = ClassificationSchema.from_dataset_json(dataset_json)
+    lines = [f"Wrote {folder}"]
+    for split, table_name, images in (
+        ("train", NODULE_TABLE_NAME, "imagesTr"),
+        ("test", TEST_NODULE_TABLE_NAME, "imagesTs"),
+    ):
+        if (folder / images).is_dir() and any((folder / images).iterdir()):
+            lines += _describe_split(split, NoduleTable.read(folder / table_name, schema), schema)
+    if dataset_json["numTraining"]:
+        lines += _next_steps(folder.name, dataset_id)
+    else:
+        lines.append(f"There are no training cases. Next: nnUNetv2_predict -i {folder / 'imagesTs'}")
+    return "\n".join(lines)
+
+
+def _describe_split(split: str, table: NoduleTable, schema: ClassificationSchema) -> list[str]:
+    patients = {nodule.patient_id for nodule in table.nodules}
+    lines = [f"  {split}: {len(table.by_case())} cases, {len(table)} nodules, {len(patients)} patients"]
+    for task in schema.tasks:
+        counts = Counter(nodule.labels[task.name] for nodule in table.nodules)
+        parts = [f"{counts[name]} {name}" for name in task.classes]
+        parts += [f"{counts[None]} not known"] if counts[None] else []
+        lines.append(f"    {task.name}: {', '.join(parts)}")
+    return lines
+
+
+def _next_steps(folder_name: str, dataset_id: int) -> list[str]:
+    lines = [f"Next: nnUNetv2_plan_and_preprocess -d {dataset_id} -c 3d_fullres"]
+    preprocessed = os.environ.get(PREPROCESSED_VARIABLE)
+    if preprocessed and (old := Path(preprocessed) / folder_name).is_dir():
+        lines.append(
+            f"{old} comes from an earlier version of this data set. Remove it first: nnU-Net would go on using the "
+            f"fingerprint and the splits in it."
+        )
+    return lines

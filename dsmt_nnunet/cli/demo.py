@@ -1,0 +1,75 @@
+"""`dsmt demo`: the main job on the phantom cohort, every step the command a user would type."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
+from dsmt_nnunet.cli.env import FOLDERS, environment
+from dsmt_nnunet.cli.stock import best_device
+
+DATASET_ID = 500
+DATASET = f"Dataset{DATASET_ID}_Phantom"
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "demo",
+        help="run the main job on phantoms, from images to a report",
+        description="Makes a phantom cohort, plans, trains, predicts, evaluates and writes a report.",
+    )
+    parser.add_argument("-o", dest="out", type=Path, default=Path("demo"), help="folder (default: demo)")
+    parser.add_argument("--cases", type=int, default=48, help="training cases")
+    parser.add_argument("--test-cases", type=int, default=24, help="unseen cases of the same protocols")
+    parser.add_argument("--external-cases", type=int, default=12, help="unseen cases of another protocol")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    out = args.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    variables = {**os.environ, **environment(out), **{name: str(out / name) for name in FOLDERS}}
+    for name in FOLDERS:
+        Path(variables[name]).mkdir(exist_ok=True)
+    raw = out / "nnUNet_raw" / DATASET
+    predictions, metrics, report = out / "predictions", out / "metrics", out / "report.html"
+    device = best_device()
+    processes = str(min(8, os.cpu_count() or 1))
+    model = f"-d {DATASET_ID} -c 3d_fullres -f 0 -tr DSMTTrainer -p DSMTPlansXS -device {device}"
+    commands = [
+        f"dsmt convert phantom -d {DATASET_ID} --cases {args.cases} --test-cases {args.test_cases} "
+        f"--external-cases {args.external_cases} --seed 1 --overwrite -np {processes}",
+        f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS --clean -np {processes}",
+        f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr DSMTTrainer -p DSMTPlansXS -device {device}",
+        f"nnUNetv2_predict -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} -npp 1 -nps 1",
+        f"dsmt evaluate predictions {_quoted(predictions)} --truth {_quoted(raw / 'nodulesTs.csv')} "
+        f"--labels {_quoted(raw / 'labelsTs')} --group cohort -o {_quoted(metrics)}",
+        f"dsmt report {_quoted(metrics)} -o {_quoted(report)}",
+    ]
+    start = time.monotonic()
+    for number, command in enumerate(commands, start=1):
+        print(f"\n[{number}/{len(commands)}, {time.monotonic() - start:.0f} s] {command}", flush=True)
+        status = subprocess.run(_resolved(command), env=variables, check=False).returncode
+        if status != 0:
+            print(f"dsmt demo: this command ended with status {status}: {command}", file=sys.stderr)
+            return 1
+    print(f"\nDone in {time.monotonic() - start:.0f} s. Open {report}\n{NOT_A_MEDICAL_DEVICE}")
+    return 0
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _resolved(command: str) -> list[str]:
+    """The command's words, its program taken from the environment that runs this one."""
+    program, *arguments = shlex.split(command)
+    beside = Path(sys.executable).with_name(program)
+    return [str(beside) if beside.exists() else program, *arguments]

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, TaskMapping, normalise_term, read_mapping
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "lidc-mapping.yaml"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mapping.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("1", "1.0"), (" Yes ", "yes"), ("IAC", "iac"), ("a  b", "A B"), ("+1", "1"), ("2.50", "2.5")]
+)
+def test_terms_that_are_the_same(one: str, other: str) -> None:
+    assert normalise_term(one) == normalise_term(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("1", "-1"), ("+", "-"), ("1", "10"), ("0", "")])
+def test_terms_that_differ(one: str, other: str) -> None:
+    assert normalise_term(one) != normalise_term(other)
+
+
+@pytest.mark.parametrize(
+    ("term", "expected"),
+    [
+        ("AAH", "non-invasive"),
+        ("ais", "non-invasive"),
+        ("MIA", "non-invasive"),
+        ("Adenocarcinoma in situ", "non-invasive"),
+        ("minimally invasive adenocarcinoma", "non-invasive"),
+        ("noninvasive", "non-invasive"),
+        ("IAC", "invasive"),
+        ("IA", "invasive"),
+        ("Invasive Adenocarcinoma", "invasive"),
+        ("", None),
+        ("n/a", None),
+    ],
+)
+def test_pathology_terms(term: str, expected: str | None) -> None:
+    assert DEFAULT_MAPPING.tasks[0].label(term) == expected
+
+
+@pytest.mark.parametrize("task", DEFAULT_MAPPING.tasks[1:], ids=lambda task: task.name)
+def test_sign_terms(task: TaskMapping) -> None:
+    for present, absent in (
+        ("yes", "no"),
+        ("1", "0"),
+        ("Present", "Absent"),
+        ("TRUE", "FALSE"),
+        ("y", "n"),
+        ("+", "-"),
+    ):
+        assert (task.label(present), task.label(absent)) == ("present", "absent")
+    assert task.label("unknown") is None
+
+
+def test_unknown_terms_name_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"column 'pathology': 'acinar' .*non-invasive: AAH.*invasive: IAC.*--mapping"):
+        DEFAULT_MAPPING.tasks[0].label("acinar")
+
+
+def test_signs_are_left_out_where_the_table_has_no_column() -> None:
+    restricted = DEFAULT_MAPPING.restrict_to(["case_id", "pleural_retraction"])
+    assert restricted.schema.task_names == ("invasiveness", "pleural_retraction")
+
+
+def test_example_file() -> None:
+    mapping = read_mapping(EXAMPLE)
+    assert mapping.schema.primary.classes == ("benign", "malignant")
+    assert mapping.schema.task_names == ("malignancy", "spiculation", "lobulation")
+    assert [mapping.tasks[0].label(vote) for vote in ("1", "2.0", "3", "4", "5", "")] == [
+        "benign",
+        "benign",
+        None,
+        "malignant",
+        "malignant",
+        None,
+    ]
+    columns = ("nodule", "x_mm", "image")
+    assert mapping.column_of("case_id", columns) == "nodule"
+    assert mapping.column_of("x_mm", columns) is None
+    assert mapping.column_of("image", columns) == "image"
+    assert mapping.column_of("mask", columns) is None
+    needed = {"nodule", "patient_id", "diameter_mm", "malignancy", "spiculation", "lobulation"}
+    assert mapping.missing_columns(sorted(needed)) == []
+
+
+def test_words_that_yaml_would_change_stay_words(tmp_path: Path) -> None:
+    text = "primary_task: sign\ntasks: {sign: {classes: {no: [no, off, 0], yes: [yes, 1], 2nd: 2}}}"
+    (task,) = read_mapping(write(tmp_path, text)).tasks
+    assert task.column == "sign"
+    assert list(task.classes) == ["no", "yes", "2nd"]
+    assert [task.label(term) for term in ("off", "YES", "2")] == ["no", "yes", "2nd"]
+
+
+BINARY = "{classes: {low: [1], high: [2]}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tasks: [", "not a readable YAML file"),
+        ("", "the file: must be a mapping"),
+        (f"tasks: {{t: {BINARY}}}", r"keys \['primary_task'\] are missing"),
+        ("primary_task: t", r"keys \['tasks'\] are missing"),
+        ("primary_task: t\ntasks: {}", "at least one task"),
+        (f"primary_task: t\ntasks: {{t: {BINARY}}}\ncolumn: x", r"keys \['column'\] are not allowed; allowed are"),
+        (f"primary_task: t\ntasks: {{t: {BINARY}}}\ncolumns: {{case: x}}", r"columns: keys \['case'\] are not allowed"),
+        (f"primary_task: t\ntasks: {{t: {BINARY}}}\ncolumns: {{case_id: [x]}}", "columns: case_id: must be one word"),
+        ("primary_task: t\ntasks: {t: {column: x}}", r"tasks: t: keys \['classes'\] are missing"),
+        ("primary_task: t\ntasks: {t: {klasses: x, classes: {}}}", r"tasks: t: keys \['klasses'\] are not allowed"),
+        ("primary_task: t\ntasks: {t: {classes: [a, b]}}", "tasks: t: classes: must be a mapping"),
+        ("primary_task: t\ntasks: {t: {classes: {a: {b: c}, d: e}}}", "classes: a: must be a term or a list"),
+        ("primary_task: t\ntasks: {t: {classes: {a: 1}}}", "at least two classes"),
+        ("primary_task: t\ntasks: {t: {classes: {a: 1, b: 1.0}}}", "'1' stands for class 'a' and for class 'b'"),
+        ("primary_task: t\ntasks: {t: {classes: {a: 1, b: 2}, unknown: 2}}", "class 'b' and for 'not known'"),
+        (f"primary_task: u\ntasks: {{t: {BINARY}}}", "primary task 'u'"),
+        (f"primary_task: t\ntasks: {{two words: {BINARY}}}", "Task name 'two words'"),
+        (f"primary_task: t\ntasks:\n  t: {BINARY}\n  t: {BINARY}", r"keys \['t'\] stand more than once"),
+    ],
+)
+def test_malformed_mappings(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        read_mapping(write(tmp_path, text))
+    assert "mapping.yaml" in str(caught.value)
