@@ -106,6 +106,7 @@ class DSMTPlan:
         padding_value: intensity of air after normalisation, one value a channel; None where it differs from case to
             case (then the lowest value of the case).
         min_diameter_mm: smaller components of a predicted mask are not nodule candidates.
+        max_candidates: at most so many nodules of a scan are classified, the largest.
         mirror_at_prediction: whether predictions are averaged over mirrorings, eight times the work.
         decisions: what the planner decided and why, for people.
     """
@@ -116,6 +117,7 @@ class DSMTPlan:
     training: TrainingPlan
     padding_value: tuple[float | None, ...]
     min_diameter_mm: float = 4.0
+    max_candidates: int = 50
     mirror_at_prediction: bool = True
     decisions: Mapping[str, str] = field(default_factory=dict)
 
@@ -133,6 +135,7 @@ class DSMTPlan:
             "training": {**asdict(self.training), "task_weights": dict(self.training.task_weights)},
             "padding_value": list(self.padding_value),
             "min_diameter_mm": self.min_diameter_mm,
+            "max_candidates": self.max_candidates,
             "mirror_at_prediction": self.mirror_at_prediction,
             "decisions": dict(self.decisions),
         }
@@ -160,6 +163,7 @@ class DSMTPlan:
                 training=TrainingPlan(**block["training"]),
                 padding_value=tuple(block["padding_value"]),
                 min_diameter_mm=float(block["min_diameter_mm"]),
+                max_candidates=int(block["max_candidates"]),
                 mirror_at_prediction=bool(block["mirror_at_prediction"]),
                 decisions=dict(block.get("decisions", {})),
             )

@@ -12,6 +12,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "predict",
         add_help=False,
+        prefix_chars="\0",  # argparse would take a leading option for its own; all of them are nnU-Net's
         help="the same as nnUNetv2_predict, environment and device set, -tr DSMTTrainer unless given",
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER)

@@ -18,7 +18,7 @@ def run_stock(command: str, entry_point: Callable[[], Any], arguments: Sequence[
         arguments: as typed; `-device` is added when absent.
     """
     chosen = list(arguments)
-    if "-device" not in chosen and "-h" not in chosen and "--help" not in chosen:
+    if not any(word.split("=")[0] in ("-device", "-h", "--help") for word in chosen):
         chosen += ["-device", best_device()]
     before = sys.argv
     sys.argv = [command, *chosen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,7 +28,7 @@ def grouped_splits(
         table: the nodules.
         case_ids: all cases that were preprocessed; one without a nodule is a patient of its own.
         schema: names the primary task.
-        folds: how many, fewer if there are fewer patients.
+        folds: how many, fewer if there are fewer patients, or fewer cases in the largest stratum.
 
     Raises:
         ValueError: fewer than two patients.
@@ -46,6 +47,10 @@ def grouped_splits(
             f"Cross-validation needs cases of at least two patients; the {len(cases)} cases belong to "
             f"{len(set(groups))}. Train with fold 'all', or add patients."
         )
+    largest = max(Counter(strata).values())
+    if largest < 2:  # nothing to stratify, which scikit-learn refuses
+        strata, largest = ["any"] * len(cases), len(cases)
+    folds = min(folds, largest)
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=SPLIT_SEED)
     splits = []
     for train, validation in splitter.split(np.zeros(len(cases)), strata, groups):

@@ -259,10 +259,14 @@ class DSMTPredictor(nnUNetPredictor):
         self, data: Array, geometry: ArrayGeometry, context: ContextVolume, logits: torch.Tensor
     ) -> list[NodulePrediction]:
         mask = (logits.argmax(0) > 0).numpy()
+        instances = nodule_instances(mask, geometry.spacing_mm, self.plan.min_diameter_mm)
+        if len(instances) > self.plan.max_candidates:
+            print(
+                f"{len(instances)} nodule candidates, of which the {self.plan.max_candidates} largest are classified. "
+                f"So many mean that the segmentation has not learnt yet, or does not fit these scans."
+            )
         nodules = []
-        for number, instance in enumerate(
-            nodule_instances(mask, geometry.spacing_mm, self.plan.min_diameter_mm), start=1
-        ):
+        for number, instance in enumerate(instances[: self.plan.max_candidates], start=1):
             output = self._classifier(data, geometry, context, instance.centroid)
             tasks = answer(output.fold_probabilities, self.plan, self.operating_point)
             centre_mm = geometry.to_world(instance.centroid)

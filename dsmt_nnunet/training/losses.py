@@ -26,16 +26,15 @@ def masked_cross_entropy(
         label_smoothing: 0 for none.
     """
     known = labels != UNKNOWN_LABEL
+    # Replaced before rather than multiplied by 0 after: a value that is not finite must not leak.
     losses = functional.cross_entropy(
-        logits.float(),
+        torch.where(known[:, None], logits.float(), 0.0),
         labels.clamp(min=0),
         weight=class_weight,
         reduction="none",
         label_smoothing=label_smoothing,
     )
-    # `where` rather than a product: a value that is not finite must not leak through a weight of 0.
-    masked = torch.where(known, losses, losses.detach() * 0.0)
-    return masked.sum() / known.sum().clamp(min=1) + 0.0 * logits.float().sum()
+    return torch.where(known, losses, 0.0).sum() / known.sum().clamp(min=1)
 
 
 class MultiTaskLoss(nn.Module):

@@ -1,0 +1,14 @@
+"""DSMTTrainer with a budget for tests; found through nnUNet_extTrainer like any user's own trainer."""
+
+from dataclasses import replace
+
+from dsmt_nnunet.trainers.dsmt_trainer import DSMTTrainer
+
+
+class DSMTTrainerShort(DSMTTrainer):
+    """Two joint epochs and two of fine-tuning, three iterations each."""
+
+    @classmethod
+    def make_plan(cls, plans, configuration, dataset_json):
+        plan = super().make_plan(plans, configuration, dataset_json)
+        return replace(plan, training=replace(plan.training, joint_epochs=2, finetune_epochs=2, iterations_per_epoch=3))

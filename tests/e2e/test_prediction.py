@@ -1,0 +1,112 @@
+"""nnUNetv2_predict with a DSMT model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from dsmt_nnunet.inference.results import read_folder
+from tests.e2e.conftest import Workspace, predict_command
+
+Predict = Callable[..., str]
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "classification.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def with_positions(workspace: Workspace, name: str) -> Path:
+    """A copy of the test images with nodules.csv beside them."""
+    folder = workspace.base / name
+    shutil.copytree(workspace.raw / "imagesTs", folder)
+    shutil.copy(workspace.raw / "nodulesTs.csv", folder / "nodules.csv")
+    return folder
+
+
+def test_each_case_has_a_mask_and_a_classification(trained: Workspace, predict: Predict) -> None:
+    predict("found")
+    out = trained.base / "found"
+    cases = {path.name[:-7] for path in out.glob("*.nii.gz")}
+    assert len(cases) == 3
+    assert {prediction.case_id for prediction in read_folder(out)} == cases
+    assert len(table(out)) == sum(len(prediction.nodules) for prediction in read_folder(out))
+
+
+def test_given_positions_are_classified(trained: Workspace, predict: Predict) -> None:
+    source = with_positions(trained, "in_positions")
+    predict("positions", source=source)
+    with (source / "nodules.csv").open() as stream:
+        given = {(row["case_id"], row["nodule_id"], float(row["x_mm"])) for row in csv.DictReader(stream)}
+    rows = table(trained.base / "positions")
+    assert {(row["case_id"], row["nodule_id"], float(row["x_mm"])) for row in rows} == given
+    image = sitk.ReadImage(str(next(source.glob("*.nii.gz"))))
+    mask = sitk.ReadImage(str(next((trained.base / "positions").glob("*.nii.gz"))))
+    assert mask.GetSize() == image.GetSize()
+
+
+def test_both_ways_of_exporting_agree(trained: Workspace, predict: Predict) -> None:
+    source = with_positions(trained, "in_sequential")
+    predict("parallel", source=source)
+    trained.run(predict_command(trained, "sequential", source=source).replace("-npp 1 -nps 1", "-npp 0 -nps 0"))
+    assert table(trained.base / "parallel") == table(trained.base / "sequential")
+
+
+def test_a_position_outside_the_scan_is_refused_before_anything_is_written(trained: Workspace) -> None:
+    source = with_positions(trained, "in_outside")
+    lines = (source / "nodules.csv").read_text().splitlines()
+    cells = lines[1].split(",")
+    cells[3] = "9999"
+    (source / "nodules.csv").write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]))
+    output = trained.run(predict_command(trained, "outside", source=source), status=1)
+    assert "inside the scan" in output
+    assert cells[0] in output
+    assert not list((trained.base / "outside").glob("*.nii.gz"))
+
+
+def test_two_parts_at_once_then_a_lost_json_comes_back(trained: Workspace) -> None:
+    source = with_positions(trained, "in_parts")
+    parts = [
+        trained.start(predict_command(trained, "parts", f"-num_parts 2 -part_id {part}", source=source))
+        for part in (0, 1)
+    ]
+    for process in parts:
+        output, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, output[-3000:]
+    out = trained.base / "parts"
+    complete = table(out)
+    assert len({row["case_id"] for row in complete}) == 3
+    lost = sorted(out.glob("phantom*.json"))[1]
+    content = json.loads(lost.read_text())
+    lost.unlink()
+    others = {path: path.stat().st_mtime_ns for path in out.glob("phantom*.json")}
+    trained.run(predict_command(trained, "parts", "--continue_prediction", source=source))
+    assert json.loads(lost.read_text()) == content
+    assert table(out) == complete
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+
+
+def test_a_scan_without_a_nodule_gives_an_empty_list(trained: Workspace, predict: Predict) -> None:
+    source = trained.base / "in_air"
+    source.mkdir()
+    image = sitk.Image([40, 40, 40], sitk.sitkInt16) - 1000
+    sitk.WriteImage(image, str(source / "air_0000.nii.gz"))
+    predict("air", source=source)
+    content = json.loads((trained.base / "air" / "air.json").read_text())
+    assert isinstance(content["nodules"], list)
+    assert (trained.base / "air" / "classification.csv").read_text().startswith("case_id,nodule_id,x_mm")
+
+
+def test_predictions_are_evaluated(trained: Workspace, predict: Predict) -> None:
+    source = with_positions(trained, "in_evaluated")
+    predict("evaluated", source=source)
+    trained.run(
+        f"dsmt evaluate predictions {trained.base / 'evaluated'} --truth {trained.raw / 'nodulesTs.csv'} "
+        f"-o {trained.base / 'metrics'}"
+    )
+    assert (trained.base / "metrics" / "metrics.json").is_file()

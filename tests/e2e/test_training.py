@@ -1,0 +1,106 @@
+"""nnUNetv2_train with DSMTTrainer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+
+from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
+from tests.e2e.conftest import DATASET_ID, TRAIN, Workspace
+
+FOLD = "fold_0"
+
+
+def test_training_leaves_nnunets_files_and_ours(trained: Workspace) -> None:
+    model = trained.model("DSMTTrainerShort", "DSMTPlansXS")
+    for name in ("checkpoint_final.pth", "checkpoint_joint.pth", "checkpoint_best.pth", "progress.png"):
+        assert (model / FOLD / name).is_file(), name
+    assert "dsmt" in json.loads((model / "plans.json").read_text())
+    assert (model / FOLD / "validation" / "summary.json").is_file()
+
+
+def test_every_validation_nodule_is_classified(trained: Workspace) -> None:
+    model = trained.model("DSMTTrainerShort", "DSMTPlansXS")
+    folds = json.loads((trained.preprocessed / "splits_final.json").read_text())
+    schema = ClassificationSchema.from_dataset_json(json.loads((trained.raw / "dataset.json").read_text()))
+    nodules = NoduleTable.read(trained.raw / "nodules.csv", schema).subset(folds[0]["val"]).nodules
+    rows = (model / FOLD / "validation" / "classification.csv").read_text().splitlines()[1:]
+    written = {tuple(row.split(",")[:2]) for row in rows}
+    assert written == {(nodule.case_id, nodule.nodule_id) for nodule in nodules}
+
+
+def test_fine_tuning_changes_the_primary_head_alone(trained: Workspace) -> None:
+    model = trained.model("DSMTTrainerShort", "DSMTPlansXS") / FOLD
+    joint, final = (
+        torch.load(model / f"checkpoint_{name}.pth", weights_only=False)["network_weights"]
+        for name in ("joint", "final")
+    )
+    changed = {key for key in joint if not torch.equal(joint[key], final[key])}
+    assert changed
+    assert all(key.startswith("heads.0.") for key in changed)
+
+
+def test_no_patient_or_case_is_named_in_what_is_exported(trained: Workspace) -> None:
+    model = trained.model("DSMTTrainerShort", "DSMTPlansXS")
+    for path in (model / "plans.json", model / "dataset.json", model / FOLD / "debug.json"):
+        text = path.read_text()
+        assert "phantom_0" not in text, path.name
+        assert "P000" not in text, path.name
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_training_killed_in_a_stage_continues_in_it(workspace: Workspace, epoch: int) -> None:
+    model = workspace.model("DSMTTrainerShort", "DSMTPlansXS")
+    fold = 1 + epoch
+    command = TRAIN.replace("3d_fullres 0", f"3d_fullres {fold}")
+    process = workspace.start(command)
+    checkpoint = model / f"fold_{fold}" / "checkpoint_latest.pth"
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        if checkpoint.is_file() and torch.load(checkpoint, weights_only=False)["current_epoch"] == epoch:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    saved = torch.load(checkpoint, weights_only=False)["current_epoch"]
+    output = workspace.run(f"{command} --c")
+    assert f"Epoch {saved}" in output
+    assert "Epoch 0 " not in output
+    log = torch.load(model / f"fold_{fold}" / "checkpoint_final.pth", weights_only=False)["logging"]
+    assert {len(values) for values in log.values()} == {4}
+    assert f"Stage: {'joint' if saved < 2 else 'fine-tuning'}" in output
+    shutil.rmtree(model / f"fold_{fold}")
+
+
+def test_val_writes_the_validation_again(trained: Workspace) -> None:
+    validation = trained.model("DSMTTrainerShort", "DSMTPlansXS") / FOLD / "validation"
+    before = (validation / "classification.csv").read_text()
+    (validation / "classification.csv").unlink()
+    trained.run(f"{TRAIN} --val")
+    assert (validation / "classification.csv").read_text() == before
+
+
+def test_stock_plans_train_and_predict(workspace: Workspace) -> None:
+    workspace.run(f"nnUNetv2_plan_and_preprocess -d {DATASET_ID} -c 3d_fullres -np 1 -npfp 1")
+    plans_file = workspace.preprocessed / "nnUNetPlans.json"
+    plans = json.loads(plans_file.read_text())
+    # Only to be quick: a 32-feature network at full patch takes minutes a step on CI.
+    configuration = plans["configurations"]["3d_fullres"]
+    configuration["patch_size"] = [32, 32, 32]
+    network = configuration["architecture"]["arch_kwargs"]
+    network["features_per_stage"] = [min(4 * 2**i, 32) for i in range(network["n_stages"])]
+    plans_file.write_text(json.dumps(plans))
+    workspace.run(f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr DSMTTrainerShort -device cpu")
+    model = workspace.model("DSMTTrainerShort", "nnUNetPlans")
+    assert "dsmt" in json.loads((model / "plans.json").read_text())
+    assert "dsmt" not in json.loads(plans_file.read_text())
+    workspace.run(
+        f"nnUNetv2_predict -i {workspace.raw / 'imagesTs'} -o {workspace.base / 'stock_out'} -d {DATASET_ID} "
+        f"-c 3d_fullres -f 0 -tr DSMTTrainerShort -device cpu -npp 1 -nps 1 --disable_tta"
+    )
+    assert len(list((workspace.base / "stock_out").glob("phantom*.json"))) == 3
