@@ -289,6 +289,11 @@ class DSMTTrainer(nnUNetTrainer):
         super().on_train_epoch_start()
         stage = stage_of(self.current_epoch, self.dsmt_plan)
         self.print_to_log_file(f"Stage: {stage.value}")
+        if stage is Stage.FINETUNING:
+            # Statistics of the batch and dropout belong to what is learning.
+            network = self._bare_network()
+            network.eval()
+            network.heads[self.dsmt_plan.schema.primary_index].train()
         # DistributedDataParallel waits for a gradient of every parameter it has seen: there a rate of 0 has to do.
         if not self.is_ddp:
             for group in self.optimizer.param_groups:

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 
 class ContextEncoder(nn.Module):
-    """A residual encoder whose last map is pooled over the whole field of view and around its centre."""
+    """A residual encoder whose last map is pooled over the whole field of view and around its centre.
+
+    It normalises over the batch rather than over each patch: how dense the lung is as a whole must survive.
+    """
 
     def __init__(self, in_channels: int, features: Sequence[int], blocks: int) -> None:
         """
@@ -29,14 +32,14 @@ class ContextEncoder(nn.Module):
             strides=2,
             n_blocks_per_stage=blocks,
             conv_bias=True,
-            norm_op=nn.InstanceNorm3d,
+            norm_op=nn.BatchNorm3d,
             norm_op_kwargs={"eps": 1e-5, "affine": True},
             nonlin=nn.LeakyReLU,
             nonlin_kwargs={"inplace": True},
             stem_channels=features[0],
         )
         self.in_channels = in_channels
-        self.out_features = 3 * features[-1] + 2 * in_channels
+        self.out_features = 3 * features[-1]
 
     def forward(self, context: Tensor) -> Tensor:
         """
@@ -44,19 +47,15 @@ class ContextEncoder(nn.Module):
             context: (B, C, G, G, G), the nodule at the centre.
 
         Returns:
-            (B, out_features): mean, maximum and centre-weighted mean of the last feature map; mean and standard
-            deviation of the intensities, which the encoder's normalisation takes away.
+            (B, out_features): mean, maximum and centre-weighted mean of the last feature map.
         """
         feature = self.encoder(context).float()
         weight = _centre_weight(feature)
-        intensities = context.float()
         return torch.cat(
             [
                 feature.mean(dim=(2, 3, 4)),
                 feature.amax(dim=(2, 3, 4)),
                 (feature * weight).sum(dim=(2, 3, 4)),
-                intensities.mean(dim=(2, 3, 4)),
-                intensities.std(dim=(2, 3, 4)),
             ],
             dim=1,
         )
