@@ -1,0 +1,294 @@
+"""`dsmt evaluate`: statistics of predictions, of a cross-validation, of any table of scores, of a reader study."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
+
+if TYPE_CHECKING:
+    from dsmt_nnunet.evaluation.settings import EvaluationSettings
+    from dsmt_nnunet.evaluation.task_cases import TaskOptions
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `evaluate` and its sub-commands."""
+    parser = subparsers.add_parser(
+        "evaluate", help="statistics with intervals, of predictions or of any table", description=__doc__
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    _add_predictions(kinds)
+    _add_crossval(kinds)
+    _add_table(kinds)
+    _add_readers(kinds)
+
+
+def _add_predictions(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = kinds.add_parser("predictions", help="a folder of predictions against nodules.csv")
+    parser.add_argument("folder", type=Path, help="folder with CASE.json (and CASE.nii.gz for Dice)")
+    parser.add_argument("--truth", type=Path, required=True, help="nodules.csv")
+    parser.add_argument("-o", dest="out", type=Path, required=True, help="output folder")
+    parser.add_argument("--labels", type=Path, help="folder of reference masks CASE.nii.gz, for Dice")
+    _add_truth_columns(parser)
+    _add_settings(parser)
+    parser.set_defaults(run=run_predictions)
+
+
+def _add_crossval(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = kinds.add_parser("crossval", help="all folds' validation; writes the model's operating point")
+    parser.add_argument("-d", dest="dataset", required=True, help="data set name or id")
+    parser.add_argument("-c", dest="configuration", default="3d_fullres", help="configuration (3d_fullres)")
+    parser.add_argument("-tr", dest="trainer", default="DSMTTrainer", help="trainer (DSMTTrainer)")
+    parser.add_argument("-p", dest="plans", default="nnUNetPlans", help="plans (nnUNetPlans)")
+    parser.add_argument("-f", dest="folds", nargs="+", type=int, help="folds; all that were validated by default")
+    parser.add_argument("-o", dest="out", type=Path, help="output folder; dsmt_crossval in the model folder by default")
+    parser.add_argument(
+        "--target-sensitivity",
+        type=float,
+        metavar="S",
+        help="choose the highest threshold that reaches this sensitivity; Youden's J by default",
+    )
+    _add_truth_columns(parser)
+    _add_settings(parser)
+    parser.set_defaults(run=run_crossval)
+
+
+def _add_table(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = kinds.add_parser("table", help="any table with truth, scores and readers' ratings")
+    parser.add_argument("table", type=Path, help="CSV, one row a case")
+    parser.add_argument("--truth", required=True, metavar="COLUMN", help="0/1, or two class names with --positive")
+    parser.add_argument("--positive", metavar="NAME", help="the class name that means positive")
+    parser.add_argument("--score", action="append", required=True, metavar="COLUMN", help="higher means positive")
+    parser.add_argument("--reader", action="append", default=[], metavar="COLUMN", help="0/1 or ordinal ratings")
+    parser.add_argument("--group", action="append", default=[], metavar="COLUMN[=EDGES]", help="subgroups, bands")
+    parser.add_argument("--cluster", metavar="COLUMN", help="patient: resampled whole")
+    parser.add_argument("--case", metavar="COLUMN", help="names of the cases; line numbers by default")
+    parser.add_argument(
+        "--threshold",
+        action="append",
+        default=[],
+        metavar="[NAME=]VALUE",
+        help="operating point of a score, cut of an ordinal reader, or of all scores; 0.5 for probabilities by default",
+    )
+    parser.add_argument(
+        "--threshold-from",
+        choices=["youden"],
+        help="choose the threshold on these very data; the result is optimistic and says so",
+    )
+    parser.add_argument("-o", dest="out", type=Path, required=True, help="output folder")
+    _add_settings(parser)
+    parser.set_defaults(run=run_table)
+
+
+def _add_readers(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = kinds.add_parser("readers", help="multi-reader multi-case study (Obuchowski-Rockette)")
+    parser.add_argument("table", type=Path, help="CSV, one row a rating")
+    parser.add_argument("--reader-column", default="reader", metavar="COLUMN")
+    parser.add_argument("--modality-column", default="modality", metavar="COLUMN")
+    parser.add_argument("--case-column", default="case", metavar="COLUMN")
+    parser.add_argument("--truth", default="truth", metavar="COLUMN", help="0/1, or two class names with --positive")
+    parser.add_argument("--positive", metavar="NAME", help="the class name that means positive")
+    parser.add_argument("--rating", default="rating", metavar="COLUMN", help="higher means positive")
+    parser.add_argument("--covariance", choices=["delong", "jackknife", "unbiased"], default="delong")
+    parser.add_argument(
+        "--cut", type=float, metavar="RATING", help="also sensitivity and specificity of ratings at or above this"
+    )
+    parser.add_argument("--confidence", type=float, default=0.95)
+    parser.add_argument("-o", dest="out", type=Path, required=True, help="output folder")
+    parser.set_defaults(run=run_readers)
+
+
+def _add_truth_columns(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-distance", type=float, metavar="MM", help="between predicted and true centre")
+    parser.add_argument("--group", action="append", default=[], metavar="COLUMN[=EDGES]", help="diameter_mm=8,15")
+    parser.add_argument("--cluster", metavar="COLUMN", help="patient_id: patients are resampled whole")
+    parser.add_argument(
+        "--reader", action="append", default=[], metavar="[TASK:]COLUMN", help="ratings; the primary task by default"
+    )
+    parser.add_argument("--threshold", action="append", default=[], metavar="TASK=VALUE", help="further thresholds")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ci", choices=["wilson", "clopper-pearson"], default="wilson", help="interval of proportions")
+    parser.add_argument("--confidence", type=float, default=0.95, help="confidence level (0.95)")
+    parser.add_argument("--bootstrap", type=int, default=2000, metavar="N", help="resamples (2000), 0 for none")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run_predictions(args: argparse.Namespace) -> int:
+    """`dsmt evaluate predictions`."""
+    from dsmt_nnunet.evaluation.prediction_evaluation import PredictionInputs, evaluate_predictions
+
+    inputs = PredictionInputs(args.folder, args.truth, args.labels, args.max_distance, _task_options(args))
+    content = evaluate_predictions(inputs, args.out, _settings(args))
+    _print_tasks(content)
+    detection = content["detection"]
+    print(
+        f"{detection['n_scans']} scans: {detection['n_matched']} nodules found, {detection['n_missed']} missed, "
+        f"{detection['n_extra']} extra ({detection['extra_per_scan']:.2f} a scan)"
+    )
+    if content["dice"]:
+        print(f"Dice {content['dice']['mean']:.3f} over {content['dice']['n']} cases")
+    return _finish(content, args.out)
+
+
+def run_crossval(args: argparse.Namespace) -> int:
+    """`dsmt evaluate crossval`."""
+    from dsmt_nnunet.evaluation.crossval_evaluation import CrossvalInputs, evaluate_crossval
+    from dsmt_nnunet.evaluation.model_folder import find_model_folder, find_truth_table
+
+    model_folder = find_model_folder(args.dataset, args.trainer, args.plans, args.configuration)
+    truth = find_truth_table(args.dataset)
+    inputs = CrossvalInputs(
+        model_folder,
+        truth,
+        None if args.folds is None else tuple(args.folds),
+        args.max_distance,
+        args.target_sensitivity,
+        _task_options(args),
+    )
+    out = args.out or model_folder / "dsmt_crossval"
+    content = evaluate_crossval(inputs, out, _settings(args))
+    _print_tasks(content)
+    for name, task in content["tasks"].items():
+        if task["type"] == "binary":
+            print(
+                f"{name}: mean of {task['n_folds_with_auc']} folds {_shown(task['auc_mean_over_folds'])}, "
+                f"pooled {_shown(task['auc_pooled'])}. {task['auc_quote']}"
+            )
+    print(f"operating point: {model_folder / 'operating_point.json'}")
+    return _finish(content, out)
+
+
+def run_table(args: argparse.Namespace) -> int:
+    """`dsmt evaluate table`."""
+    from dsmt_nnunet.evaluation.group_bands import GroupColumn
+    from dsmt_nnunet.evaluation.score_table_file import TableColumns, evaluate_table_file
+
+    columns = TableColumns(
+        truth=args.truth,
+        positive=args.positive,
+        scores=tuple(args.score),
+        readers=tuple(args.reader),
+        groups=tuple(GroupColumn.parse(text) for text in args.group),
+        cluster=args.cluster,
+        case=args.case,
+        thresholds=_thresholds(args.threshold, (*args.score, *args.reader), args.score),
+        threshold_from=args.threshold_from,
+    )
+    content = evaluate_table_file(args.table, columns, args.out, _settings(args))
+    for name, block in content["scores"].items():
+        _print_block(name, block)
+    for block in content["comparisons"]:
+        if block["kind"] == "paired":
+            print(
+                f"{block['scores'][0]} - {block['scores'][1]}: AUC difference {_shown(block['auc_difference'])} "
+                f"({_interval(block['ci'])}), p {_shown(block['p_value'], 4)}"
+            )
+    return _finish(content, args.out)
+
+
+def run_readers(args: argparse.Namespace) -> int:
+    """`dsmt evaluate readers`."""
+    from dsmt_nnunet.evaluation.reader_study_file import RatingColumns, evaluate_reader_study_file
+    from dsmt_nnunet.evaluation.settings import EvaluationSettings
+
+    columns = RatingColumns(
+        args.reader_column, args.modality_column, args.case_column, args.truth, args.rating, args.positive
+    )
+    settings = EvaluationSettings(level=args.confidence, n_resamples=0)
+    content = evaluate_reader_study_file(args.table, columns, args.out, settings, args.covariance, args.cut)
+    for merit, block in content["merits"].items():
+        result = block["random readers and cases"] or block["fixed readers"]
+        for mean in result["means"]:
+            print(f"{merit}, {mean['modality']}: {_shown(mean['estimate'])} ({_interval(mean['ci'])})")
+        for item in result["differences"]:
+            print(
+                f"{merit}, {item['first']} - {item['second']}: {_shown(item['estimate'])} ({_interval(item['ci'])}), "
+                f"p {_shown(item['p_value'], 4)}"
+            )
+    return _finish(content, args.out)
+
+
+def _settings(args: argparse.Namespace) -> EvaluationSettings:
+    from dsmt_nnunet.evaluation.settings import EvaluationSettings
+
+    return EvaluationSettings(args.ci, args.confidence, args.bootstrap, args.seed)
+
+
+def _task_options(args: argparse.Namespace) -> TaskOptions:
+    from dsmt_nnunet.evaluation.group_bands import GroupColumn
+    from dsmt_nnunet.evaluation.task_cases import TaskOptions
+
+    readers: dict[str, tuple[str, ...]] = {}
+    for text in args.reader:
+        task, _, column = text.rpartition(":")
+        readers[task] = (*readers.get(task, ()), column)
+    return TaskOptions(
+        groups=tuple(GroupColumn.parse(text) for text in args.group),
+        cluster=args.cluster,
+        readers=readers,
+        thresholds=_thresholds(args.threshold, None, ()),
+    )
+
+
+def _thresholds(
+    texts: Sequence[str], known: Sequence[str] | None, everyone: Sequence[str]
+) -> dict[str, tuple[float, ...]]:
+    """Parses `NAME=VALUE`, or `VALUE` for all of `everyone`."""
+    thresholds: dict[str, tuple[float, ...]] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or (not name and not everyone):
+            raise ValueError(f"--threshold {text}: it must read NAME=VALUE with a finite number, as in score=0.4.")
+        if name and known is not None and name not in known:
+            raise ValueError(f"--threshold {text}: '{name}' is none of the scores and readers {list(known)}.")
+        for target in [name] if name else everyone:
+            thresholds[target] = (*thresholds.get(target, ()), value)
+    return thresholds
+
+
+def _print_tasks(content: Mapping[str, Any]) -> None:
+    for name, block in content["tasks"].items():
+        if block["type"] == "binary":
+            _print_block(name, block)
+        else:
+            print(
+                f"{name}: n {block['n']}, macro AUC {_shown(block['auc_macro'])}, accuracy {_shown(block['accuracy'])} "
+                f"({_interval(block['accuracy_ci'])})"
+            )
+
+
+def _print_block(name: str, block: Mapping[str, Any]) -> None:
+    interval = block[block["auc_ci_to_quote"]]
+    print(
+        f"{name}: n {block['n']} ({block['n_positive']} positive), AUC {_shown(block['auc'])} ({_interval(interval)})"
+    )
+    for point in block["operating_points"]:
+        names = ("sensitivity", "specificity", "f1", "accuracy")
+        threshold = "each fold its own" if math.isnan(point["threshold"]) else f"{point['threshold']:.4g}"
+        print(f"  threshold {threshold}: " + ", ".join(f"{metric} {_shown(point[metric])}" for metric in names))
+
+
+def _shown(value: float, digits: int = 3) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _interval(limits: Sequence[float]) -> str:
+    return f"{_shown(limits[0])} to {_shown(limits[1])}"
+
+
+def _finish(content: Mapping[str, Any], out: Path) -> int:
+    for item in content["warnings"]:
+        print(f"warning: {item.where}: {item.message} [{item.name}]", file=sys.stderr)
+    print(f"{out / 'metrics.json'}\n{NOT_A_MEDICAL_DEVICE}")
+    return 0

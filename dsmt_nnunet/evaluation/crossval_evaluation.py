@@ -1,0 +1,244 @@
+"""Evaluation of a cross-validation, and the operating point that prediction uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsmt_nnunet.evaluation.checks import FloatArray, IntArray
+from dsmt_nnunet.evaluation.decisions import Decisions
+from dsmt_nnunet.evaluation.fold_auc import crossval_auc
+from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
+from dsmt_nnunet.evaluation.metrics_file import JOINED_NAME, SCHEMA_VERSION, write_curves, write_metrics, write_rows
+from dsmt_nnunet.evaluation.named_warnings import IncompleteDataWarning, ThresholdWarning, WarningLog
+from dsmt_nnunet.evaluation.out_of_fold import NestedCalibration, choose_operating_point, nested_calibration
+from dsmt_nnunet.evaluation.prediction_evaluation import check_columns, extra_columns, shared_schema
+from dsmt_nnunet.evaluation.score_block import calibration_block
+from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.evaluation.task_block import (
+    binary_task_block,
+    multiclass_curves,
+    multiclass_task_block,
+    warn_of_gaps,
+    warn_of_patients,
+)
+from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
+from dsmt_nnunet.inference.operating_point import (
+    DEFAULT_THRESHOLD,
+    OperatingPoint,
+    TaskOperatingPoint,
+    apply_temperature,
+)
+from dsmt_nnunet.inference.results import CasePrediction, read_folder
+from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable, Task
+
+NESTED = "temperature and threshold of each fold chosen on the other folds"
+ONE_FOLD = f"default {DEFAULT_THRESHOLD:g} on uncalibrated probabilities; one fold only"
+OPERATING_POINT_NOTE = (
+    "operating_point.json holds temperature and threshold chosen on all out-of-fold predictions together. The metrics "
+    "here are of temperatures and thresholds chosen on the other folds, so that no fold is judged by its own choice."
+)
+
+
+@dataclass(frozen=True)
+class CrossvalInputs:
+    """What is evaluated.
+
+    Attributes:
+        model_folder: with fold_k/validation/CASE.json; operating_point.json is written there.
+        truth: nodules.csv.
+        folds: folds to use; None for all that were validated.
+        max_distance_mm: limit between centres; None for the default rule of `nodule_matching`.
+        target_sensitivity: of the threshold; None for Youden's J.
+        options: columns and thresholds.
+    """
+
+    model_folder: Path
+    truth: Path
+    folds: tuple[int, ...] | None = None
+    max_distance_mm: float | None = None
+    target_sensitivity: float | None = None
+    options: TaskOptions = field(default_factory=TaskOptions)
+
+    def __post_init__(self) -> None:
+        if self.target_sensitivity is not None and not 0 < self.target_sensitivity <= 1:
+            raise ValueError(f"--target-sensitivity lies in 0 to 1 (0 excluded), got {self.target_sensitivity:g}.")
+
+
+def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSettings) -> dict[str, Any]:
+    """Evaluates all folds' validation predictions; writes operating_point.json into the model folder, and
+    metrics.json, curves.json and joined.csv into `out`.
+
+    Raises:
+        ValueError: no fold was validated, a case was validated in two folds, or it has no row in the truth.
+    """
+    log = WarningLog()
+    folds = _read_folds(inputs)
+    predictions = [item for cases in folds.values() for item in cases]
+    schema = shared_schema(predictions)
+    truth = NoduleTable.read(inputs.truth, schema)
+    inputs = replace(inputs, options=inputs.options.resolved(schema.primary_task))
+    check_columns(truth, schema, inputs.options, inputs.truth)
+    joined = _join(folds, truth, inputs, log)
+    warn_of_patients(joined, inputs.options, log)
+    temperatures = {item.case_id: item.model.get("temperatures", {}) for item in predictions}
+    tasks: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
+    points: dict[str, TaskOperatingPoint] = {}
+    for task in schema.tasks:
+        cases = uncalibrated_cases(TaskCases.of(joined, task), temperatures)
+        warn_of_gaps(joined, cases, task, log)
+        with log.collect(f"{task.name}, operating point"):
+            points[task.name] = choose_operating_point(cases.labels, cases.probs, inputs.target_sensitivity)
+        tasks[task.name], curves[task.name] = _task(task, cases, points[task.name], inputs, settings, log)
+    path = OperatingPoint(points, _chosen_on(schema, points, list(folds))).write(inputs.model_folder)
+    content = {
+        "primary_task": schema.primary_task,
+        "folds": list(folds),
+        "operating_point": {"file": path.name, "note": OPERATING_POINT_NOTE},
+        "tasks": tasks,
+        "detection": None,
+        "dice": None,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_rows(out / JOINED_NAME, *joined_table(joined, schema, extra_columns(truth)))
+    write_curves(out, "crossval", {"tasks": curves})
+    sources = {
+        "model": inputs.model_folder.name,
+        "dataset": inputs.model_folder.parent.name,
+        "truth": inputs.truth.name,
+        "cluster": inputs.options.cluster,
+    }
+    write_metrics(out, "crossval", settings, sources, content, log)
+    return {"schema_version": SCHEMA_VERSION, **content, "warnings": log.entries}
+
+
+def uncalibrated_cases(cases: TaskCases, temperatures: dict[str, dict[str, float]]) -> TaskCases:
+    """The same cases with the temperature that the prediction files name taken back."""
+    used = [float(temperatures.get(item.case_id, {}).get(cases.task.name, 1.0)) for item in cases.nodules]
+    probs = [apply_temperature(row, 1 / value) for row, value in zip(cases.probs, used, strict=True)]
+    return TaskCases(cases.task, cases.nodules, cases.labels, np.array(probs).reshape(cases.probs.shape))
+
+
+def _read_folds(inputs: CrossvalInputs) -> dict[int, list[CasePrediction]]:
+    numbers = inputs.folds
+    if numbers is None:
+        names = [path.parent.name for path in inputs.model_folder.glob("fold_*/validation") if path.is_dir()]
+        numbers = tuple(sorted(int(name[5:]) for name in names if name[5:].isdigit()))
+    if not numbers:
+        raise ValueError(
+            f"{inputs.model_folder} holds no fold_K/validation. Train a fold, or validate it: "
+            f"nnUNetv2_train DATASET CONFIGURATION FOLD -tr TRAINER --val"
+        )
+    folds = {fold: read_folder(inputs.model_folder / f"fold_{fold}" / "validation") for fold in numbers}
+    seen: dict[str, int] = {}
+    for fold, cases in folds.items():
+        for item in cases:
+            if item.case_id in seen:
+                raise ValueError(
+                    f"Case '{item.case_id}' was validated in fold {seen[item.case_id]} and in fold {fold}; a case "
+                    f"belongs to the validation set of one fold. Name the folds of one split with -f."
+                )
+            seen[item.case_id] = fold
+    return folds
+
+
+def _join(
+    folds: dict[int, list[CasePrediction]], truth: NoduleTable, inputs: CrossvalInputs, log: WarningLog
+) -> list[JoinedNodule]:
+    by_case = truth.by_case()
+    unknown = sorted(item.case_id for cases in folds.values() for item in cases if item.case_id not in by_case)
+    if unknown:
+        message = f"{len(unknown)} validated cases have no row in the truth and count as scans without a nodule."
+        log.add(IncompleteDataWarning, "cases", message)
+    return [
+        nodule
+        for fold, cases in folds.items()
+        for item in cases
+        for nodule in join_case(item, by_case.get(item.case_id, ()), inputs.max_distance_mm, fold)
+    ]
+
+
+def _task(
+    task: Task,
+    cases: TaskCases,
+    point: TaskOperatingPoint,
+    inputs: CrossvalInputs,
+    settings: EvaluationSettings,
+    log: WarningLog,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    folds = np.array([item.fold for item in cases.nodules], dtype=np.int64)
+    nested = None
+    if len(np.unique(folds)) > 1:
+        with log.collect(f"{task.name}, other folds"):
+            nested = nested_calibration(cases.labels, cases.probs, folds, inputs.target_sensitivity)
+    else:
+        message = "One fold only: a chosen threshold and temperature cannot be judged on data they were not chosen on."
+        log.add(ThresholdWarning, task.name, message)
+    chosen = {"temperature": point.temperature, "threshold": point.threshold, "method": point.method}
+    if not task.is_binary:
+        block = multiclass_task_block(cases, inputs.options, settings, log)
+        return block | {"chosen_operating_point": chosen}, multiclass_curves(cases)
+    if nested is None:
+        decisions = Decisions.at_threshold(cases.probs[:, 1], DEFAULT_THRESHOLD, ONE_FOLD)
+        probabilities = None
+    else:
+        decisions, probabilities = Decisions(nested.called_positive, float("nan"), NESTED), nested.probs[:, 1]
+    block, curves = binary_task_block(cases, [decisions], inputs.options, settings, log, probabilities)
+    with log.collect(f"{task.name}, folds"):
+        block |= _fold_block(cases, folds, decisions, nested, settings)
+    with log.collect(task.name):
+        uncalibrated = calibration_block(cases.labels == 1, cases.probs[:, 1], settings.level)
+    return block | {"uncalibrated": uncalibrated, "chosen_operating_point": chosen}, curves
+
+
+def _fold_block(
+    cases: TaskCases,
+    folds: IntArray,
+    decisions: Decisions,
+    nested: NestedCalibration | None,
+    settings: EvaluationSettings,
+) -> dict[str, Any]:
+    score: FloatArray = cases.probs[:, 1]
+    auc = crossval_auc(cases.labels == 1, score, folds, settings.level)
+    choices = {} if nested is None else {choice.fold: choice for choice in nested.choices}
+    entries = []
+    for item in auc.folds:
+        inside = folds == item.fold
+        positive = cases.labels[inside] == 1
+        called = decisions.called_positive[inside]
+        choice = choices.get(item.fold)
+        entries.append(
+            {
+                "fold": item.fold,
+                "n": item.n,
+                "n_positive": item.n_positive,
+                "auc": item.interval.auc,
+                "auc_ci_delong": (item.interval.lower, item.interval.upper),
+                "auc_ci_method": item.interval.method,
+                "temperature_from_other_folds": None if choice is None else choice.temperature,
+                "threshold_from_other_folds": None if choice is None else choice.threshold,
+                "sensitivity": float(called[positive].mean()) if positive.any() else float("nan"),
+                "specificity": float((~called[~positive]).mean()) if (~positive).any() else float("nan"),
+            }
+        )
+    return {
+        "folds": entries,
+        "n_folds_with_auc": auc.n_folds,
+        "auc_pooled": auc.pooled,
+        "auc_mean_over_folds": auc.mean,
+        "auc_mean_over_folds_ci": auc.ci,
+        "auc_sd_over_folds": auc.sd,
+        "auc_quote": auc.quote,
+    }
+
+
+def _chosen_on(
+    schema: ClassificationSchema, points: dict[str, TaskOperatingPoint], folds: Sequence[int]
+) -> dict[str, Any]:
+    details = points[schema.primary_task].details
+    return {"folds": list(folds), "n": details["n"], "n_positive": details.get("n_positive")}

@@ -1,0 +1,82 @@
+"""How many nodules were found, missed, and seen where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
+from dsmt_nnunet.evaluation.nodule_matching import MIN_DISTANCE_LIMIT_MM
+from dsmt_nnunet.evaluation.proportions import proportion
+from dsmt_nnunet.evaluation.settings import EvaluationSettings
+
+GIVEN_NOTE = (
+    "Every predicted centre lies on a true one: positions were given to the predictor, and these counts say nothing "
+    "about finding nodules."
+)
+_GIVEN_WITHIN_MM = 0.01
+
+
+def detection_block(
+    joined: Sequence[JoinedNodule], n_scans: int, max_distance_mm: float | None, settings: EvaluationSettings
+) -> dict[str, Any]:
+    """Counts over all scans that were predicted; `sensitivity` is that of finding a nodule."""
+    counts = {status: sum(item.status == status for item in joined) for status in ("matched", "missed", "extra")}
+    found = proportion(counts["matched"], counts["matched"] + counts["missed"], settings.interval, settings.level)
+    distances = [item.distance_mm for item in joined if item.distance_mm is not None]
+    given = bool(distances) and max(distances) <= _GIVEN_WITHIN_MM and not counts["extra"]
+    rule = f"larger of {MIN_DISTANCE_LIMIT_MM:g} mm and half the diameter of the true nodule"
+    return {
+        "n_scans": n_scans,
+        "n_truth": found.total,
+        "n_predicted": counts["matched"] + counts["extra"],
+        "n_matched": counts["matched"],
+        "n_missed": counts["missed"],
+        "n_extra": counts["extra"],
+        "sensitivity": found.value,
+        "sensitivity_ci": found.ci,
+        "missed_per_scan": counts["missed"] / n_scans if n_scans else float("nan"),
+        "extra_per_scan": counts["extra"] / n_scans if n_scans else float("nan"),
+        "median_distance_mm": float(np.median(distances)) if distances else float("nan"),
+        "distance_limit": rule if max_distance_mm is None else f"{max_distance_mm:g} mm",
+        "note": GIVEN_NOTE if given else None,
+    }
+
+
+def scan_rows(joined: Sequence[JoinedNodule], dice: dict[str, float]) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows of cases.csv: one row a scan."""
+    scans = sorted({item.case_id for item in joined} | set(dice))
+    counts = {scan: {"matched": 0, "missed": 0, "extra": 0} for scan in scans}
+    for item in joined:
+        counts[item.case_id][item.status] += 1
+    rows: list[list[object]] = []
+    for scan in scans:
+        value = dice.get(scan, float("nan"))
+        shown = "" if np.isnan(value) else round(value, 6)
+        rows.append([scan, counts[scan]["matched"], counts[scan]["missed"], counts[scan]["extra"], shown])
+    return ["case_id", "n_matched", "n_missed", "n_extra", "dice"], rows
+
+
+def dice_block(dice: dict[str, float], settings: EvaluationSettings) -> dict[str, Any] | None:
+    """Dice over cases: mean with a bootstrap interval, spread, and the worst; None without reference masks."""
+    if not dice:
+        return None
+    values = np.array([value for value in dice.values() if np.isfinite(value)])
+    block: dict[str, Any] = {"n": len(values), "n_undefined": len(dice) - len(values)}
+    if not len(values):
+        return block | dict.fromkeys(("mean", "sd", "median", "min", "max"), float("nan"))
+    block |= {
+        "mean": float(values.mean()),
+        "sd": float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+        "median": float(np.median(values)),
+        "min": float(values.min()),
+        "max": float(values.max()),
+    }
+    if settings.n_resamples and len(values) > 1:
+        rng = np.random.default_rng(settings.seed)
+        means = values[rng.integers(0, len(values), size=(settings.n_resamples, len(values)))].mean(axis=1)
+        tails = (0.5 - settings.level / 2, 0.5 + settings.level / 2)
+        block["mean_ci_bootstrap"] = np.quantile(means, tails)
+    return block

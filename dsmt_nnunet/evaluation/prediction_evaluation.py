@@ -1,0 +1,218 @@
+"""Evaluation of a folder of predictions against a table of nodules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsmt_nnunet.evaluation.detection_block import detection_block, dice_block, scan_rows
+from dsmt_nnunet.evaluation.dice import dice_of_files, find_mask
+from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
+from dsmt_nnunet.evaluation.metrics_file import (
+    CASES_NAME,
+    JOINED_NAME,
+    SCHEMA_VERSION,
+    write_curves,
+    write_metrics,
+    write_rows,
+)
+from dsmt_nnunet.evaluation.named_warnings import IncompleteDataWarning, WarningLog
+from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.evaluation.task_block import (
+    binary_task_block,
+    including_missed_block,
+    multiclass_curves,
+    multiclass_task_block,
+    warn_of_gaps,
+    warn_of_patients,
+)
+from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
+from dsmt_nnunet.inference.results import CasePrediction, read_folder
+from dsmt_nnunet.tasks import FIXED_COLUMNS, ClassificationSchema, NoduleTable
+
+
+@dataclass(frozen=True)
+class PredictionInputs:
+    """What is compared with what.
+
+    Attributes:
+        folder: with CASE.json, and CASE.nii.gz for Dice.
+        truth: nodules.csv.
+        labels: folder of reference masks; None leaves Dice out.
+        max_distance_mm: limit between centres; None for the default rule of `nodule_matching`.
+        options: columns and thresholds.
+    """
+
+    folder: Path
+    truth: Path
+    labels: Path | None = None
+    max_distance_mm: float | None = None
+    options: TaskOptions = field(default_factory=TaskOptions)
+
+    def __post_init__(self) -> None:
+        if self.max_distance_mm is not None and not self.max_distance_mm > 0:
+            raise ValueError(f"--max-distance must be a positive number of mm, got {self.max_distance_mm:g}.")
+        if self.labels is not None and not self.labels.is_dir():
+            raise ValueError(f"--labels {self.labels} is not a folder. It holds the reference masks, CASE.nii.gz.")
+
+
+def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: EvaluationSettings) -> dict[str, Any]:
+    """Evaluates predictions and writes metrics.json, curves.json, joined.csv and cases.csv into `out`.
+
+    Returns:
+        The content of metrics.json but for its head.
+
+    Raises:
+        ValueError: predictions and truth share no case, tasks differ between files, or a column is missing.
+        FileNotFoundError: no predictions, or no table.
+    """
+    log = WarningLog()
+    predictions = read_folder(inputs.folder)
+    schema = shared_schema(predictions)
+    truth = NoduleTable.read(inputs.truth, schema)
+    options = inputs.options.resolved(schema.primary_task)
+    check_columns(truth, schema, options, inputs.truth)
+    joined = join_all(predictions, truth, inputs, log)
+    warn_of_patients(joined, options, log)
+    tasks, curves = _evaluate_tasks(joined, schema, options, settings, log)
+    dice = _dice_of_cases(predictions, inputs, log)
+    content = {
+        "primary_task": schema.primary_task,
+        "tasks": tasks,
+        "detection": detection_block(joined, len(predictions), inputs.max_distance_mm, settings),
+        "dice": dice_block(dice, settings),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_rows(out / JOINED_NAME, *joined_table(joined, schema, extra_columns(truth)))
+    write_rows(out / CASES_NAME, *scan_rows(joined, dice))
+    write_curves(out, "predictions", {"tasks": curves})
+    sources = {
+        "predictions": inputs.folder.name,
+        "truth": inputs.truth.name,
+        "labels": None if inputs.labels is None else inputs.labels.name,
+        "cluster": options.cluster,
+    }
+    write_metrics(out, "predictions", settings, sources, content, log)
+    return {"schema_version": SCHEMA_VERSION, **content, "warnings": log.entries}
+
+
+def shared_schema(predictions: Sequence[CasePrediction]) -> ClassificationSchema:
+    """The schema of all predictions.
+
+    Raises:
+        ValueError: they have different ones.
+    """
+    schema = predictions[0].schema
+    other = next((item for item in predictions if item.schema != schema), None)
+    if other is not None:
+        raise ValueError(
+            f"Cases '{predictions[0].case_id}' and '{other.case_id}' were predicted with different tasks; keep the "
+            f"predictions of each model in a folder of their own."
+        )
+    return schema
+
+
+def extra_columns(truth: NoduleTable) -> list[str]:
+    """Columns of a nodule table beyond the fixed ones and the tasks."""
+    return list(dict.fromkeys(name for nodule in truth.nodules for name in nodule.extra))
+
+
+def check_columns(truth: NoduleTable, schema: ClassificationSchema, options: TaskOptions, path: Path) -> None:
+    """Raises ValueError where an option names a column or a task that is not there."""
+    available = [*FIXED_COLUMNS, *schema.task_names, *extra_columns(truth)]
+    missing = [name for name in options.columns if name not in available]
+    if missing:
+        raise ValueError(f"{path} has no column {missing}; its columns are {available}.")
+    wrong = [name for name in (*options.readers, *options.thresholds) if name not in schema.task_names]
+    if wrong:
+        raise ValueError(f"No task {wrong}; the tasks of these predictions are {list(schema.task_names)}.")
+
+
+def join_all(
+    predictions: Sequence[CasePrediction], truth: NoduleTable, inputs: PredictionInputs, log: WarningLog
+) -> list[JoinedNodule]:
+    """Joins all predicted cases; says which cases have no prediction, and which no true nodule.
+
+    Raises:
+        ValueError: no case is in both.
+    """
+    by_case = truth.by_case()
+    predicted = {item.case_id for item in predictions}
+    if not predicted & set(by_case):
+        raise ValueError(
+            f"No case is both in {inputs.folder} (for example '{sorted(predicted)[0]}') and in {inputs.truth} "
+            f"(for example '{next(iter(by_case), '')}'). case_id must be nnU-Net's case identifier, the name of the "
+            f"file without its ending."
+        )
+    absent = [case_id for case_id in by_case if case_id not in predicted]
+    if absent:
+        log.add(
+            IncompleteDataWarning,
+            "cases",
+            f"{len(absent)} cases of the truth have no prediction and are left out: {_shortened(absent)}.",
+        )
+    without = sorted(predicted - set(by_case))
+    if without:
+        log.add(
+            IncompleteDataWarning,
+            "cases",
+            f"{len(without)} predicted cases have no row in the truth and count as scans without a nodule: "
+            f"{_shortened(without)}.",
+        )
+    return [
+        nodule
+        for item in predictions
+        for nodule in join_case(item, by_case.get(item.case_id, ()), inputs.max_distance_mm)
+    ]
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
+
+
+def _evaluate_tasks(
+    joined: Sequence[JoinedNodule],
+    schema: ClassificationSchema,
+    options: TaskOptions,
+    settings: EvaluationSettings,
+    log: WarningLog,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    tasks: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
+    for task in schema.tasks:
+        cases = TaskCases.of(joined, task)
+        warn_of_gaps(joined, cases, task, log)
+        if not task.is_binary:
+            tasks[task.name] = multiclass_task_block(cases, options, settings, log)
+            curves[task.name] = multiclass_curves(cases)
+            continue
+        decisions = cases.file_decisions()
+        tasks[task.name], curves[task.name] = binary_task_block(cases, [decisions], options, settings, log)
+        with log.collect(f"{task.name}, including missed nodules"):
+            missed = including_missed_block(cases, joined, decisions, settings)
+        tasks[task.name]["including_missed"] = missed
+    return tasks, curves
+
+
+def _dice_of_cases(
+    predictions: Sequence[CasePrediction], inputs: PredictionInputs, log: WarningLog
+) -> dict[str, float]:
+    if inputs.labels is None:
+        return {}
+    dice: dict[str, float] = {}
+    lacking = []
+    for item in predictions:
+        reference, predicted = (find_mask(folder, item.case_id) for folder in (inputs.labels, inputs.folder))
+        if reference is None or predicted is None:
+            lacking.append(item.case_id)
+            continue
+        with log.collect(f"Dice of {item.case_id}"):
+            dice[item.case_id] = dice_of_files(reference, predicted)
+    if lacking:
+        message = f"{len(lacking)} cases lack a reference or a predicted mask: {_shortened(lacking)}."
+        log.add(IncompleteDataWarning, "dice", message)
+    return {name: value if np.isfinite(value) else float("nan") for name, value in dice.items()}

@@ -1,0 +1,162 @@
+"""A multi-reader multi-case study from a table with one row a rating."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsmt_nnunet.csv_table import read_csv
+from dsmt_nnunet.evaluation.checks import named_rows
+from dsmt_nnunet.evaluation.merit_covariance import CovarianceMethod, Merit, MeritEstimates, estimate_merit
+from dsmt_nnunet.evaluation.metrics_file import SCHEMA_VERSION, write_metrics
+from dsmt_nnunet.evaluation.named_warnings import IncompleteDataWarning, WarningLog
+from dsmt_nnunet.evaluation.obuchowski_rockette import DESIGNS, Estimate, ReaderStudyResult, obuchowski_rockette
+from dsmt_nnunet.evaluation.reader_study import Rating, ReaderStudy
+from dsmt_nnunet.evaluation.score_table_file import parse_truth
+from dsmt_nnunet.evaluation.settings import EvaluationSettings
+
+
+@dataclass(frozen=True)
+class RatingColumns:
+    """Names of the columns, and the truth's class name that means positive (None for 0/1)."""
+
+    reader: str
+    modality: str
+    case: str
+    truth: str
+    rating: str
+    positive: str | None = None
+
+
+def evaluate_reader_study_file(
+    path: Path,
+    columns: RatingColumns,
+    out: Path,
+    settings: EvaluationSettings,
+    covariance: CovarianceMethod = "delong",
+    cut: float | None = None,
+) -> dict[str, Any]:
+    """Analyses a study and writes metrics.json into `out`.
+
+    Args:
+        path: the table.
+        columns: which column means what.
+        out: output folder.
+        settings: the confidence level.
+        covariance: of the AUC; sensitivity and specificity use the jackknife.
+        cut: ratings at or above it are positive, for sensitivity and specificity; None for the AUC alone.
+    """
+    log = WarningLog()
+    study = read_reader_study(path, columns)
+    merits: dict[str, Any] = {"auc": _merit_block(study, "auc", covariance, None, settings, log)}
+    if cut is not None:
+        for merit in ("sensitivity", "specificity"):
+            merits[merit] = _merit_block(study, merit, "jackknife", cut, settings, log)
+    content = {
+        "method": "Obuchowski-Rockette, Hillis degrees of freedom",
+        "n_cases": len(study.y_true),
+        "n_positive": int(study.y_true.sum()),
+        "readers": list(study.readers),
+        "modalities": list(study.modalities),
+        "cut": cut,
+        "merits": merits,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_metrics(out, "readers", settings, {"table": path.name, "truth": columns.truth}, content, log)
+    return {"schema_version": SCHEMA_VERSION, **content, "warnings": log.entries}
+
+
+def read_reader_study(path: Path, columns: RatingColumns) -> ReaderStudy:
+    """Reads a table with one row a rating.
+
+    Raises:
+        ValueError: a column is missing, cells are empty, or the study is not fully crossed.
+    """
+    table = read_csv(path)
+    names = (columns.reader, columns.modality, columns.case, columns.truth, columns.rating)
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {missing}; its columns are {list(table.columns)}. Name them with --reader-column, "
+            f"--modality-column, --case-column, --truth and --rating."
+        )
+    empty = [row.line for row in table.rows if not all(row.get(name) for name in names)]
+    if empty or not table.rows:
+        raise ValueError(f"{path}: every rating needs all of {list(names)}; empty in lines {named_rows(empty)}.")
+    truth = parse_truth(path, table.rows, columns.truth, columns.positive)
+    ratings = []
+    for row, positive in zip(table.rows, truth.tolist(), strict=True):
+        try:
+            value = float(row.get(columns.rating))
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise ValueError(
+                f"{path}, line {row.line}: a rating must be a finite number, got '{row.get(columns.rating)}'."
+            )
+        reader, modality, case = (row.get(name) for name in names[:3])
+        ratings.append(Rating(reader, modality, case, positive, value))
+    return ReaderStudy.from_ratings(ratings)
+
+
+def _merit_block(
+    study: ReaderStudy,
+    merit: Merit,
+    covariance: CovarianceMethod,
+    cut: float | None,
+    settings: EvaluationSettings,
+    log: WarningLog,
+) -> dict[str, Any]:
+    estimates = estimate_merit(study, merit, covariance, cut)
+    block: dict[str, Any] = {"covariance_method": covariance, "by_reader": _reader_entries(study, estimates)}
+    for design in DESIGNS:
+        if len(study.readers) < 2 and design != "fixed readers":
+            log.add(IncompleteDataWarning, merit, f"'{design}' needs at least two readers.")
+            block[design] = None
+            continue
+        result = obuchowski_rockette(estimates, study.modalities, study.readers, design, settings.level)
+        block[design] = _design_block(result)
+    return block
+
+
+def _reader_entries(study: ReaderStudy, estimates: MeritEstimates) -> list[dict[str, Any]]:
+    return [
+        {
+            "reader": reader,
+            "modality": modality,
+            "estimate": float(estimates.values[t, r]),
+            "se": math.sqrt(max(float(estimates.covariance[t, r, t, r]), 0.0)),
+        }
+        for t, modality in enumerate(study.modalities)
+        for r, reader in enumerate(study.readers)
+    ]
+
+
+def _design_block(result: ReaderStudyResult) -> dict[str, Any]:
+    return {
+        "variance_components": result.components,
+        "ms_modality": result.ms_modality,
+        "ms_modality_reader": result.ms_modality_reader,
+        "equality": result.equality,
+        "means": [{"modality": item.names[0], **_numbers(item)} for item in result.means],
+        "differences": [
+            {"first": item.names[0], "second": item.names[1], **_numbers(item)} for item in result.differences
+        ],
+        "reader_differences": [
+            {"reader": item.names[0], "first": item.names[1], "second": item.names[2], **_numbers(item)}
+            for item in result.reader_differences
+        ],
+    }
+
+
+def _numbers(item: Estimate) -> dict[str, Any]:
+    return {
+        "estimate": item.estimate,
+        "se": item.se,
+        "df": item.df,
+        "ci": item.ci,
+        "statistic": item.statistic,
+        "p_value": item.p_value,
+    }

@@ -1,0 +1,210 @@
+"""Any table of truth, scores and ratings: read, checked, evaluated, written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsmt_nnunet.csv_table import CsvRow, CsvTable, read_csv
+from dsmt_nnunet.evaluation.checks import BoolArray, FloatArray, named_rows
+from dsmt_nnunet.evaluation.decisions import Decisions
+from dsmt_nnunet.evaluation.group_bands import GroupColumn
+from dsmt_nnunet.evaluation.metrics_file import SCHEMA_VERSION, SCORES_NAME, write_curves, write_metrics, write_rows
+from dsmt_nnunet.evaluation.named_warnings import IncompleteDataWarning, WarningLog
+from dsmt_nnunet.evaluation.score_block import is_probability
+from dsmt_nnunet.evaluation.score_table import ScoreTable
+from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.evaluation.table_evaluation import evaluate_table, score_rows
+from dsmt_nnunet.evaluation.threshold import youden_threshold
+from dsmt_nnunet.inference.operating_point import DEFAULT_THRESHOLD
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """Which columns mean what.
+
+    Attributes:
+        truth: 0/1, or two class names.
+        positive: the class name that means positive; None for 0/1.
+        scores: at least one, higher means positive.
+        readers: binary (0/1, or the names of the truth's classes) or ordinal ratings, empty where not rated.
+        groups: subgroups.
+        cluster: patient.
+        case: name of a case; None for the line of the file.
+        thresholds: score or reader -> thresholds.
+        threshold_from: "youden" chooses a threshold on these very data; None does not.
+    """
+
+    truth: str
+    scores: tuple[str, ...]
+    positive: str | None = None
+    readers: tuple[str, ...] = ()
+    groups: tuple[GroupColumn, ...] = ()
+    cluster: str | None = None
+    case: str | None = None
+    thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    threshold_from: str | None = None
+
+    def __post_init__(self) -> None:
+        names = [self.truth, *self.scores, *self.readers]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"Columns {repeated} are named more than once among truth, scores and readers.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns named."""
+        optional = [name for name in (self.cluster, self.case) if name]
+        groups = [group.name for group in self.groups]
+        return (self.truth, *self.scores, *self.readers, *groups, *optional)
+
+
+def evaluate_table_file(path: Path, columns: TableColumns, out: Path, settings: EvaluationSettings) -> dict[str, Any]:
+    """Evaluates a table and writes metrics.json, curves.json and scores.csv into `out`."""
+    log = WarningLog()
+    table = read_score_table(path, columns, log)
+    content, curves = evaluate_table(table, settings, log)
+    content["n"], content["n_positive"] = len(table), int(table.y_true.sum())
+    out.mkdir(parents=True, exist_ok=True)
+    write_rows(out / SCORES_NAME, *score_rows(table))
+    write_curves(
+        out,
+        "table",
+        {
+            "scores": {
+                name: curve | {"decision_curve": content["decision_curve"][name]} for name, curve in curves.items()
+            }
+        },
+    )
+    sources = {
+        "table": path.name,
+        "truth": columns.truth,
+        "positive": columns.positive,
+        "cluster": columns.cluster,
+    }
+    write_metrics(out, "table", settings, sources, content, log)
+    return {"schema_version": SCHEMA_VERSION, **content, "warnings": log.entries}
+
+
+def read_score_table(path: Path, columns: TableColumns, log: WarningLog) -> ScoreTable:
+    """Reads the rows whose truth is known.
+
+    Raises:
+        ValueError: a column is missing, the truth has not two values, scores are missing or no finite numbers; the
+            rows are named by their line in the file.
+    """
+    table = read_csv(path)
+    _require(table, columns.names)
+    rows = [row for row in table.rows if row.get(columns.truth)]
+    if not rows:
+        raise ValueError(f"{path}: no row has a value in the truth column '{columns.truth}'.")
+    if len(rows) < len(table.rows):
+        message = f"{len(table.rows) - len(rows)} rows have no truth and are left out."
+        log.add(IncompleteDataWarning, columns.truth, message)
+    y_true = parse_truth(path, rows, columns.truth, columns.positive)
+    scores = {name: _numbers(path, rows, name) for name in columns.scores}
+    readers = {name: _ratings(path, rows, name, columns) for name in columns.readers}
+    clusters = None
+    if columns.cluster:
+        lacking = [row.line for row in rows if not row.get(columns.cluster)]
+        if lacking:
+            raise ValueError(f"{path}: the cluster column '{columns.cluster}' is empty in {_lines(lacking)}.")
+        clusters = tuple(row.get(columns.cluster) for row in rows)
+    return ScoreTable(
+        case_names=tuple(row.get(columns.case) if columns.case else f"line {row.line}" for row in rows),
+        y_true=y_true,
+        scores=scores,
+        decisions={name: _decisions(y_true, name, values, columns) for name, values in scores.items()},
+        readers=readers,
+        reader_cuts={name: columns.thresholds[name][0] for name in columns.readers if name in columns.thresholds},
+        groups={group.name: group.levels([row.get(group.name) for row in rows]) for group in columns.groups},
+        clusters=clusters,
+    )
+
+
+def parse_truth(path: Path, rows: Sequence[CsvRow], column: str, positive: str | None) -> BoolArray:
+    """Truth as booleans.
+
+    Raises:
+        ValueError: neither 0/1 nor two names of which `positive` is one.
+    """
+    texts = [row.get(column) for row in rows]
+    distinct = sorted(set(texts))
+    if positive is None:
+        numbers = [_number(text) for text in texts]
+        wrong = [row.line for row, number in zip(rows, numbers, strict=True) if number not in (0.0, 1.0)]
+        if wrong:
+            raise ValueError(
+                f"{path}: the truth column '{column}' must be 0 or 1, or two class names with --positive NAME; it "
+                f"holds {distinct[:6]} (first in {_lines(wrong)})."
+            )
+        return np.array(numbers) == 1
+    if len(distinct) > 2 or (len(distinct) == 2 and positive not in distinct):
+        raise ValueError(
+            f"{path}: the truth column '{column}' must hold two class names, one of them '{positive}' (--positive); "
+            f"it holds {distinct[:6]}."
+        )
+    return np.array([text == positive for text in texts], dtype=bool)
+
+
+def _require(table: CsvTable, names: Sequence[str]) -> None:
+    missing = [name for name in dict.fromkeys(names) if name not in table.columns]
+    if missing:
+        raise ValueError(f"{table.path} has no column {missing}; its columns are {list(table.columns)}.")
+
+
+def _numbers(path: Path, rows: Sequence[CsvRow], column: str) -> FloatArray:
+    values = [_number(row.get(column)) for row in rows]
+    wrong = [row.line for row, value in zip(rows, values, strict=True) if not math.isfinite(value)]
+    if wrong:
+        raise ValueError(
+            f"{path}: the score '{column}' must be a finite number (decimal point) in every row with a truth; it is "
+            f"missing, NaN or no number in {_lines(wrong)}. Fill them in, or take those rows out."
+        )
+    return np.array(values, dtype=np.float64)
+
+
+def _ratings(path: Path, rows: Sequence[CsvRow], column: str, columns: TableColumns) -> FloatArray:
+    classes = {row.get(columns.truth) for row in rows} if columns.positive is not None else set()
+    values, wrong = [], []
+    for row in rows:
+        text = row.get(column)
+        if text in classes or (text and text == columns.positive):
+            values.append(float(text == columns.positive))
+            continue
+        values.append(_number(text))
+        if text and not math.isfinite(values[-1]):
+            wrong.append(row.line)
+    if wrong:
+        raise ValueError(
+            f"{path}: the ratings of reader '{column}' must be numbers (0/1 or ordinal), class names of the truth, or "
+            f"empty where there is no rating; something else in {_lines(wrong)}."
+        )
+    return np.array(values, dtype=np.float64)
+
+
+def _decisions(y_true: BoolArray, name: str, scores: FloatArray, columns: TableColumns) -> tuple[Decisions, ...]:
+    stated = [Decisions.at_threshold(scores, cut, "stated by the user") for cut in columns.thresholds.get(name, ())]
+    if columns.threshold_from == "youden" and 0 < y_true.sum() < len(y_true):
+        cut = youden_threshold(y_true, scores).threshold
+        stated.append(Decisions.at_threshold(scores, cut, "Youden's J on these very data", True))
+    if not stated and is_probability(scores):
+        source = f"default {DEFAULT_THRESHOLD:g} of a probability"
+        stated.append(Decisions.at_threshold(scores, DEFAULT_THRESHOLD, source))
+    return tuple(stated)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _lines(lines: Sequence[int]) -> str:
+    return named_rows(lines).replace("rows", "lines").replace("row", "line")

@@ -1,0 +1,32 @@
+"""Choices that hold for a whole evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dsmt_nnunet.evaluation.proportions import IntervalMethod
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How intervals are made.
+
+    Attributes:
+        interval: of proportions, "wilson" or "clopper-pearson".
+        level: confidence level of every interval.
+        n_resamples: bootstrap resamples; 0 leaves the bootstrap out.
+        seed: of the bootstrap.
+    """
+
+    interval: IntervalMethod = "wilson"
+    level: float = 0.95
+    n_resamples: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.level < 1:
+            raise ValueError(f"The confidence level must lie in 0.5 to 1 (1 excluded), got {self.level:g}.")
+        if self.n_resamples != 0 and self.n_resamples < 100:
+            raise ValueError(
+                f"The bootstrap needs at least 100 resamples (2000 is usual), or 0 for none; got {self.n_resamples}."
+            )

@@ -1,0 +1,101 @@
+"""Evaluation of a table of scores: everything that is reported of it, and the points its figures are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dsmt_nnunet.evaluation.checks import FloatArray
+from dsmt_nnunet.evaluation.comparison_block import joint_comparison_block, paired_comparison_blocks
+from dsmt_nnunet.evaluation.curve_block import curve_block, decision_curve_block
+from dsmt_nnunet.evaluation.named_warnings import (
+    ClusteredDataWarning,
+    OneCaseInClassWarning,
+    ThresholdWarning,
+    WarningLog,
+)
+from dsmt_nnunet.evaluation.reader_block import multi_reader_block, reader_blocks
+from dsmt_nnunet.evaluation.score_block import calibration_block, score_block
+from dsmt_nnunet.evaluation.score_table import ScoreTable
+from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.evaluation.subgroup_block import subgroup_blocks
+
+CLUSTERED = (
+    "Some patients have several cases. DeLong intervals and tests, McNemar tests and binomial intervals assume "
+    "independent cases; quote the bootstrap intervals, which draw whole patients."
+)
+
+
+def evaluate_table(
+    table: ScoreTable,
+    settings: EvaluationSettings,
+    log: WarningLog,
+    probabilities: Mapping[str, FloatArray] | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Evaluates all scores of a table.
+
+    Args:
+        table: cases, truth, scores, readers, groups.
+        settings: how intervals are made.
+        log: takes the named warnings.
+        probabilities: score name -> recalibrated probabilities, which calibration and decision curve then use.
+
+    Returns:
+        The blocks `scores`, `comparisons`, `readers`, `multi_reader`, `decision_curve`, `subgroups` of metrics.json,
+        and the curves of curves.json by score.
+    """
+    if table.is_clustered:
+        log.add(ClusteredDataWarning, "cases", CLUSTERED)
+    resampler = table.resampler(settings)
+    if resampler is None and settings.n_resamples and 0 < table.y_true.sum() < len(table):
+        message = "A class is held by a single case or patient; there is no bootstrap interval."
+        log.add(OneCaseInClassWarning, "cases", message)
+    scores: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
+    decision_curves: dict[str, Any] = {}
+    for name, values in table.scores.items():
+        decisions = table.decisions.get(name, ())
+        if not decisions:
+            message = "No threshold was stated and the score is no probability: there is no operating point."
+            log.add(ThresholdWarning, name, message)
+        probs = (probabilities or {}).get(name, values)
+        with log.collect(name):
+            scores[name] = score_block(table.y_true, values, decisions, settings, resampler, table.is_clustered)
+            if probs is not values:
+                scores[name] |= calibration_block(table.y_true, probs, settings.level)
+            curves[name] = curve_block(table.y_true, values, probs, settings, resampler)
+            decision_curves[name] = decision_curve_block(table.y_true, probs)
+    comparisons = paired_comparison_blocks(table, settings, resampler, log)
+    subgroups, between_levels = subgroup_blocks(table, settings, log)
+    metrics = {
+        "clustered": table.is_clustered,
+        "n_clusters": None if table.clusters is None else len(set(table.clusters)),
+        "scores": scores,
+        "comparisons": comparisons + between_levels,
+        "comparison_joint": joint_comparison_block(table),
+        "readers": reader_blocks(table, settings, log),
+        "multi_reader": multi_reader_block(table, settings, log),
+        "decision_curve": decision_curves,
+        "subgroups": subgroups,
+    }
+    return metrics, curves
+
+
+def score_rows(table: ScoreTable) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows of scores.csv: one row a case with truth, scores, decisions, ratings, groups and cluster."""
+    columns = ["case", "truth", *table.scores]
+    columns += [f"{name}_decision" for name in table.scores if table.decisions.get(name)]
+    columns += [*table.readers, *(name for name in table.groups if name not in columns)]
+    cluster = [] if table.clusters is None else ["cluster"]
+    rows: list[list[object]] = []
+    for index in range(len(table)):
+        row: list[object] = [table.case_names[index], int(table.y_true[index])]
+        row += [float(values[index]) for values in table.scores.values()]
+        row += [int(items[0].called_positive[index]) for items in table.decisions.values() if items]
+        row += ["" if np.isnan(ratings[index]) else float(ratings[index]) for ratings in table.readers.values()]
+        row += [values[index] for name, values in table.groups.items() if name in columns]
+        row += [] if table.clusters is None else [table.clusters[index]]
+        rows.append(row)
+    return columns + cluster, rows

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dsmt_nnunet.cli.main import main
+from dsmt_nnunet.evaluation.delong import auc_score
+from dsmt_nnunet.inference.operating_point import OperatingPoint, apply_temperature
+from tests.unit.evaluation.cohort import SCHEMA, found, make_truth, rows_of, write_prediction
+
+TEMPERATURE = 2.0
+"""How overconfident the made-up model is."""
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch) -> Path:
+    """A model folder of three folds whose log-odds are twice too large."""
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+        (tmp_path / name / "Dataset501_Nodules").mkdir(parents=True)
+    truth, log_odds = make_truth(150)
+    truth.write(tmp_path / "nnUNet_raw" / "Dataset501_Nodules" / "nodules.csv", SCHEMA)
+    folder = tmp_path / "nnUNet_results" / "Dataset501_Nodules" / "DSMTTrainer__nnUNetPlans__3d_fullres"
+    write_folds(folder, truth.nodules, 1 / (1 + np.exp(-TEMPERATURE * log_odds)), {})
+    return folder
+
+
+def write_folds(folder: Path, nodules, probs, model: dict) -> None:
+    for number, (item, prob) in enumerate(zip(nodules, probs, strict=True)):
+        validation = folder / f"fold_{number % 3}" / "validation"
+        write_prediction(validation, item.case_id, [found(item, float(prob))], model)
+        (validation / "summary.json").write_text("{}")
+
+
+def crossval(out: Path, *options: str) -> dict:
+    arguments = ["evaluate", "crossval", "-d", "501", "-c", "3d_fullres", "-tr", "DSMTTrainer", "-o", str(out)]
+    assert main([*arguments, "--bootstrap", "200", *options]) == 0
+    return json.loads((out / "metrics.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+
+
+def arrays(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rows = rows_of(out / "joined.csv")
+    return (
+        np.array([row["invasiveness_truth"] == "invasive" for row in rows]),
+        np.array([float(row["invasiveness_prob"]) for row in rows]),
+        np.array([int(row["fold"]) for row in rows]),
+    )
+
+
+def test_pooled_and_mean_over_folds_with_a_word_on_which_to_quote(model, tmp_path) -> None:
+    task = crossval(tmp_path / "out")["tasks"]["invasiveness"]
+    y_true, probs, folds = arrays(tmp_path / "out")
+    each = [auc_score(y_true[folds == fold], probs[folds == fold]) for fold in range(3)]
+    assert [item["auc"] for item in task["folds"]] == pytest.approx(each)
+    assert task["auc_mean_over_folds"] == pytest.approx(np.mean(each))
+    assert task["auc_pooled"] == task["auc"] == pytest.approx(auc_score(y_true, probs))
+    assert task["auc_mean_over_folds_ci"][0] < task["auc_mean_over_folds"] < task["auc_mean_over_folds_ci"][1]
+    assert "Quote the mean over folds" in task["auc_quote"]
+
+
+def test_operating_point_is_written_without_patients(model, tmp_path) -> None:
+    metrics = crossval(tmp_path / "out")
+    text = (model / "operating_point.json").read_text()
+    assert "case_" not in text
+    assert "P1" not in text
+    point = OperatingPoint.read(model)
+    assert point.temperature("invasiveness") == pytest.approx(TEMPERATURE, abs=0.5)
+    y_true, probs, _ = arrays(tmp_path / "out")
+    calibrated = point.calibrate("invasiveness", np.stack([1 - probs, probs], axis=1))[:, 1]
+    gains = [(calibrated[y_true] >= cut).mean() + (calibrated[~y_true] < cut).mean() for cut in np.unique(calibrated)]
+    called = calibrated >= point.threshold("invasiveness")
+    assert called[y_true].mean() + (~called[~y_true]).mean() == pytest.approx(max(gains))
+    assert point.chosen_on == {"folds": [0, 1, 2], "n": 150, "n_positive": int(y_true.sum())}
+    assert point.tasks["texture"].threshold is None
+    assert metrics["tasks"]["invasiveness"]["chosen_operating_point"]["method"] == "youden"
+
+
+def test_metrics_are_of_thresholds_chosen_on_other_folds(model, tmp_path) -> None:
+    task = crossval(tmp_path / "out")["tasks"]["invasiveness"]
+    y_true, probs, folds = arrays(tmp_path / "out")
+    called = np.zeros(150, bool)
+    for item in task["folds"]:
+        inside = folds == item["fold"]
+        calibrated = apply_temperature(
+            np.stack([1 - probs[inside], probs[inside]], axis=1), item["temperature_from_other_folds"]
+        )
+        called[inside] = calibrated[:, 1] >= item["threshold_from_other_folds"]
+    point = task["operating_points"][0]
+    assert point["threshold"] is None
+    assert point["threshold_source"] == "temperature and threshold of each fold chosen on the other folds"
+    assert point["tp"] == int((called & y_true).sum())
+    assert point["fp"] == int((called & ~y_true).sum())
+    assert point["threshold_chosen_on_reported_data"] is False
+
+
+def test_calibration_improves_and_is_nested(model, tmp_path) -> None:
+    task = crossval(tmp_path / "out")["tasks"]["invasiveness"]
+    assert task["uncalibrated"]["calibration_slope"] == pytest.approx(0.5, abs=0.15)
+    assert task["calibration_slope"] == pytest.approx(1.0, abs=0.3)
+    assert task["brier"] < task["uncalibrated"]["brier"]
+
+
+def test_a_temperature_already_applied_is_taken_back(model, tmp_path) -> None:
+    crossval(tmp_path / "first")
+    before = OperatingPoint.read(model)
+    truth, log_odds = make_truth(150)
+    probs = 1 / (1 + np.exp(-TEMPERATURE * log_odds))
+    calibrated = apply_temperature(np.stack([1 - probs, probs], axis=1), 3.0)[:, 1]
+    shutil.rmtree(model)
+    write_folds(model, truth.nodules, calibrated, {"temperatures": {"invasiveness": 3.0}})
+    crossval(tmp_path / "second")
+    after = OperatingPoint.read(model)
+    assert after.temperature("invasiveness") == pytest.approx(before.temperature("invasiveness"), rel=1e-4)
+    assert after.threshold("invasiveness") == pytest.approx(before.threshold("invasiveness"), rel=1e-4)
+
+
+def test_target_sensitivity(model, tmp_path) -> None:
+    crossval(tmp_path / "out", "--target-sensitivity", "0.95")
+    point = OperatingPoint.read(model)
+    y_true, probs, _ = arrays(tmp_path / "out")
+    calibrated = point.calibrate("invasiveness", np.stack([1 - probs, probs], axis=1))[:, 1]
+    reached = (calibrated[y_true] >= point.threshold("invasiveness")).mean()
+    assert 0.95 <= reached < 0.95 + 1.5 / y_true.sum()
+
+
+def test_one_fold_reports_the_default_threshold(model, tmp_path) -> None:
+    metrics = crossval(tmp_path / "out", "-f", "1")
+    task = metrics["tasks"]["invasiveness"]
+    assert task["threshold"] == 0.5
+    assert "one fold only" in task["operating_points"][0]["threshold_source"]
+    assert "ThresholdWarning" in {item["name"] for item in metrics["warnings"]}
+    assert OperatingPoint.read(model).chosen_on["folds"] == [1]
+
+
+def test_without_raw_data_the_preprocessed_truth_is_used_and_the_default_folder_is_the_models(
+    model, tmp_path, capsys
+) -> None:
+    raw = tmp_path / "nnUNet_raw" / "Dataset501_Nodules" / "nodules.csv"
+    shutil.move(raw, tmp_path / "nnUNet_preprocessed" / "Dataset501_Nodules" / "nodules.csv")
+    assert main(["evaluate", "crossval", "-d", "Dataset501_Nodules", "--bootstrap", "0"]) == 0
+    assert (model / "dsmt_crossval" / "metrics.json").is_file()
+    assert "Quote the mean over folds" in capsys.readouterr().out
+
+
+def test_errors_name_what_is_there(model, tmp_path, capsys, monkeypatch) -> None:
+    def error(*options: str) -> str:
+        assert main(["evaluate", "crossval", "-d", "501", *options]) == 2
+        return capsys.readouterr().err
+
+    assert "DSMTTrainer__nnUNetPlans__3d_fullres" in error("-p", "OtherPlans")
+    assert "--target-sensitivity" in error("--target-sensitivity", "90")
+    assert "fold_7" in error("-f", "7")
+    case = next((model / "fold_0" / "validation").glob("case_*.json"))
+    shutil.copy(case, model / "fold_1" / "validation")
+    assert f"'{case.stem}' was validated in fold 0 and in fold 1" in error()
+    monkeypatch.delenv("nnUNet_results")
+    assert 'eval "$(dsmt env)"' in error()

@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dsmt_nnunet.cli.main import main
+from tests.unit.evaluation.cohort import rows_of
+
+
+def write_table(path: Path, columns: dict[str, object]) -> Path:
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+def refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not valid JSON")
+
+
+def strict(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def evaluate(table: Path, out: Path, *options: str) -> dict:
+    assert main(["evaluate", "table", str(table), "-o", str(out), "--bootstrap", "200", *options]) == 0
+    strict(out / "curves.json")
+    return strict(out / "metrics.json")
+
+
+def names(metrics: dict) -> set[str]:
+    return {item["name"] for item in metrics["warnings"]}
+
+
+@pytest.fixture
+def cohort(tmp_path) -> tuple[Path, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    y_true = np.arange(120) % 2
+    strength = rng.normal(size=120) + 1.2 * y_true
+    columns = {
+        "case": [f"c{k}" for k in range(120)],
+        "patient": [f"p{k // 3}" for k in range(120)],
+        "truth": np.where(y_true == 1, "invasive", "benign"),
+        "model": np.round(1 / (1 + np.exp(-strength)), 3),
+        "other": np.round(strength + rng.normal(size=120), 2),
+        "size": np.round(rng.uniform(5, 20, 120), 1),
+        "site": np.array(["A", "B", ""])[np.arange(120) % 3],
+        "reader_1": (strength + rng.normal(size=120) > 0.5).astype(int),
+        "reader_2": np.clip(np.round(strength + rng.normal(size=120)), -2, 3).astype(int),
+        "reader_3": np.clip(np.round(strength + rng.normal(size=120)), -2, 3).astype(int),
+    }
+    return write_table(tmp_path / "table.csv", columns), columns
+
+
+FULL = ("--truth", "truth", "--positive", "invasive", "--score", "model", "--score", "other")
+
+
+def test_every_part_of_a_full_evaluation(cohort, tmp_path) -> None:
+    table, columns = cohort
+    options = ["--threshold", "model=0.5", "--threshold", "model=0.3", "--threshold", "other=0.4", "--case", "case"]
+    options += ["--reader", "reader_1", "--reader", "reader_2", "--reader", "reader_3"]
+    metrics = evaluate(table, tmp_path / "out", *FULL, *options, "--group", "site", "--group", "size=10,15")
+    model = metrics["scores"]["model"]
+    assert (metrics["schema_version"], metrics["kind"], model["n"], model["n_positive"]) == (1, "table", 120, 60)
+    for key in ("auc", "average_precision", "brier", "ece", "calibration_slope", "calibration_intercept"):
+        assert isinstance(model[key], float), key
+    for key in ("auc_ci_delong", "auc_ci_bootstrap"):
+        assert model[key][0] < model["auc"] < model[key][1], key
+    assert [point["threshold"] for point in model["operating_points"]] == [0.5, 0.3]
+    for point in model["operating_points"]:
+        for key in ("sensitivity", "specificity", "ppv", "npv", "f1", "accuracy"):
+            assert point[f"{key}_ci"][0] < point[key] < point[f"{key}_ci"][1], key
+        assert point["threshold_chosen_on_reported_data"] is False
+    truth = np.asarray(columns["truth"]) == "invasive"
+    assert model["operating_points"][1]["tp"] == int((truth & (columns["model"] >= 0.3)).sum())
+    assert len(metrics["decision_curve"]["model"]["net_benefit_model"]) == 99
+    assert metrics["decision_curve"]["other"] is None
+    assert set(metrics["subgroups"]["site"]) == {"A", "B", "(unknown)"}
+    assert list(metrics["subgroups"]["size"]) == ["< 10", "10 to < 15", ">= 15"]
+    assert sum(level["n"] for level in metrics["subgroups"]["size"].values()) == 120
+    rows = rows_of(tmp_path / "out" / "scores.csv")
+    assert rows[3]["case"] == "c3"
+    assert (rows[3]["truth"], rows[3]["model_decision"]) == ("1", str(int(columns["model"][3] >= 0.5)))
+
+
+def test_comparisons_paired_unpaired_and_mcnemar(cohort, tmp_path) -> None:
+    table, _ = cohort
+    options = ["--threshold", "model=0.5", "--threshold", "other=0.4", "--group", "site"]
+    metrics = evaluate(table, tmp_path / "out", *FULL, *options)
+    paired = [item for item in metrics["comparisons"] if item["kind"] == "paired"]
+    assert [item["scores"] for item in paired] == [["model", "other"]]
+    block = paired[0]
+    assert block["test"] == "paired DeLong"
+    scores = metrics["scores"]
+    assert block["auc_difference"] == pytest.approx(scores["model"]["auc"] - scores["other"]["auc"])
+    accuracy, sensitivity = block["mcnemar"]["accuracy"], block["mcnemar"]["sensitivity"]
+    points = [scores[name]["operating_points"][0] for name in ("model", "other")]
+    assert accuracy["difference"] == pytest.approx(points[0]["accuracy"] - points[1]["accuracy"])
+    assert (accuracy["n"], sensitivity["n"]) == (120, 60)
+    assert sum(sensitivity["discordant"]) <= sum(accuracy["discordant"])
+    unpaired = [item for item in metrics["comparisons"] if item["kind"] == "unpaired"]
+    assert [(item["score"], item["levels"]) for item in unpaired] == [("model", ["A", "B"]), ("other", ["A", "B"])]
+
+
+def test_readers_against_the_model(cohort, tmp_path) -> None:
+    table, columns = cohort
+    options = ["--reader", "reader_1", "--reader", "reader_2", "--reader", "reader_3", "--threshold", "reader_3=1"]
+    metrics = evaluate(table, tmp_path / "out", *FULL, *options)
+    first, second, third = (metrics["readers"][f"reader_{k}"] for k in (1, 2, 3))
+    truth = np.asarray(columns["truth"]) == "invasive"
+    assert first["kind"] == "binary"
+    point = first["operating_points"][0]
+    assert point["sensitivity"] == pytest.approx(columns["reader_1"][truth].mean())
+    model_point = point["model_at_reader_specificity"]["model"]
+    assert model_point["specificity"] >= point["specificity"] - 1e-12
+    cut = model_point["threshold"]
+    assert model_point["sensitivity"] == pytest.approx((columns["model"][truth] >= cut).mean())
+    looser = np.sort(columns["model"][columns["model"] < cut])[-1]
+    assert (columns["model"][~truth] < looser).mean() < point["specificity"]
+    assert first["against"]["model"]["mcnemar"]["accuracy"]["n"] == 120
+    assert (second["kind"], len(second["operating_points"]), "mcnemar" in second["against"]["model"]) == (
+        "ordinal",
+        5,
+        False,
+    )
+    assert len(third["operating_points"]) == 1
+    assert "mcnemar" in third["against"]["model"]
+    assert second["against"]["model"]["auc"]["test"] == "paired DeLong"
+    several = metrics["multi_reader"]
+    assert several["readers"] == ["reader_2", "reader_3"]
+    assert several["mean_auc"] == pytest.approx((second["auc"] + third["auc"]) / 2)
+    difference = several["model_minus_readers"]["model"]
+    assert difference["difference"] == pytest.approx(metrics["scores"]["model"]["auc"] - several["mean_auc"])
+
+
+def test_patients_are_resampled_and_the_page_is_told(cohort, tmp_path) -> None:
+    table, _ = cohort
+    metrics = evaluate(table, tmp_path / "out", *FULL, "--cluster", "patient")
+    assert metrics["clustered"] is True
+    assert metrics["n_clusters"] == 40
+    assert "ClusteredDataWarning" in names(metrics)
+    assert metrics["scores"]["model"]["auc_ci_to_quote"] == "auc_ci_bootstrap"
+    assert "sensitivity_ci_bootstrap" in metrics["scores"]["model"]["operating_points"][0]
+    alone = evaluate(table, tmp_path / "alone", *FULL)
+    assert alone["scores"]["model"]["auc_ci_bootstrap"] != metrics["scores"]["model"]["auc_ci_bootstrap"]
+    assert "ClusteredDataWarning" not in names(alone)
+
+
+def test_a_forced_threshold_says_so_in_words(cohort, tmp_path) -> None:
+    table, _ = cohort
+    metrics = evaluate(table, tmp_path / "out", *FULL, "--threshold-from", "youden")
+    point = metrics["scores"]["other"]["operating_points"][0]
+    assert point["threshold_chosen_on_reported_data"] is True
+    assert "optimistic" in point["note"]
+    assert "ThresholdWarning" in names(metrics)
+
+
+def test_scores_without_a_stated_threshold(cohort, tmp_path) -> None:
+    table, _ = cohort
+    metrics = evaluate(table, tmp_path / "out", *FULL)
+    assert metrics["scores"]["model"]["operating_points"][0]["threshold"] == 0.5
+    assert metrics["scores"]["other"]["operating_points"] == []
+    assert metrics["scores"]["other"]["brier"] is None
+    assert {"ThresholdWarning", "NotAProbabilityWarning"} <= names(metrics)
+    assert "mcnemar" not in metrics["comparisons"][0]
+
+
+def test_clopper_pearson_and_other_levels_on_request(cohort, tmp_path) -> None:
+    table, _ = cohort
+    wilson = evaluate(table, tmp_path / "a", *FULL)
+    exact = evaluate(table, tmp_path / "b", *FULL, "--ci", "clopper-pearson", "--confidence", "0.99")
+    one, other = (item["scores"]["model"]["operating_points"][0]["accuracy_ci"] for item in (wilson, exact))
+    assert other[0] < one[0] < one[1] < other[1]
+    assert exact["settings"]["proportion_interval"] == "clopper-pearson"
+
+
+def hard(tmp_path: Path, truth: list[object], score: list[object], *options: str) -> dict:
+    table = write_table(tmp_path / "hard.csv", {"truth": truth, "score": score})
+    return evaluate(table, tmp_path / "hard", "--truth", "truth", "--score", "score", *options)
+
+
+def test_one_class_is_null_with_a_named_warning(tmp_path) -> None:
+    metrics = hard(tmp_path, [1] * 12, list(np.linspace(0.1, 0.9, 12)))
+    block = metrics["scores"]["score"]
+    assert (block["auc"], block["auc_ci_delong"], block["average_precision"]) == (None, [None, None], None)
+    assert block["operating_points"][0]["specificity"] is None
+    assert block["operating_points"][0]["sensitivity"] == 0.5
+    assert "OneClassWarning" in names(metrics)
+
+
+def test_perfect_separation_and_its_inversion(tmp_path) -> None:
+    truth = [0] * 10 + [1] * 10
+    block = (metrics := hard(tmp_path, truth, list(np.linspace(0.1, 0.9, 20))))["scores"]["score"]
+    assert (block["auc"], block["auc_ci_method"]) == (1.0, "newcombe-method-5")
+    assert block["auc_ci_delong"] == pytest.approx([0.8002, 1.0], abs=1e-4)
+    assert block["auc_ci_bootstrap"] == [None, None]
+    assert {"ZeroVarianceWarning", "CollapsedBootstrapWarning", "SeparationWarning"} <= names(metrics)
+    inverted = hard(tmp_path, truth, list(np.linspace(0.9, 0.1, 20)))["scores"]["score"]
+    assert inverted["auc"] == 0.0
+
+
+def test_identical_scores_and_few_cases(tmp_path) -> None:
+    metrics = hard(tmp_path, [0, 1, 0, 1, 1], [0.5] * 5)
+    assert metrics["scores"]["score"]["auc"] == 0.5
+    assert {"SmallSampleWarning", "ZeroVarianceWarning"} <= names(metrics)
+    assert metrics["scores"]["score"]["operating_points"][0]["npv"] is None
+
+
+def test_one_positive_case_has_an_auc_without_an_interval(tmp_path) -> None:
+    metrics = hard(tmp_path, [1] + [0] * 14, list(np.linspace(0.9, 0.1, 15)))
+    assert metrics["scores"]["score"]["auc"] == 1.0
+    assert metrics["scores"]["score"]["auc_ci_delong"] == [None, None]
+    assert metrics["scores"]["score"]["auc_ci_bootstrap"] == [None, None]
+    assert "OneCaseInClassWarning" in names(metrics)
+    assert "OneCaseInClassWarning" in names(metrics)
+
+
+def test_rows_without_truth_are_left_out_and_counted(tmp_path) -> None:
+    metrics = hard(tmp_path, [0, 1, "", 0, 1, 0, 1, 0, 1, 0, 1, ""], list(np.linspace(0.1, 0.9, 12)))
+    assert metrics["n"] == 10
+    assert any("2 rows have no truth" in item["message"] for item in metrics["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("truth", "score", "options", "message"),
+    [
+        ([0, 1, 1], [0.1, "", "nan"], (), "lines 3, 4"),
+        ([0, 1, 1], ["0,1", 0.2, 0.3], (), "decimal point"),
+        (["a", "b", "a"], [0.1, 0.2, 0.3], (), "--positive"),
+        (["a", "b", "c"], [0.1, 0.2, 0.3], ("--positive", "a"), "two class names"),
+        (["a", "b", "a"], [0.1, 0.2, 0.3], ("--positive", "x"), "two class names"),
+        ([0, 1, 2], [0.1, 0.2, 0.3], (), "must be 0 or 1"),
+        (["", "", ""], [0.1, 0.2, 0.3], (), "no row has a value"),
+        ([0, 1, 1], [0.1, 0.2, 0.3], ("--score", "scroe"), "no column ['scroe']"),
+        ([0, 1, 1], [0.1, 0.2, 0.3], ("--reader", "score"), "more than once"),
+        ([0, 1, 1], [0.1, 0.2, 0.3], ("--threshold", "scroe=1"), "'scroe' is none"),
+        ([0, 1, 1], [0.1, 0.2, 0.3], ("--threshold", "score=high"), "finite number"),
+        ([0, 1, 1], [0.1, 0.2, 0.3], ("--bootstrap", "3"), "100 resamples"),
+        ([0, 1, 1], [0.1, 0.2, 0.3], ("--confidence", "95"), "confidence level"),
+        ([0, 1, 1], [0.1, 0.2, 0.3], ("--group", "score=3,2"), "must rise"),
+    ],
+)
+def test_bad_input_ends_in_one_clear_message(tmp_path, capsys, truth, score, options, message) -> None:
+    table = write_table(tmp_path / "bad.csv", {"truth": truth, "score": score})
+    arguments = ["evaluate", "table", str(table), "--truth", "truth", "--score", "score", "-o", str(tmp_path / "out")]
+    assert main([*arguments, *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_many_numbers_as_a_group_ask_for_bands(cohort, tmp_path, capsys) -> None:
+    table, _ = cohort
+    assert main(["evaluate", "table", str(table), *FULL, "--group", "size", "-o", str(tmp_path / "out")]) == 2
+    assert "--group size=8,15" in capsys.readouterr().err
+
+
+def test_asah_through_the_command_line(vectors, roc_vectors, table_vectors, tmp_path) -> None:
+    options = ["--truth", "outcome", "--positive", "Poor", "--score", "wfns", "--score", "s100b", "--score", "ndka"]
+    options += ["--threshold", "wfns=4", "--threshold", "s100b=0.22", "--group", "gender"]
+    metrics = evaluate(vectors / "asah.csv", tmp_path / "out", *options)
+    expected = roc_vectors["asah_auc"]["expected"]
+    for name, block in metrics["scores"].items():
+        assert block["auc"] == pytest.approx(expected[name]["auc"], abs=1e-10)
+        assert block["auc_ci_delong"] == pytest.approx(expected[name]["ci95_pROC_clipped"], abs=1e-9)
+    block = metrics["comparisons"][0]
+    reference = roc_vectors["asah_paired_delong"]["expected"]["wfns_vs_s100b"]
+    assert (block["z"], block["p_value"]) == pytest.approx((reference["z"], reference["p_two_sided"]), rel=1e-8)
+    for kind, found in block["mcnemar"].items():
+        entry = table_vectors["mcnemar"]["expected"][f"asah_wfns4_vs_s100b022_{kind}"]
+        assert found["discordant"] == [entry["b_only_first_right"], entry["c_only_second_right"]]
+        assert found["p_value"] == pytest.approx(entry["p_exact"], rel=1e-9)
+    unpaired = next(item for item in metrics["comparisons"] if item["kind"] == "unpaired" and item["score"] == "wfns")
+    reference = roc_vectors["asah_unpaired_by_gender"]["expected"]["wfns"]
+    assert unpaired["p_value"] == pytest.approx(reference["p_two_sided_t"], abs=1e-9)
+    assert metrics["comparison_joint"]["df"] == 2
+
+
+def test_reader_study_through_the_command_line(vectors, tmp_path, capsys) -> None:
+    options = ["--modality-column", "treatment", "--cut", "3", "-o", str(tmp_path / "out")]
+    assert main(["evaluate", "readers", str(vectors / "franken.csv"), *options]) == 0
+    metrics = strict(tmp_path / "out" / "metrics.json")
+    random = metrics["merits"]["auc"]["random readers and cases"]
+    assert random["equality"]["statistic"] == pytest.approx(4.69405772495711, rel=1e-8)
+    assert random["differences"][0]["p_value"] == pytest.approx(0.118837857481066, rel=1e-8)
+    sensitivity = metrics["merits"]["sensitivity"]["random readers and cases"]
+    assert sensitivity["equality"]["p_value"] == pytest.approx(0.716985981311268, rel=1e-7)
+    assert "auc, 1 - 2: 0.011" in capsys.readouterr().out
+
+
+def test_positives_of_a_single_patient_have_no_bootstrap_interval(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    columns = {"truth": [1] * 5 + [0] * 15, "score": rng.random(20).round(3), "patient": ["p"] * 5 + list(range(15))}
+    table = write_table(tmp_path / "one.csv", columns)
+    metrics = evaluate(table, tmp_path / "out", "--truth", "truth", "--score", "score", "--cluster", "patient")
+    assert metrics["scores"]["score"]["auc_ci_bootstrap"] == [None, None]
+    assert "OneCaseInClassWarning" in names(metrics)
+
+
+def test_a_score_is_no_probability_in_a_subgroup_either(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    columns = {
+        "truth": [0, 1] * 20,
+        "score": np.r_[rng.random(20), 5 * rng.random(20)],
+        "site": ["A"] * 20 + ["B"] * 20,
+    }
+    table = write_table(tmp_path / "sites.csv", columns)
+    metrics = evaluate(table, tmp_path / "out", "--truth", "truth", "--score", "score", "--group", "site")
+    assert metrics["subgroups"]["site"]["A"]["scores"]["score"]["brier"] is None
+    assert [item["where"] for item in metrics["warnings"] if item["name"] == "NotAProbabilityWarning"] == ["score"]
