@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Point = Sequence[float] | Array
+"""Three coordinates."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,16 @@ class ArrayGeometry:
         affine[:, 3] += 0.5 * scale - 0.5
         return cls(_triple([spacing_mm] * 3), (int(shape[0]), int(shape[1]), int(shape[2])), affine)
 
-    def to_voxel(self, point_mm: Sequence[float]) -> Array:
+    def to_voxel(self, point_mm: Point) -> Array:
         """Voxel coordinates, (3,) in array order, of a world point (x, y, z)."""
         return self.world_to_voxel @ np.array([*point_mm, 1.0])
 
-    def to_world(self, voxel: Sequence[float]) -> tuple[float, float, float]:
+    def to_world(self, voxel: Point) -> tuple[float, float, float]:
         """World point (x, y, z) of voxel coordinates in array order."""
         matrix, offset = self.world_to_voxel[:, :3], self.world_to_voxel[:, 3]
         return _triple(np.linalg.solve(matrix, np.asarray(voxel, dtype=float) - offset))
 
-    def contains(self, voxel: Sequence[float], margin_mm: float = 0.0) -> bool:
+    def contains(self, voxel: Point, margin_mm: float = 0.0) -> bool:
         """Whether voxel coordinates lie in the array, or outside by at most `margin_mm`."""
         margin = margin_mm / np.asarray(self.spacing_mm)
         position = np.asarray(voxel)
@@ -170,7 +172,7 @@ def crop(array: Array, start: Sequence[int], size: Sequence[int], fill: Sequence
     return box
 
 
-def centred_start(centre_voxel: Sequence[float], size: Sequence[int]) -> tuple[int, ...]:
+def centred_start(centre_voxel: Point, size: Sequence[int]) -> tuple[int, ...]:
     """First voxel of a box of `size` whose centre is nearest to a voxel coordinate."""
     return tuple(math.floor(c + 0.5 - (n - 1) / 2) for c, n in zip(centre_voxel, size, strict=True))
 
@@ -216,7 +218,7 @@ def nodule_instances(mask: Array, spacing_mm: Sequence[float], min_diameter_mm: 
     return sorted(kept, key=lambda instance: -instance.volume_mm3)
 
 
-def instance_at(mask: Array, voxel: Sequence[float], spacing_mm: Sequence[float], radius_mm: float) -> float:
+def instance_at(mask: Array, voxel: Point, spacing_mm: Sequence[float], radius_mm: float) -> float:
     """Volume in mm3 of the component of a mask that is nearest to a position; 0 if none is within `radius_mm`.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class DSMTNet(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Any,
         pooling: MaskGuidedPooling,
         context_encoder: ContextEncoder | None,
         heads: Sequence[TaskHead],
@@ -61,8 +61,8 @@ class DSMTNet(nn.Module):
             heads: one a task.
         """
         super().__init__()
-        self.encoder = backbone.encoder
-        self.decoder = backbone.decoder
+        self.encoder: Any = backbone.encoder
+        self.decoder: Any = backbone.decoder
         self.pooling = pooling
         self.context_encoder = context_encoder
         self.heads = nn.ModuleList(heads)
@@ -71,7 +71,8 @@ class DSMTNet(nn.Module):
     def use_precision(self, precision: Precision) -> DSMTNet:
         """Runs every forward pass, whoever calls it, with this precision; weights and results stay float32."""
         self.precision = precision
-        return precision.prepare(self)
+        precision.prepare(self)
+        return self
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor | list[Tensor] | DSMTOutput:
         """

@@ -67,7 +67,7 @@ class MaskGuidedPooling(nn.Module):
         shares = self._central_shares(image.shape[2:])
         pooled = [self._statistics(image, weight, central, shares), torch.log1p(volume_mm3) / 10.0]
         for lateral, feature in zip(self.laterals, features, strict=True):
-            size = feature.shape[2:]
+            size = (feature.shape[2], feature.shape[3], feature.shape[4])
             own_weight = functional.adaptive_avg_pool3d(weight, size)
             own_central = functional.adaptive_avg_pool3d(central, size)
             pooled.append(self._statistics(feature, own_weight, own_central, shares, lateral))
@@ -85,8 +85,9 @@ class MaskGuidedPooling(nn.Module):
 
         Only the box around the central region is projected and read.
         """
-        box = [_middle(length, share) for length, share in zip(feature.shape[2:], shares, strict=True)]
-        feature, weight, central = (tensor[(..., *box)] for tensor in (feature, weight, central))
+        middle = [_middle(length, share) for length, share in zip(feature.shape[2:], shares, strict=True)]
+        box = (slice(None), slice(None), *middle)
+        feature, weight, central = feature[box], weight[box], central[box]
         if lateral is not None:
             feature = lateral(feature)
         values = feature.float().flatten(2)

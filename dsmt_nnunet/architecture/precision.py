@@ -44,9 +44,10 @@ class Precision:
             return cls(device.type, False)
         return cls("cpu", wanted == "bf16" or (wanted == "" and cpu_has_bf16()))
 
-    def prepare(self, network: nn.Module) -> nn.Module:
-        """Brings a network into the memory format; its state dict stays the same."""
-        return network.to(memory_format=torch.channels_last_3d) if self.use_bf16 else network  # type: ignore[call-overload]
+    def prepare(self, network: nn.Module) -> None:
+        """Brings a network into the memory format, in place; its state dict stays the same."""
+        if self.use_bf16:
+            network.to(memory_format=torch.channels_last_3d)
 
     def prepare_input(self, tensor: Tensor) -> Tensor:
         """Brings a (B, C, Z, Y, X) batch into the memory format."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume
 from dsmt_nnunet.dataloading.dual_scale_loader import fill_values
-from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop, equivalent_diameter_mm, instance_at
+from dsmt_nnunet.geometry import ArrayGeometry, Point, centred_start, crop, equivalent_diameter_mm, instance_at
 from dsmt_nnunet.inference.operating_point import OperatingPoint
 from dsmt_nnunet.inference.results import NodulePrediction, TaskPrediction
 from dsmt_nnunet.plan import DSMTPlan
@@ -57,9 +57,7 @@ class NoduleClassifier:
     device: torch.device
 
     @torch.inference_mode()
-    def __call__(
-        self, data: Array, geometry: ArrayGeometry, context: ContextVolume, voxel: Sequence[float]
-    ) -> NoduleOutput:
+    def __call__(self, data: Array, geometry: ArrayGeometry, context: ContextVolume, voxel: Point) -> NoduleOutput:
         """
         Args:
             data: (C, Z, Y, X) preprocessed case.
@@ -102,9 +100,7 @@ def mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:
     return [combination for count in range(len(axes) + 1) for combination in itertools.combinations(axes, count)]
 
 
-def volume_at_centre(
-    output: NoduleOutput, voxel: Sequence[float], spacing_mm: Sequence[float], plan: DSMTPlan
-) -> float:
+def volume_at_centre(output: NoduleOutput, voxel: Point, spacing_mm: Sequence[float], plan: DSMTPlan) -> float:
     """Volume in mm3 of the predicted nodule at a position, 0 where the mask is empty there."""
     mask = output.segmentation.argmax(0) > 0
     inside = np.asarray(voxel) - np.asarray(output.start)

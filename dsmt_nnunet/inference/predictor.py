@@ -85,7 +85,7 @@ class DSMTPredictor(nnUNetPredictor):
     def _make_classifier(self) -> NoduleClassifier:
         networks = []
         for parameters in self.list_of_parameters:
-            bare = self.network._orig_mod if isinstance(self.network, OptimizedModule) else self.network
+            bare: Any = self.network._orig_mod if isinstance(self.network, OptimizedModule) else self.network
             network = deepcopy(bare)
             network.load_state_dict(parameters)
             networks.append(network.to(self.device).use_precision(Precision.choose(self.device)).eval())
@@ -122,7 +122,8 @@ class DSMTPredictor(nnUNetPredictor):
             save_probabilities,
         )
         preprocessor = self.configuration_manager.preprocessor_class(verbose=self.verbose_preprocessing)
-        for files, output in zip(inputs, outputs or [None] * len(inputs), strict=True):
+        names: Sequence[str | None] = outputs or [None] * len(inputs)
+        for files, output in zip(inputs, names, strict=True):
             data, _, properties = preprocessor.run_case(
                 files, None, self.plans_manager, self.configuration_manager, self.dataset_json
             )
