@@ -47,7 +47,8 @@ def read_nodule_table(dataset_name: str, schema: ClassificationSchema) -> Nodule
         raw = Path(os.environ["nnUNet_raw"]) / dataset_name / NODULE_TABLE_NAME
         if raw.is_file():
             table = NoduleTable.read(raw, schema)
-            if preprocessed.parent.is_dir():
+            outdated = not preprocessed.is_file() or preprocessed.read_bytes() != raw.read_bytes()
+            if outdated and os.access(preprocessed.parent, os.W_OK):
                 partial = preprocessed.with_name(f"{NODULE_TABLE_NAME}.{os.getpid()}.tmp")
                 shutil.copyfile(raw, partial)
                 partial.replace(preprocessed)

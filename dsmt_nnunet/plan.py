@@ -80,7 +80,7 @@ class TrainingPlan:
     finetune_learning_rate: float
     weight_decay: float = 1e-2
     jitter_mm: float = 5.0
-    background_share: float = 0.15
+    background_share: float = 0.25
     task_weights: Mapping[str, float] = field(default_factory=dict)
     label_smoothing: float = 0.0
 

@@ -203,7 +203,7 @@ class DSMTPlannerXS(DSMTPlanner):
     context_features = (8, 16, 32)
     lateral_features = 12
     hidden_features = 48
-    joint_epochs = 16
+    joint_epochs = 22
     finetune_epochs = 4
     iterations_per_epoch = 40
     learning_rate = 2e-3
@@ -254,8 +254,8 @@ class DSMTPlannerResEncM(DSMTPlanning, ResEncUNetPlanner):
         )
 
     def generate_data_identifier(self, configuration_name: str) -> str:
-        # The data differ from nnU-Net's in how they are chunked on disk, so they are shared with DSMTPlans instead.
-        return f"DSMTPlans_{configuration_name}"
+        # nnU-Net's ResEnc planner shares nnUNetPlans' data; ours may have another spacing.
+        return f"{self.plans_identifier}_{configuration_name}"
 
 
 PLANNERS = {planner.__name__: planner for planner in (DSMTPlanner, DSMTPlannerXS, DSMTPlannerResEncM)}

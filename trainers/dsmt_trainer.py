@@ -145,10 +145,11 @@ class DSMTTrainer(nnUNetTrainer):
         primary_head = list(network.heads[self.dsmt_plan.schema.primary_index].parameters())
         of_primary = {id(parameter) for parameter in primary_head}
         others = [parameter for parameter in network.classification_parameters() if id(parameter) not in of_primary]
+        # nnU-Net logs the rate of the first group: the one that learns in both stages.
         groups = [
-            {"params": network.backbone_parameters(), "name": BACKBONE},
-            {"params": others, "name": CLASSIFICATION},
             {"params": primary_head, "name": PRIMARY_HEAD},
+            {"params": others, "name": CLASSIFICATION},
+            {"params": network.backbone_parameters(), "name": BACKBONE},
         ]
         optimizer = torch.optim.AdamW(groups, lr=self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, StageScheduler(optimizer, self.dsmt_plan)
@@ -235,7 +236,8 @@ class DSMTTrainer(nnUNetTrainer):
         ).to(self.device)
         train = self._loader(train_set, initial_patch_size, train_nodules, training_transforms, training=True)
         validation = self._loader(validation_set, patch_size, validation_nodules, validation_transforms, training=False)
-        return self._in_background(train, share=1.0), self._in_background(validation, share=0.5)
+        # One worker takes the validation nodules in turn, so that every epoch sees each of them.
+        return self._in_background(train, get_allowed_n_proc_DA()), self._in_background(validation, 1)
 
     def _nodules_of(self, table: NoduleTable, case_ids: list[str]) -> list[SampledNodule]:
         return locate_nodules(table, case_ids, self._context_store(), self.dsmt_plan)
@@ -268,11 +270,9 @@ class DSMTTrainer(nnUNetTrainer):
             training=training,
         )
 
-    def _in_background(self, loader: DualScaleDataLoader, share: float) -> Any:
-        processes = get_allowed_n_proc_DA()
-        if processes == 0:
+    def _in_background(self, loader: DualScaleDataLoader, workers: int) -> Any:
+        if get_allowed_n_proc_DA() == 0:
             return SingleThreadedAugmenter(loader, None)
-        workers = max(1, int(processes * share))
         augmenter = NonDetMultiThreadedAugmenter(
             data_loader=loader,
             transform=None,
@@ -326,8 +326,11 @@ class DSMTTrainer(nnUNetTrainer):
     def train_step(self, batch: dict) -> dict:
         self.optimizer.zero_grad(set_to_none=True)
         _, segmentation_loss, classification_loss, single, _ = self._forward(batch)
-        in_joint_stage = stage_of(self.current_epoch, self.dsmt_plan) is Stage.JOINT
-        loss = classification_loss + (1.0 if in_joint_stage else 0.0) * segmentation_loss
+        loss = classification_loss
+        if stage_of(self.current_epoch, self.dsmt_plan) is Stage.JOINT:
+            loss = loss + segmentation_loss
+        elif self.is_ddp:
+            loss = loss + 0.0 * segmentation_loss
         if self.grad_scaler is not None:
             self.grad_scaler.scale(loss).backward()
             self.grad_scaler.unscale_(self.optimizer)

@@ -42,7 +42,7 @@ def build_network(
     )
     pooling = MaskGuidedPooling(
         num_input_channels,
-        backbone.encoder.output_channels,
+        backbone.encoder.output_channels[1:],
         plan.heads.lateral_features,
         configuration_manager.spacing,
         plan.heads.central_region_mm,

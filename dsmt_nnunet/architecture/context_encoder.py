@@ -36,7 +36,7 @@ class ContextEncoder(nn.Module):
             norm_op_kwargs={"eps": 1e-5, "affine": True},
             nonlin=nn.LeakyReLU,
             nonlin_kwargs={"inplace": True},
-            stem_channels=features[0],
+            disable_default_stem=True,
         )
         self.in_channels = in_channels
         self.out_features = 3 * features[-1]

@@ -43,7 +43,7 @@ class DSMTNet(nn.Module):
 
     `network(x)` is the segmentation alone, as nnU-Net expects it everywhere; `network(x, context)` is a `DSMTOutput`.
     The attributes `encoder` and `decoder` are those of nnU-Net's networks, under the same names, so that deep
-    supervision is switched, and stock weights are loaded, in the stock way.
+    supervision is switched in the stock way and stock weights fit them.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class DSMTNet(nn.Module):
         finest = segmentation[0] if isinstance(segmentation, list) else segmentation
         nodule_prob = 1.0 - torch.softmax(finest.detach(), dim=1)[:, :1]
         with self.precision.autocast():
-            features = self.pooling(x, skips, nodule_prob)
+            features = self.pooling(x, skips[1:], nodule_prob)
             if self.context_encoder is not None:
                 surroundings = self.context_encoder(self.precision.prepare_input(context))
                 features = torch.cat([features, surroundings], dim=1)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 _EPSILON = 1e-4
 _PRIOR_WEIGHT = 0.02
+_DILATION_MM = 2.5
 _RIM_MM = 3.0
 """Beyond the central region, where its soft border has come down to 5 %."""
 
@@ -18,12 +19,14 @@ _RIM_MM = 3.0
 class MaskGuidedPooling(nn.Module):
     """Describes the nodule at the centre of a patch by statistics of features.
 
-    At each resolution features are projected to a common width and pooled four ways: mean and standard deviation
-    under the predicted nodule probability, mean and maximum in a central region of fixed size. Each of the four sees
-    only the central region, so that a second nodule in the patch does not count. The image itself is pooled in the
-    same way, and the volume under the mask is added: what a radiologist reads as size and density.
+    At each resolution features are projected to a common width and pooled five ways: mean, standard deviation and
+    maximum under the predicted nodule probability, mean and maximum around the nodule. Each of the five sees only a
+    central region of fixed size, so that a second nodule in the patch does not count. Inside and around are kept apart
+    because signs such as pleural retraction lie outside the nodule, where they would be drowned by it. The image itself
+    is pooled in the same way, and the volume under the mask is added: what a radiologist reads as size and density.
 
-    A small prior in the middle of the region keeps the mask-guided statistics defined where nothing was segmented.
+    The mask is grown by a few mm first, so that bubbles it leaves out and the rim count as nodule. A small prior in the
+    middle of the region keeps the mask-guided statistics defined where nothing was segmented.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class MaskGuidedPooling(nn.Module):
         )
         self.spacing_mm = tuple(float(value) for value in spacing_mm)
         self.central_region_mm = central_region_mm
-        self.out_features = 4 * lateral_features * len(self.laterals) + 4 * in_channels + 1
+        self.out_features = 5 * (lateral_features * len(self.laterals) + in_channels) + 1
 
     def forward(self, image: Tensor, features: Sequence[Tensor], nodule_prob: Tensor) -> Tensor:
         """
@@ -62,44 +65,56 @@ class MaskGuidedPooling(nn.Module):
             (B, out_features).
         """
         central, prior = self._central_weights(image)
-        weight = central * (nodule_prob + _PRIOR_WEIGHT * prior)
+        nodule = self._dilated(nodule_prob)
+        weight = central * (nodule + _PRIOR_WEIGHT * prior)
+        around = central * (1.0 - nodule)
         volume_mm3 = (central * nodule_prob).sum(dim=(2, 3, 4)) * self._voxel_mm3()
         shares = self._central_shares(image.shape[2:])
-        pooled = [self._statistics(image, weight, central, shares), torch.log1p(volume_mm3) / 10.0]
+        pooled = [self._statistics(image, weight, around, shares), torch.log1p(volume_mm3) / 10.0]
         for lateral, feature in zip(self.laterals, features, strict=True):
             size = (feature.shape[2], feature.shape[3], feature.shape[4])
             own_weight = functional.adaptive_avg_pool3d(weight, size)
-            own_central = functional.adaptive_avg_pool3d(central, size)
-            pooled.append(self._statistics(feature, own_weight, own_central, shares, lateral))
+            own_around = functional.adaptive_avg_pool3d(around, size)
+            pooled.append(self._statistics(feature, own_weight, own_around, shares, lateral))
         return torch.cat(pooled, dim=1)
 
     def _statistics(
         self,
         feature: Tensor,
         weight: Tensor,
-        central: Tensor,
+        around: Tensor,
         shares: Sequence[float],
         lateral: nn.Module | None = None,
     ) -> Tensor:
-        """(B, 4 F): weighted mean and standard deviation, mean and maximum in the central region.
+        """(B, 5 F): mean, standard deviation and maximum in the nodule, mean and maximum around it.
 
         Only the box around the central region is projected and read.
         """
         middle = [_middle(length, share) for length, share in zip(feature.shape[2:], shares, strict=True)]
         box = (slice(None), slice(None), *middle)
-        feature, weight, central = feature[box], weight[box], central[box]
+        feature, weight, around = feature[box], weight[box], around[box]
         if lateral is not None:
             feature = lateral(feature)
         values = feature.float().flatten(2)
-        weights = torch.cat([weight, central.expand_as(weight)], dim=1).float().flatten(2)
-        weights = weights / (weights.sum(dim=2, keepdim=True) + _EPSILON)
-        means = values @ weights.transpose(1, 2)
-        mean, central_mean = means[..., 0], means[..., 1]
-        squares = (values**2 @ weights[:, :1].transpose(1, 2))[..., 0]
-        deviation = torch.sqrt((squares - mean**2).clamp(min=0) + _EPSILON)
-        outside = central.flatten(2) < 0.5 * central.amax()
-        central_max = values.masked_fill(outside, -torch.inf).amax(dim=2)
-        return torch.cat([mean, deviation, central_mean, central_max], dim=1)
+        raw_weights = torch.cat([weight, around], dim=1).float().flatten(2)
+        weights = raw_weights / (raw_weights.sum(dim=2, keepdim=True) + _EPSILON)
+        # Products and sums rather than matrix products, which autocast would round to 8 or 11 bits.
+        mean, mean_around = ((values * weights[:, i : i + 1]).sum(dim=2) for i in range(2))
+        variance = ((values - mean[..., None]) ** 2 * weights[:, :1]).sum(dim=2)
+        deviation = torch.sqrt(variance + _EPSILON)
+        elsewhere = raw_weights < 0.5 * raw_weights.amax(dim=2, keepdim=True)
+        maxima = [values.masked_fill(elsewhere[:, i : i + 1], -torch.inf).amax(dim=2) for i in range(2)]
+        return torch.cat([mean, deviation, maxima[0], mean_around, maxima[1]], dim=1)
+
+    def _dilated(self, nodule_prob: Tensor) -> Tensor:
+        """The mask grown by `_DILATION_MM`: bubbles that the segmentation leaves out, and the rim, are nodule."""
+        # One axis after the other: the same maximum over the same box, in a fraction of the time.
+        for axis, spacing in enumerate(self.spacing_mm):
+            reach = [0, 0, 0]
+            reach[axis] = round(_DILATION_MM / spacing)
+            if reach[axis]:
+                nodule_prob = functional.max_pool3d(nodule_prob, [2 * r + 1 for r in reach], stride=1, padding=reach)
+        return nodule_prob
 
     def _central_shares(self, patch: Sequence[int]) -> list[float]:
         """Along each axis, the share of the patch that holds the central region and its rim."""

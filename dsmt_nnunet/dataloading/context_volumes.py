@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -36,10 +37,12 @@ class ContextVolume:
     Attributes:
         array: (C, Z, Y, X), float16, normalised intensities; axes in the order of the preprocessed array.
         geometry: where it lies in the world; its spacing is that of the coarse grid.
+        fill: value a channel outside the scan: the channel's lowest, which in CT is air.
     """
 
     array: Array
     geometry: ArrayGeometry
+    fill: tuple[float, ...]
 
     def patch(self, point_mm: Sequence[float], size: int) -> Array:
         """The context patch around a world point.
@@ -49,14 +52,10 @@ class ContextVolume:
             size: voxels a side.
 
         Returns:
-            (C, size, size, size) float32; outside the scan the lowest value of its channel, which in CT is air.
+            (C, size, size, size) float32.
         """
         start = centred_start(self.geometry.to_voxel(point_mm), (size,) * 3)
-        return crop(self.array, start, (size,) * 3, self.fill()).astype(np.float32)
-
-    def fill(self) -> list[float]:
-        """Value a channel outside the scan."""
-        return [float(channel.min()) for channel in self.array]
+        return crop(self.array, start, (size,) * 3, self.fill).astype(np.float32)
 
 
 def averaging_matrix(length: int, spacing_mm: float, coarse_spacing_mm: float) -> npt.NDArray[np.float32]:
@@ -100,7 +99,8 @@ def coarse_copy(
         matrix = averaging_matrix(result.shape[axis + 1], fine_spacing, plan.spacing_mm)
         result = np.moveaxis(np.tensordot(matrix, result, axes=(1, axis + 1)), 0, axis + 1)
     geometry = ArrayGeometry.of_coarse_grid(properties, transpose_forward, plan.spacing_mm, result.shape[1:])
-    return ContextVolume(np.ascontiguousarray(result).astype(np.float16), geometry)
+    coarse = np.ascontiguousarray(result).astype(np.float16)
+    return ContextVolume(coarse, geometry, tuple(float(channel.min()) for channel in coarse))
 
 
 def _normalised(channel: Array, window: tuple[float, float] | None) -> Array:
@@ -132,13 +132,14 @@ class ContextStore:
     def load(self, case_id: str) -> ContextVolume:
         """Opens a coarse copy without reading it whole."""
         array = np.load(self.folder / f"{case_id}.npy", mmap_mode="r")
-        return ContextVolume(array, ArrayGeometry.from_json(self._header(case_id)["context"]))
+        header = self._header(case_id)
+        return ContextVolume(array, ArrayGeometry.from_json(header["context"]), tuple(header["fill"]))
 
     def local_geometry(self, case_id: str) -> ArrayGeometry:
         """Where the case's preprocessed array lies in the world."""
         return ArrayGeometry.from_json(self._header(case_id)["local"])
 
-    def has(self, case_id: str, source_stamp: float) -> bool:
+    def has(self, case_id: str, source_stamp: str) -> bool:
         """Whether a copy is there that was made as planned, from the preprocessed case as it is."""
         try:
             header = self._header(case_id)
@@ -147,7 +148,7 @@ class ContextStore:
         wanted = {"source_stamp": source_stamp, **self._recipe()}
         return all(header.get(key) == value for key, value in wanted.items()) and self._array_path(case_id).is_file()
 
-    def save(self, case_id: str, volume: ContextVolume, local_geometry: ArrayGeometry, source_stamp: float) -> None:
+    def save(self, case_id: str, volume: ContextVolume, local_geometry: ArrayGeometry, source_stamp: str) -> None:
         """Writes both files under temporary names and renames them, the header last."""
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f".{case_id}.{os.getpid()}.npy"
@@ -156,6 +157,7 @@ class ContextStore:
         header = {
             **self._recipe(),
             "source_stamp": source_stamp,
+            "fill": list(volume.fill),
             "context": volume.geometry.to_json(),
             "local": local_geometry.to_json(),
         }
@@ -199,7 +201,7 @@ def make_context_volumes(
         FileNotFoundError: a copy has to be made, and the case's images are not at hand.
     """
     source = Path(dataset.source_folder)
-    stamps = {case_id: (source / f"{case_id}.pkl").stat().st_mtime for case_id in dataset.identifiers}
+    stamps = {case_id: source_stamp(source, case_id) for case_id in dataset.identifiers}
     missing = [case_id for case_id in dataset.identifiers if not store.has(case_id, stamps[case_id])]
     absent = [case_id for case_id in missing if case_id not in images_of]
     if absent:
@@ -226,6 +228,11 @@ def make_context_volumes(
     return len(jobs)
 
 
+def source_stamp(preprocessed_folder: Path, case_id: str) -> str:
+    """Tells one preprocessing of a case from another; the same after the folder was copied elsewhere."""
+    return f"{zlib.crc32((preprocessed_folder / f'{case_id}.pkl').read_bytes()):08x}"
+
+
 @dataclass(frozen=True)
 class _Job:
     """One case, with everything a spawned process needs."""
@@ -237,7 +244,7 @@ class _Job:
     images: tuple[str, ...]
     plans: Mapping[str, Any]
     spacing_mm: tuple[float, ...]
-    source_stamp: float
+    source_stamp: str
 
     def run(self) -> None:
         from nnunetv2.utilities.plans_handling.plans_handler import PlansManager

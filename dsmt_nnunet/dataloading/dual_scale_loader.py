@@ -14,14 +14,14 @@ from threadpoolctl import threadpool_limits
 
 from dsmt_nnunet.dataloading.augmentation import CONTEXT_MARGIN
 from dsmt_nnunet.dataloading.context_volumes import ContextStore
-from dsmt_nnunet.geometry import centred_start, crop
+from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.tasks import UNKNOWN_LABEL, NoduleTable
 
 NO_NODULE = -1
 """Index of a patch that was drawn anywhere."""
 
-_GOLDEN_RATIO = 0.618  # multiples of it, modulo 1, lie far apart: workers that do not know their number start apart
+_MAX_CLASS_WEIGHT = 10.0
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ class DualScaleDataLoader(nnUNetDataLoader):
         self.spacing_mm = np.asarray(spacing_mm, dtype=float)
         self.training = training
         self.sampler = NoduleSampler([nodule.labels[plan.schema.primary_index] for nodule in self.nodules])
-        self._next_in_turn: int | None = None
+        self._geometries: dict[str, ArrayGeometry] = {}
+        self._next_in_turn = 0
 
     def generate_train_batch(self) -> dict[str, Any]:
         """One batch; see the class."""
@@ -159,9 +160,7 @@ class DualScaleDataLoader(nnUNetDataLoader):
         return [NO_NODULE if np.random.uniform() < share else self.sampler.draw() for _ in range(self.batch_size)]
 
     def _draw_in_turn(self) -> int:
-        """The nodules one after the other; parallel workers start at different places."""
-        if self._next_in_turn is None:
-            self._next_in_turn = int(self.thread_id * _GOLDEN_RATIO * len(self.nodules))
+        """The nodules one after the other, over and over."""
         index = self._next_in_turn % len(self.nodules)
         self._next_in_turn = index + 1
         return index
@@ -180,16 +179,21 @@ class DualScaleDataLoader(nnUNetDataLoader):
         grid = self.plan.context.grid
         context_size = int(np.ceil(grid * CONTEXT_MARGIN)) if self.training else grid
         volume = self.store.load(case_id)
-        context = volume.patch(self.store.local_geometry(case_id).to_world(centre), context_size)
+        context = volume.patch(self._geometry(case_id).to_world(centre), context_size)
         sample: dict[str, Any] = {
             "image": torch.from_numpy(crop(data, start, size, fill)).float(),
             "segmentation": torch.from_numpy(crop(segmentation, start, size, [-1]).astype(np.int16)),
             "context": torch.from_numpy(context),
             "image_fill": fill,
-            "context_fill": volume.fill(),
+            "context_fill": volume.fill,
         }
         transformed = self.transforms(**sample)
         return {**transformed, "labels": labels, "nodule": index, "key": case_id}
+
+    def _geometry(self, case_id: str) -> ArrayGeometry:
+        if case_id not in self._geometries:
+            self._geometries[case_id] = self.store.local_geometry(case_id)
+        return self._geometries[case_id]
 
     def _centre(self, index: int, shape: Sequence[int]) -> npt.NDArray[Any]:
         if index == NO_NODULE:
@@ -223,5 +227,6 @@ def class_weights(nodules: Sequence[SampledNodule], plan: DSMTPlan) -> Mapping[s
             continue
         present = counts > 0
         balanced = np.where(present, counts.sum() / (np.maximum(counts, 1) * present.sum()), 0.0)
+        balanced = np.minimum(balanced, _MAX_CLASS_WEIGHT)
         weights[task.name] = [float(value) for value in balanced]
     return weights

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
@@ -14,7 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 import torch
-from nnunetv2.inference.export_prediction import export_prediction_from_logits
+from batchgenerators.utilities.file_and_folder_operations import save_json
+from nnunetv2.inference.export_prediction import (
+    convert_predicted_logits_to_segmentation_with_correct_shape,
+    export_prediction_from_logits,
+)
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 from torch._dynamo import OptimizedModule
@@ -80,7 +83,7 @@ class DSMTPredictor(nnUNetPredictor):
         self._given: dict[str, tuple[Nodule, ...]] = {}
         self._files: list[list[str]] = []
         self._current: tuple[Sequence[str], str | None, dict[str, Any]] | None = None
-        self._classifier = self._make_classifier()
+        self.classifier = self._make_classifier()
 
     def _make_classifier(self) -> NoduleClassifier:
         networks = []
@@ -121,7 +124,11 @@ class DSMTPredictor(nnUNetPredictor):
             1,
             save_probabilities,
         )
+        if self._output_folder is not None:
+            save_json(self.dataset_json, str(self._output_folder / "dataset.json"), sort_keys=False)
+            save_json(self.plans_manager.plans, str(self._output_folder / "plans.json"), sort_keys=False)
         preprocessor = self.configuration_manager.preprocessor_class(verbose=self.verbose_preprocessing)
+        segmentations = []
         names: Sequence[str | None] = outputs or [None] * len(inputs)
         for files, output in zip(inputs, names, strict=True):
             data, _, properties = preprocessor.run_case(
@@ -129,18 +136,31 @@ class DSMTPredictor(nnUNetPredictor):
             )
             self._current = (files, output, properties)
             logits = self.predict_logits_from_preprocessed_data(torch.from_numpy(data))
-            if output is not None:
-                export_prediction_from_logits(
-                    logits.cpu().numpy(),
-                    properties,
-                    self.configuration_manager,
-                    self.plans_manager,
-                    self.dataset_json,
-                    output,
-                    save_probabilities,
-                )
+            segmentations.append(self._export(logits.cpu().numpy(), properties, output, save_probabilities))
         compute_gaussian.cache_clear()
         self._write_table()
+        return segmentations
+
+    def _export(self, logits: Array, properties: dict[str, Any], output: str | None, save_probabilities: bool) -> Any:
+        """Writes the mask; without an output name returns it."""
+        if output is None:
+            return convert_predicted_logits_to_segmentation_with_correct_shape(
+                logits,
+                self.plans_manager,
+                self.configuration_manager,
+                self.label_manager,
+                properties,
+                save_probabilities,
+            )
+        return export_prediction_from_logits(
+            logits,
+            properties,
+            self.configuration_manager,
+            self.plans_manager,
+            self.dataset_json,
+            output,
+            save_probabilities,
+        )
 
     def _manage_input_and_output_lists(
         self,
@@ -214,9 +234,9 @@ class DSMTPredictor(nnUNetPredictor):
 
     def _noting_the_case(self, data_iterator: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         # nnU-Net hands the cases out in the order of its list; an iterator of the caller's own has no files.
-        for item, files in itertools.zip_longest(data_iterator, self._files):
-            if item is None:
-                break
+        files_in_order = iter(self._files)
+        for item in data_iterator:
+            files = next(files_in_order, None)
             self._current = None if files is None else (files, item["ofile"], item["data_properties"])
             yield item
         self._current, self._files = None, []
@@ -249,12 +269,12 @@ class DSMTPredictor(nnUNetPredictor):
     def _segment(self, data: torch.Tensor) -> torch.Tensor:
         """The whole scan by sliding window, the mean over the folds."""
         total: torch.Tensor | None = None
-        for network in self._classifier.networks:
+        for network in self.classifier.networks:
             self.network = network
             logits = self.predict_sliding_window_return_logits(data).to("cpu").float()
             total = logits if total is None else total + logits
         assert total is not None
-        return total / len(self._classifier.networks)
+        return total / len(self.classifier.networks)
 
     def _found(
         self, data: Array, geometry: ArrayGeometry, context: ContextVolume, logits: torch.Tensor
@@ -268,7 +288,7 @@ class DSMTPredictor(nnUNetPredictor):
             )
         nodules = []
         for number, instance in enumerate(instances[: self.plan.max_candidates], start=1):
-            output = self._classifier(data, geometry, context, instance.centroid)
+            output = self.classifier(data, geometry, context, instance.centroid)
             tasks = answer(output.fold_probabilities, self.plan, self.operating_point)
             centre_mm = geometry.to_world(instance.centroid)
             nodules.append(describe(str(number), centre_mm, instance.volume_mm3, tasks))
@@ -280,7 +300,7 @@ class DSMTPredictor(nnUNetPredictor):
         outputs, nodules = [], []
         for nodule in given:
             voxel = geometry.to_voxel(nodule.centre_mm)
-            output = self._classifier(data, geometry, context, voxel)
+            output = self.classifier(data, geometry, context, voxel)
             outputs.append(output)
             volume_mm3 = volume_at_centre(output, voxel, geometry.spacing_mm, self.plan)
             tasks = answer(output.fold_probabilities, self.plan, self.operating_point)
@@ -294,7 +314,7 @@ class DSMTPredictor(nnUNetPredictor):
             "plans": self.plans_manager.plans_name,
             "configuration": _configuration_name(self),
             "dataset": self.plans_manager.dataset_name,
-            "folds": len(self._classifier.networks),
+            "folds": len(self.classifier.networks),
             "dsmt_nnunet_version": __version__,
             "operating_point": "default threshold 0.5, not calibrated" if point is None else "operating_point.json",
             "temperatures": {} if point is None else {name: task.temperature for name, task in point.tasks.items()},
@@ -318,11 +338,11 @@ def paste_patches(outputs: Sequence[NoduleOutput], shape: Sequence[int]) -> Arra
     """(K, Z, Y, X) logits of a scan that is background but for the patches; where they overlap, their mean."""
     classes = outputs[0].segmentation.shape[0]
     logits = np.zeros((classes, *shape), dtype=np.float32)
-    counts = np.zeros(tuple(shape), dtype=np.uint8)
+    counts = np.zeros(tuple(shape), dtype=np.uint16)
     for output in outputs:
         size = output.segmentation.shape[1:]
         low = [max(0, s) for s in output.start]
-        high = [min(n, s + k) for n, s, k in zip(shape, output.start, size, strict=True)]
+        high = [max(lo, min(n, s + k)) for lo, n, s, k in zip(low, shape, output.start, size, strict=True)]
         target = tuple(slice(lo, h) for lo, h in zip(low, high, strict=True))
         source = tuple(slice(lo - s, h - s) for lo, h, s in zip(low, high, output.start, strict=True))
         logits[(slice(None), *target)] += output.segmentation[(slice(None), *source)]

@@ -25,6 +25,8 @@ def task_auc(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], task: Ta
     """
     known = labels != UNKNOWN_LABEL
     labels, probabilities = labels[known], probabilities[known]
+    if not np.isfinite(probabilities).all():
+        return math.nan
     columns = [1] if task.is_binary else range(len(task.classes))
     aucs = [
         roc_auc_score(labels == column, probabilities[:, column])

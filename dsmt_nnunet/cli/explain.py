@@ -1,0 +1,53 @@
+"""`dsmt explain`: maps of what drove a score, for nodules that have been predicted."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
+from dsmt_nnunet.cli.stock import best_device, prepare
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "explain",
+        help="map what drove a score, at both scales",
+        description="Covers each predicted nodule and its surroundings piece by piece and notes how the score changes. "
+        "Flags as in nnUNetv2_predict; run it after that command, on the same folders.",
+    )
+    parser.add_argument("-i", dest="images", type=Path, required=True, help="input folder of the prediction")
+    parser.add_argument("-o", dest="predictions", type=Path, required=True, help="output folder of the prediction")
+    parser.add_argument("-d", dest="dataset", required=True, help="data set name or ID")
+    parser.add_argument("-c", dest="configuration", default="3d_fullres")
+    parser.add_argument("-tr", dest="trainer", default="DSMTTrainer")
+    parser.add_argument("-p", dest="plans", default="nnUNetPlans")
+    parser.add_argument("-f", dest="folds", nargs="+", default=None, help="default: all that are trained")
+    parser.add_argument("-chk", dest="checkpoint", default="checkpoint_final.pth")
+    parser.add_argument("-device", default=None, help="cuda, cpu or mps; default: the first that is there")
+    parser.add_argument("--task", default=None, help="default: the primary task")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    prepare()
+    import torch
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.utilities.file_path_utilities import get_output_folder
+
+    from dsmt_nnunet.inference.explain_folder import explain_folder
+    from dsmt_nnunet.inference.predictor import DSMTPredictor, is_dsmt_network
+
+    dataset = int(args.dataset) if args.dataset.isdigit() else args.dataset
+    model_folder = get_output_folder(dataset, args.trainer, args.plans, args.configuration)
+    predictor = nnUNetPredictor(device=torch.device(args.device or best_device()), allow_tqdm=False)
+    folds = None if args.folds is None else tuple(fold if fold == "all" else int(fold) for fold in args.folds)
+    predictor.initialize_from_trained_model_folder(model_folder, folds, args.checkpoint)
+    if not is_dsmt_network(predictor.network):
+        raise ValueError(f"{model_folder} is not a DSMT model, so there is no classification to explain.")
+    written = explain_folder(
+        DSMTPredictor.adopt(predictor, Path(model_folder)), args.images, args.predictions, args.task
+    )
+    print(f"{written} maps in {args.predictions / 'explanations'}. {NOT_A_MEDICAL_DEVICE}")
+    return 0

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from dsmt_nnunet.dataloading.splits import grouped_splits
+from dsmt_nnunet.tasks import Nodule, NoduleTable
+from tests.unit.small_plans import SCHEMA
+
+NEGATIVE, POSITIVE = SCHEMA.primary.classes
+
+
+def table(labels: Sequence[str | None], cases_per_patient: int = 1) -> NoduleTable:
+    return NoduleTable(
+        tuple(
+            Nodule(f"case{i:03d}", "1", f"patient{i // cases_per_patient}", (0, 0, 0), labels={"invasiveness": label})
+            for i, label in enumerate(labels)
+        )
+    )
+
+
+def cases(nodules: NoduleTable) -> list[str]:
+    return [nodule.case_id for nodule in nodules.nodules]
+
+
+def test_no_patient_is_on_both_sides_and_each_case_is_validated_once() -> None:
+    nodules = table([NEGATIVE, POSITIVE, NEGATIVE] * 14, cases_per_patient=3)
+    patient_of = nodules.patient_of_case()
+    splits = grouped_splits(nodules, cases(nodules), SCHEMA)
+    assert len(splits) == 5
+    for split in splits:
+        assert not {patient_of[c] for c in split["train"]} & {patient_of[c] for c in split["val"]}
+        assert sorted(split["train"] + split["val"]) == cases(nodules)
+    assert sorted(case for split in splits for case in split["val"]) == cases(nodules)
+
+
+def test_the_classes_are_in_proportion_within_one_case() -> None:
+    nodules = table([POSITIVE] * 11 + [NEGATIVE] * 29)
+    label_of = {nodule.case_id: nodule.labels["invasiveness"] for nodule in nodules.nodules}
+    for split in grouped_splits(nodules, cases(nodules), SCHEMA):
+        positives = sum(label_of[case] == POSITIVE for case in split["val"])
+        assert abs(positives - 11 / 5) <= 1
+        assert abs(len(split["val"]) - 8) <= 1
+
+
+def test_unknown_and_mixed_cases_are_strata_of_their_own() -> None:
+    labels = [None] * 10 + [POSITIVE] * 10 + [NEGATIVE] * 10
+    second = [
+        Nodule(f"case{i:03d}", "2", f"patient{i}", (0, 0, 0), labels={"invasiveness": NEGATIVE}) for i in range(10, 15)
+    ]
+    nodules = NoduleTable(table(labels).nodules + tuple(second))
+    for split in grouped_splits(nodules, sorted(set(cases(nodules))), SCHEMA):
+        numbers = np.array([int(case[-3:]) for case in split["val"]])
+        assert [np.sum((numbers >= low) & (numbers < high)) for low, high in ((0, 10), (10, 15), (15, 20))] == [2, 1, 1]
+
+
+def test_the_order_of_cases_and_a_second_call_change_nothing() -> None:
+    nodules = table([POSITIVE, NEGATIVE] * 9)
+    first = grouped_splits(nodules, cases(nodules), SCHEMA)
+    assert grouped_splits(nodules, cases(nodules)[::-1], SCHEMA) == first
+
+
+@pytest.mark.filterwarnings("ignore:The least populated class")
+def test_cases_without_a_nodule_take_part() -> None:
+    nodules = table([POSITIVE, NEGATIVE] * 5)
+    splits = grouped_splits(nodules, [*cases(nodules), "empty1", "empty2"], SCHEMA)
+    assert sorted(case for split in splits for case in split["val"])[-2:] == ["empty1", "empty2"]
+
+
+@pytest.mark.filterwarnings("ignore:The least populated class")
+@pytest.mark.parametrize(
+    ("labels", "folds"),
+    [
+        ([NEGATIVE, POSITIVE], 2),
+        ([NEGATIVE, POSITIVE, None], 3),
+        ([NEGATIVE, NEGATIVE, POSITIVE, POSITIVE], 2),
+        ([NEGATIVE] * 4 + [POSITIVE] * 4, 4),
+        ([NEGATIVE] * 5 + [POSITIVE], 5),
+        ([NEGATIVE] * 3, 3),
+    ],
+)
+def test_few_patients_give_few_folds(labels: list[str | None], folds: int) -> None:
+    nodules = table(labels)
+    splits = grouped_splits(nodules, cases(nodules), SCHEMA)
+    assert len(splits) == folds
+    assert all(split["train"] and split["val"] for split in splits)
+
+
+@pytest.mark.filterwarnings("ignore:The least populated class")
+@pytest.mark.parametrize("seed", range(30))
+def test_any_small_cohort_can_be_split(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = [[NEGATIVE, POSITIVE, None][i] for i in rng.integers(0, 3, size=rng.integers(4, 14))]
+    nodules = table(labels, cases_per_patient=int(rng.integers(1, 3)))
+    splits = grouped_splits(nodules, cases(nodules), SCHEMA)
+    assert 2 <= len(splits) <= 5
+    assert all(split["train"] and split["val"] for split in splits)
+
+
+def test_a_single_patient_cannot_be_split() -> None:
+    nodules = table([POSITIVE, NEGATIVE, NEGATIVE], cases_per_patient=3)
+    with pytest.raises(ValueError, match="at least two patients; the 3 cases belong to 1"):
+        grouped_splits(nodules, cases(nodules), SCHEMA)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from dsmt_nnunet.architecture.build import build_network
+from dsmt_nnunet.architecture.network import DSMTNet, DSMTOutput
+from dsmt_nnunet.dataloading.context_volumes import ContextVolume
+from dsmt_nnunet.geometry import ArrayGeometry
+from dsmt_nnunet.inference.classifier import (
+    NoduleClassifier,
+    NoduleOutput,
+    answer,
+    describe,
+    mirrorings,
+    volume_at_centre,
+)
+from dsmt_nnunet.inference.operating_point import OperatingPoint, TaskOperatingPoint
+from tests.unit.small_plans import CONFIGURATION, small_plan, stock_plans
+
+PATCH = (8, 12, 12)
+PLAN = small_plan()
+CPU = torch.device("cpu")
+
+
+def network() -> DSMTNet:
+    return build_network(PLAN, PlansManager(stock_plans()).get_configuration(CONFIGURATION), 1, 2, False)
+
+
+def case() -> tuple[np.ndarray, ArrayGeometry, ContextVolume]:
+    rng = np.random.default_rng(0)
+    local = ArrayGeometry((1.0, 1.0, 1.0), (20, 20, 20), np.eye(3, 4))
+    coarse = ArrayGeometry((2.0,) * 3, (10, 10, 10), np.eye(3, 4) / 2)
+    context = ContextVolume(rng.uniform(-1, 1, size=(1, 10, 10, 10)).astype(np.float16), coarse, fill=(-1.0,))
+    return rng.normal(size=(1, 20, 20, 20)).astype(np.float32), local, context
+
+
+def classifier(networks: list[Any], mirror_axes: tuple[int, ...] = ()) -> NoduleClassifier:
+    return NoduleClassifier(networks, PLAN, PATCH, mirror_axes, CPU)
+
+
+def test_the_folds_answer_apart_and_segment_together() -> None:
+    folds = [network(), network()]
+    both = classifier(folds)(*case(), (9.0, 10.0, 11.0))
+    single = [classifier([fold])(*case(), (9.0, 10.0, 11.0)) for fold in folds]
+    assert both.start == single[0].start == (6, 5, 6)
+    assert both.segmentation.shape == (2, *PATCH)
+    np.testing.assert_allclose(both.segmentation, (single[0].segmentation + single[1].segmentation) / 2, atol=1e-5)
+    for name in PLAN.schema.task_names:
+        expected = np.concatenate([one.fold_probabilities[name] for one in single])
+        np.testing.assert_allclose(both.fold_probabilities[name], expected, atol=1e-6)
+        np.testing.assert_allclose(expected.sum(axis=1), 1, atol=1e-6)
+
+
+class Recorder(torch.nn.Module):
+    """Says in the segmentation what it sees, and in the tasks nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor) -> DSMTOutput:
+        self.seen.append((x, context))
+        return DSMTOutput(torch.cat([x, -x], dim=1), [torch.zeros(1, 3), x[:, :, 0, 0, 0].repeat(1, 2)])
+
+
+def test_mirrored_segmentations_are_flipped_back_and_both_scales_are_mirrored() -> None:
+    recorder = Recorder()
+    data, geometry, context = case()
+    output = classifier([recorder], mirror_axes=(0, 2))(data, geometry, context, (9.0, 10.0, 11.0))
+    np.testing.assert_allclose(output.segmentation[0], data[0, 6:14, 5:17, 6:18], atol=1e-6)
+    plain, plain_context = recorder.seen[0]
+    for (x, surroundings), axes in zip(recorder.seen, [(), (2,), (4,), (2, 4)], strict=True):
+        torch.testing.assert_close(x, plain.flip(axes))
+        torch.testing.assert_close(surroundings, plain_context.flip(axes))
+
+
+def test_mirrorings_are_all_combinations() -> None:
+    assert mirrorings(()) == [()]
+    assert mirrorings((0, 1)) == [(), (0,), (1,), (0, 1)]
+    assert len(mirrorings((0, 1, 2))) == 8
+
+
+def test_a_nodule_at_the_border_is_padded_with_air() -> None:
+    recorder = Recorder()
+    classifier([recorder])(*case(), (0.0, 0.0, 0.0))
+    x, context = recorder.seen[0]
+    assert x[0, 0, 0, 0, 0] == pytest.approx(PLAN.padding_value[0])
+    assert context[0, 0, 0, 0, 0] == context.min()
+
+
+def test_the_volume_is_that_of_the_nodule_at_the_position() -> None:
+    segmentation = np.zeros((2, *PATCH), dtype=np.float32)
+    segmentation[1, 3:6, 4:7, 4:7] = 1
+    segmentation[1, 0, 0, 0] = 1
+    segmentation[0] = 0.5
+    output = NoduleOutput((10, 10, 10), segmentation, {})
+    assert volume_at_centre(output, (14, 15, 15), (2.0, 1.0, 1.0), PLAN) == pytest.approx(27 * 2)
+    segmentation[0] = 2.0
+    assert volume_at_centre(output, (14, 15, 15), (2.0, 1.0, 1.0), PLAN) == 0
+
+
+FOLDS = {
+    "texture": np.array([[0.2, 0.5, 0.3], [0.2, 0.3, 0.5], [0.1, 0.5, 0.4]]),
+    "invasiveness": np.array([[0.7, 0.3], [0.5, 0.5], [0.6, 0.4]]),
+}
+
+
+def test_without_an_operating_point_the_threshold_is_a_half() -> None:
+    answers = answer(FOLDS, PLAN, None)
+    assert answers["invasiveness"].probabilities["invasive"] == pytest.approx(0.4)
+    assert (answers["invasiveness"].decision, answers["invasiveness"].threshold) == ("non-invasive", 0.5)
+    assert (answers["texture"].decision, answers["texture"].threshold) == ("part-solid", None)
+    assert answers["invasiveness"].spread["invasive"] == pytest.approx(np.std([0.3, 0.5, 0.4]))
+
+
+def test_the_decision_follows_the_threshold_and_each_fold_is_calibrated() -> None:
+    point = OperatingPoint({"invasiveness": TaskOperatingPoint(temperature=2.0, threshold=0.42)})
+    own = answer(FOLDS, PLAN, point)["invasiveness"]
+    odds = [(0.3 / 0.7) ** 0.5, 1.0, (0.4 / 0.6) ** 0.5]
+    assert own.probabilities["invasive"] == pytest.approx(np.mean([o / (1 + o) for o in odds]))
+    assert (own.decision, own.threshold) == ("invasive", 0.42)
+
+
+def test_a_probability_at_the_threshold_is_positive() -> None:
+    half = {**FOLDS, "invasiveness": np.array([[0.5, 0.5]])}
+    assert answer(half, PLAN, None)["invasiveness"].decision == "invasive"
+
+
+def test_a_single_fold_has_no_spread() -> None:
+    assert answer({name: folds[:1] for name, folds in FOLDS.items()}, PLAN, None)["texture"].spread == {}
+
+
+def test_the_diameter_is_that_of_the_ball_of_the_same_volume() -> None:
+    assert describe("1", (0, 0, 0), 4 / 3 * np.pi * 27, {}).diameter_mm == pytest.approx(6)
+    assert np.isnan(describe("1", (0, 0, 0), 0.0, {}).diameter_mm)

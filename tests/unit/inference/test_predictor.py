@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from dsmt_nnunet.architecture.build import build_network
+from dsmt_nnunet.geometry import equivalent_diameter_mm
+from dsmt_nnunet.inference.classifier import NoduleOutput
+from dsmt_nnunet.inference.operating_point import OperatingPoint, TaskOperatingPoint
+from dsmt_nnunet.inference.predictor import DSMTPredictor, is_dsmt_network, paste_patches
+from dsmt_nnunet.inference.results import read_case
+from dsmt_nnunet.plan import PLAN_KEY
+from dsmt_nnunet.tasks import Nodule, NoduleTable
+from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, blob_image, small_plan, stock_plans
+
+PLANS = stock_plans(spacing=(1.5, 1.0, 1.0), transpose_forward=(1, 0, 2))
+PLANS[PLAN_KEY] = small_plan(PLANS).to_block()
+CENTRE = (12.0, 14.0, 9.0)
+
+
+def predictor(folds: int = 1, model_folder: Path | None = None) -> DSMTPredictor:
+    manager = PlansManager(deepcopy(PLANS))
+    configuration = manager.get_configuration(CONFIGURATION)
+    networks = [build_network(small_plan(PLANS), configuration, 1, 2, False) for _ in range(folds)]
+    stock = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=False, allow_tqdm=False)
+    parameters: Any = [network.state_dict() for network in networks]
+    stock.manual_initialization(networks[0], manager, configuration, parameters, DATASET_JSON, "DSMTTrainer", None)
+    return DSMTPredictor.adopt(stock, model_folder)
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> tuple[Path, tuple[float, float, float]]:
+    """A folder with the scans `a` and `b`, and the world position of the bright bell in both."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    image, world = blob_image((26, 24, 20), (1.0, 1.0, 1.5), CENTRE, origin=(-50.0, 20.0, 300.0))
+    for case_id in ("a", "b"):
+        sitk.WriteImage(image, str(folder / f"{case_id}_0000.nii.gz"))
+    return folder, world
+
+
+def run(own: DSMTPredictor, source: Path, output: Path, **options: Any) -> None:
+    own.predict_from_files_sequential(str(source), str(output), **options)
+
+
+def test_networks_are_told_apart() -> None:
+    assert is_dsmt_network(predictor().network)
+    assert not is_dsmt_network(torch.nn.Identity())
+    assert is_dsmt_network(torch.compile(predictor().network, backend="eager"))
+
+
+def test_nodules_at_given_positions_are_classified(scans: Any, tmp_path: Path) -> None:
+    source, world = scans
+    nodules = (Nodule("a", "left", "p", world), Nodule("b", "x", "q", world), Nodule("b", "y", "q", world))
+    NoduleTable(nodules).write(source / "nodules.csv", SCHEMA)
+    output = tmp_path / "out"
+    run(predictor(folds=2), source, output)
+    case = read_case(output / "a.json")
+    assert [nodule.nodule_id for nodule in case.nodules] == ["left"]
+    assert case.nodules[0].centre_mm == pytest.approx(world, abs=1e-3)
+    assert sum(case.nodules[0].tasks["texture"].probabilities.values()) == pytest.approx(1)
+    assert case.nodules[0].tasks["invasiveness"].spread["invasive"] > 0
+    assert case.model["folds"] == 2
+    assert case.model["configuration"] == CONFIGURATION
+    assert [nodule.nodule_id for nodule in read_case(output / "b.json").nodules] == ["x", "y"]
+    assert len((output / "classification.csv").read_text().splitlines()) == 4
+    written = sitk.ReadImage(str(output / "a.nii.gz"))
+    assert written.GetSize() == (26, 24, 20)
+    assert written.GetOrigin() == (-50.0, 20.0, 300.0)
+    assert not list(output.glob("*.tmp"))
+
+
+def test_the_same_nodule_has_the_same_answer_in_both_ways(
+    scans: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, world = scans
+    own = predictor()
+
+    def bell(data: torch.Tensor) -> torch.Tensor:
+        return torch.stack([-data[0], data[0]])
+
+    monkeypatch.setattr(own, "_segment", bell)
+    run(own, source, tmp_path / "found")
+    (found,) = read_case(tmp_path / "found" / "a.json").nodules
+    assert found.centre_mm == pytest.approx(world, abs=0.3)
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "found" / "a.nii.gz")))
+    assert found.diameter_mm == pytest.approx(equivalent_diameter_mm(mask.sum() * 1.5), rel=0.05)
+    NoduleTable((Nodule("a", "1", "p", found.centre_mm),)).write(source / "nodules.csv", SCHEMA)
+    run(own, source, tmp_path / "given")
+    (given,) = read_case(tmp_path / "given" / "a.json").nodules
+    for name in SCHEMA.task_names:
+        assert given.tasks[name].probabilities == pytest.approx(found.tasks[name].probabilities, abs=1e-4)
+
+
+def test_a_position_outside_its_scan_stops_before_anything_is_predicted(scans: Any, tmp_path: Path) -> None:
+    source, world = scans
+    NoduleTable((Nodule("a", "ras", "p", (-world[0], -world[1], world[2])),)).write(source / "nodules.csv", SCHEMA)
+    with pytest.raises(ValueError, match=r"a_0000\.nii\.gz, nodule 'ras'"):
+        run(predictor(), source, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.nii.gz"))
+
+
+def test_continuing_predicts_the_cases_that_lack_mask_or_json(
+    scans: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, world = scans
+    NoduleTable(tuple(Nodule(c, "1", c, world) for c in "ab")).write(source / "nodules.csv", SCHEMA)
+    own, output = predictor(), tmp_path / "out"
+    run(own, source, output)
+    (output / "b.json").unlink()
+    own.predictions.clear()
+    run(own, source, output, overwrite=False)
+    assert [case.case_id for case in own.predictions] == ["b"]
+    assert len((output / "classification.csv").read_text().splitlines()) == 3
+
+
+def test_the_operating_point_of_the_model_folder_is_applied(scans: Any, tmp_path: Path) -> None:
+    source, world = scans
+    NoduleTable((Nodule("a", "1", "p", world), Nodule("b", "1", "q", world))).write(source / "nodules.csv", SCHEMA)
+    model = tmp_path / "model"
+    model.mkdir()
+    OperatingPoint({"invasiveness": TaskOperatingPoint(1.5, 0.001)}).write(model)
+    run(predictor(model_folder=model), source, tmp_path / "out")
+    answer = read_case(tmp_path / "out" / "a.json").nodules[0].tasks["invasiveness"]
+    assert (answer.threshold, answer.decision) == (0.001, "invasive")
+
+
+def test_an_output_folder_of_another_model_is_refused(scans: Any, tmp_path: Path) -> None:
+    source, world = scans
+    NoduleTable((Nodule("a", "1", "p", world), Nodule("b", "1", "q", world))).write(source / "nodules.csv", SCHEMA)
+    run(predictor(), source, tmp_path / "out")
+    path = tmp_path / "out" / "a.json"
+    content = json.loads(path.read_text())
+    content["classification"]["primary_task"] = "texture"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="other tasks than this model's"):
+        run(predictor(), source, tmp_path / "out")
+
+
+def output_at(start: tuple[int, int, int], value: float) -> NoduleOutput:
+    return NoduleOutput(start, np.stack([np.full((4, 4, 4), -value), np.full((4, 4, 4), value)]), {})
+
+
+def test_patches_are_pasted_over_background_and_averaged_where_they_overlap() -> None:
+    logits = paste_patches([output_at((-2, 0, 0), 1.0), output_at((0, 0, 0), 3.0)], (8, 8, 8))
+    assert logits.shape == (2, 8, 8, 8)
+    np.testing.assert_allclose(logits[1, :2, :4, :4], 2.0)
+    np.testing.assert_allclose(logits[1, 2:4, :4, :4], 3.0)
+    assert (logits.argmax(0)[4:] == 0).all()
+    assert (logits.argmax(0)[:, 4:] == 0).all()
+
+
+@pytest.mark.parametrize("start", [(6, 6, 6), (-3, 5, -1), (-6, 0, 0), (0, 10, 0), (-30, 0, 0)])
+def test_a_patch_that_reaches_outside_is_cut(start: tuple[int, int, int]) -> None:
+    logits = paste_patches([output_at(start, 1.0)], (8, 8, 8))
+    expected = np.zeros((8, 8, 8))
+    expected[tuple(slice(max(0, s), max(0, s + 4)) for s in start)] = 1
+    np.testing.assert_array_equal(logits.argmax(0), expected)

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+
+from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
+from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.planners import dsmt_planner
+from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION, DSMTPlanner, DSMTPlannerResEncM, DSMTPlannerXS
+from dsmt_nnunet.planners.nodule_extents import nodule_extents_mm
+from dsmt_nnunet.tasks import Nodule, NoduleTable
+from tests.unit.small_plans import SCHEMA, write_json
+
+NAME = "Dataset901_Tiny"
+NEGATIVE, POSITIVE = SCHEMA.primary.classes
+Plan = Callable[..., dict[str, Any]]
+
+
+def write_raw(folder: Path, labels: Sequence[str | None]) -> None:
+    image = sitk.GetImageFromArray(np.full((6, 6, 6), -1000, dtype=np.int16))
+    mask = sitk.GetImageFromArray(np.zeros((6, 6, 6), dtype=np.uint8))
+    mask[2:4, 2:4, 2:4] = 1
+    with RawDatasetWriter(901, "Tiny", SCHEMA, raw_folder=folder) as writer:
+        for number, label in enumerate(labels):
+            nodule = Nodule(f"c{number}", "1", f"p{number}", (2.5, 2.5, 2.5), labels={"invasiveness": label})
+            writer.add_case(f"c{number}", image, mask, [nodule], "train")
+
+
+def repeated(table: NoduleTable, count: int) -> NoduleTable:
+    """A table of `count` nodules that are like those given."""
+    chosen = (table.nodules[i % len(table)] for i in range(count))
+    return NoduleTable(tuple(replace(nodule, nodule_id=str(i)) for i, nodule in enumerate(chosen)))
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """Plans a data set whose fingerprint and nodule extents are made up; gives the plans."""
+    for kind in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{kind}", str(tmp_path / kind))
+    monkeypatch.setenv("nnUNet_n_proc_DA", "1")
+    estimate = ExperimentPlanner.static_estimate_VRAM_usage
+
+    def without_weights(*args: Any) -> float:
+        with torch.device("meta"):
+            return estimate(*args)
+
+    monkeypatch.setattr(ExperimentPlanner, "static_estimate_VRAM_usage", staticmethod(without_weights))
+
+    def run(
+        planner: type = DSMTPlannerXS,
+        spacing: Sequence[float] = (1.25, 0.8, 0.8),
+        shape: Sequence[int] = (240, 400, 400),
+        extents_mm: Sequence[Sequence[float]] = ((20.0, 18.0, 16.0),) * 4,
+        cases: int = 60,
+        labels: Sequence[str | None] = (NEGATIVE, POSITIVE),
+        nodules: int = 200,
+        **options: Any,
+    ) -> dict[str, Any]:
+        if not (tmp_path / "raw" / NAME).exists():
+            write_raw(tmp_path / "raw", labels)
+        statistics = {"mean": -300.0, "std": 250.0, "percentile_00_5": -950.0, "percentile_99_5": 150.0}
+        fingerprint = {
+            "spacings": [list(spacing)] * cases,
+            "shapes_after_crop": [list(shape)] * cases,
+            "foreground_intensity_properties_per_channel": {
+                "0": {**statistics, "median": -300, "min": -1024, "max": 900}
+            },
+            "median_relative_size_after_cropping": 1.0,
+        }
+        write_json(tmp_path / "preprocessed" / NAME / "dataset_fingerprint.json", fingerprint)
+        monkeypatch.setattr(dsmt_planner, "nodule_extents_mm", lambda *_, **__: np.asarray(extents_mm, dtype=float))
+        own = planner(NAME, **options)
+        own.dataset_json["numTraining"] = cases
+        read = dsmt_planner.read_nodule_table
+        with monkeypatch.context() as patch:
+            patch.setattr(dsmt_planner, "read_nodule_table", lambda *args: repeated(read(*args), nodules))
+            return own.plan_experiment()
+
+    return run
+
+
+def patch_mm(plans: dict[str, Any]) -> np.ndarray:
+    configuration = plans["configurations"][CONFIGURATION]
+    return np.asarray(configuration["patch_size"]) * np.asarray(configuration["spacing"])
+
+
+@pytest.mark.parametrize(
+    ("spacing", "extent"), [((1.25, 0.8, 0.8), 25.0), ((5.0, 0.7, 0.7), 25.0), ((0.625, 0.6, 0.6), 8.0)]
+)
+def test_the_local_patch_holds_the_99th_percentile_and_a_margin(
+    plan: Plan, spacing: tuple[float, float, float], extent: float
+) -> None:
+    extents = np.full((1000, 3), 5.0)
+    extents[:20, 1] = extent
+    extents[0] = 90.0
+    plans = plan(spacing=spacing, shape=[int(300 / value) for value in spacing], extents_mm=extents)
+    wanted = extent + 2 * DSMTPlannerXS.margin_mm
+    assert (patch_mm(plans) >= wanted - 1e-6).all()
+    finest = np.asarray(plans["configurations"][CONFIGURATION]["spacing"])
+    assert (patch_mm(plans) < wanted + 16 * finest + 1e-6).all()
+
+
+def test_only_the_full_resolution_is_planned_and_the_file_holds_the_block(plan: Plan, tmp_path: Path) -> None:
+    plans = plan()
+    assert list(plans["configurations"]) == [CONFIGURATION]
+    assert DSMTPlan.from_plans(plans).schema == SCHEMA
+    assert (tmp_path / "preprocessed" / NAME / "DSMTPlansXS.json").is_file()
+    assert plans["configurations"][CONFIGURATION]["median_image_size_in_voxels"] == [240, 256, 256]
+
+
+@pytest.mark.parametrize("labels", [(NEGATIVE, NEGATIVE), (None, POSITIVE), (None, None)])
+def test_a_primary_class_without_nodules_is_refused(plan: Plan, labels: Sequence[str | None]) -> None:
+    with pytest.raises(ValueError, match="no training nodule of class"):
+        plan(labels=labels)
+
+
+@pytest.mark.parametrize(("nodules", "largest"), [(4, 2), (20, 5), (400, 8)])
+def test_the_batch_is_at_most_a_quarter_of_the_nodules_and_the_cap(plan: Plan, nodules: int, largest: int) -> None:
+    size = plan(nodules=nodules, cases=5000)["configurations"][CONFIGURATION]["batch_size"]
+    assert 2 <= size <= largest
+    assert size == largest, "the memory is ample, so that the cap decides"
+
+
+def test_a_small_data_set_is_planned_for(plan: Plan) -> None:
+    assert plan(cases=2, nodules=2)["configurations"][CONFIGURATION]["batch_size"] == 2
+
+
+def test_five_millimetre_slices_keep_their_axis_apart(plan: Plan) -> None:
+    configuration = plan(spacing=(5.0, 0.7, 0.7), shape=(60, 512, 512))["configurations"][CONFIGURATION]
+    assert configuration["spacing"][0] == 5.0
+    strides = configuration["architecture"]["arch_kwargs"]["strides"]
+    assert strides[1][0] == 1
+    assert list(strides[1][1:]) == [2, 2]
+
+
+def test_scans_smaller_than_the_wanted_patch_limit_it(plan: Plan) -> None:
+    plans = plan(spacing=(1.25, 1.25, 1.25), shape=(24, 40, 40), extents_mm=[[60.0] * 3] * 5)
+    patch = plans["configurations"][CONFIGURATION]["patch_size"]
+    assert patch[0] <= 32
+    assert max(patch[1:]) <= 48
+    assert DSMTPlan.from_plans(plans).context.field_of_view_mm <= 50 + 8 * 5
+
+
+def test_slices_along_another_axis_are_transposed_to_the_front(plan: Plan) -> None:
+    # The scan is 40 mm thick, which limits the patch across the slices and nowhere else.
+    plans = plan(spacing=(0.8, 5.0, 0.8), shape=(400, 8, 400), extents_mm=[[40.0] * 3] * 4)
+    assert plans["transpose_forward"] == [1, 0, 2]
+    assert plans["configurations"][CONFIGURATION]["spacing"][0] == 5.0
+    across, *within = patch_mm(plans)
+    assert across == 40.0
+    assert min(within) >= 40 + 2 * 12 - 1e-6
+
+
+def test_thousands_of_cases_are_planned_for(plan: Plan) -> None:
+    extents = np.random.default_rng(0).uniform(4, 30, size=(6000, 3))
+    plans = plan(DSMTPlanner, cases=5000, nodules=6000, extents_mm=extents)
+    assert 2 < plans["configurations"][CONFIGURATION]["batch_size"] <= DSMTPlanner.max_batch_size
+    assert (patch_mm(plans) >= 29 + 32).all()
+
+
+def test_the_central_region_holds_the_largest_nodules(plan: Plan) -> None:
+    assert DSMTPlan.from_plans(plan(extents_mm=[[22.0, 10.0, 9.0]] * 5)).heads.central_region_mm == 32.0
+
+
+def test_the_residual_preset_builds_on_the_residual_encoder(plan: Plan) -> None:
+    plans = plan(DSMTPlannerResEncM, cases=500)
+    architecture = plans["configurations"][CONFIGURATION]["architecture"]
+    assert architecture["network_class_name"].endswith("ResidualEncoderUNet")
+    assert (patch_mm(plans) >= 20 + 32).all()
+
+
+def test_a_given_voxel_size_is_kept_and_the_smallest_preset_has_a_floor(plan: Plan) -> None:
+    fine = {"spacing": (0.6, 0.5, 0.5), "shape": (300, 400, 400)}
+    assert plan(**fine)["configurations"][CONFIGURATION]["spacing"] == [1.25] * 3
+    given = plan(**fine, overwrite_target_spacing=[1.0, 0.9, 0.9])
+    assert given["configurations"][CONFIGURATION]["spacing"] == [1.0, 0.9, 0.9]
+
+
+def mask_file(folder: Path, boxes: Sequence[tuple[slice, ...]], name: str = "m.nii.gz") -> Path:
+    array = np.zeros((10, 20, 30), dtype=np.uint8)
+    for box in boxes:
+        array[box] = 1
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((0.5, 1.0, 2.0))
+    sitk.WriteImage(image, str(folder / name))
+    return folder / name
+
+
+def test_extents_are_those_of_each_nodule_in_millimetres(tmp_path: Path) -> None:
+    boxes = [(slice(1, 4), slice(2, 7), slice(3, 13)), (slice(8, 9), slice(15, 17), slice(20, 21))]
+    extents = nodule_extents_mm([mask_file(tmp_path, boxes), mask_file(tmp_path, [], "empty.nii.gz")])
+    np.testing.assert_allclose(sorted(extents.tolist()), [[2.0, 2.0, 0.5], [6.0, 5.0, 5.0]])
+
+
+def test_masks_without_any_nodule_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="No mask of labelsTr holds a nodule"):
+        nodule_extents_mm([mask_file(tmp_path, [])])

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from nnunetv2.preprocessing.normalization.default_normalization_schemes import CTNormalization
+
+from dsmt_nnunet.plan import (
+    PLAN_KEY,
+    DSMTPlan,
+    check_configuration,
+    context_windows,
+    derive_plan,
+    padding_values,
+    resolve_configuration,
+)
+from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, small_plan, stock_plans
+
+
+def test_a_plan_survives_json() -> None:
+    plan = replace(
+        small_plan(jitter_mm=3.5, task_weights={"texture": 0.25, "invasiveness": 1.0}),
+        padding_value=(-2.0, None),
+        decisions={"local patch": "small"},
+        mirror_at_prediction=False,
+    )
+    plan = replace(plan, context=replace(plan.context, windows=((-1024.0, 300.0), None)))
+    assert DSMTPlan.from_block(json.loads(json.dumps(plan.to_block()))) == plan
+
+
+def test_another_version_is_refused() -> None:
+    with pytest.raises(ValueError, match="version 99; this release reads 1"):
+        DSMTPlan.from_block({**small_plan().to_block(), "version": 99})
+
+
+@pytest.mark.parametrize("part", ["context", "heads", "training", "padding_value", "min_diameter_mm"])
+def test_a_block_that_lacks_a_part_is_refused(part: str) -> None:
+    block = {key: value for key, value in small_plan().to_block().items() if key != part}
+    with pytest.raises(ValueError, match="malformed"):
+        DSMTPlan.from_block(block)
+
+
+def test_an_unknown_entry_is_refused() -> None:
+    block = small_plan().to_block()
+    block["heads"]["depth"] = 3
+    with pytest.raises(ValueError, match="depth"):
+        DSMTPlan.from_block(block)
+
+
+def test_plans_without_a_block_are_refused() -> None:
+    with pytest.raises(ValueError, match="no 'dsmt' block"):
+        DSMTPlan.from_plans(stock_plans())
+    plan = small_plan()
+    assert DSMTPlan.from_plans({PLAN_KEY: plan.to_block()}) == plan
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_plan_is_derived_from_stock_plans(residual: bool) -> None:
+    plan = derive_plan(stock_plans(residual=residual), CONFIGURATION, DATASET_JSON)
+    assert plan.schema == SCHEMA
+    assert plan.heads.lateral_features == 8
+    assert plan.context.windows == ((-1024.0, 300.0),)
+    assert plan.training.task_weights == {"texture": 0.5, "invasiveness": 1.0}
+
+
+def test_a_plan_is_derived_from_an_inherited_configuration() -> None:
+    plans = stock_plans()
+    plans["configurations"]["large"] = {"inherits_from": CONFIGURATION, "patch_size": [32, 32, 32]}
+    assert resolve_configuration(plans, "large")["patch_size"] == [32, 32, 32]
+    assert derive_plan(plans, "large", DATASET_JSON) == derive_plan(plans, CONFIGURATION, DATASET_JSON)
+
+
+def test_a_data_set_without_classes_is_refused() -> None:
+    dataset_json = {key: value for key, value in DATASET_JSON.items() if key != "classification"}
+    with pytest.raises(ValueError, match="no 'classification' block"):
+        derive_plan(stock_plans(), CONFIGURATION, dataset_json)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"patch_size": [64, 64]}, "is 2-D"), ({"previous_stage": "3d_lowres"}, "second stage of a cascade")],
+)
+def test_configurations_that_cannot_be_used_are_refused(change: dict[str, Any], message: str) -> None:
+    configuration = {**stock_plans()["configurations"][CONFIGURATION], **change}
+    with pytest.raises(ValueError, match=message):
+        check_configuration(configuration, "some")
+
+
+def test_the_padding_value_is_what_the_preprocessor_makes_of_air() -> None:
+    plans = stock_plans()
+    statistics = plans["foreground_intensity_properties_per_channel"]["0"]
+    air = np.full((2, 2, 2), -1024.0, dtype=np.float32)
+    normalised = CTNormalization(False, statistics).run(air)
+    assert padding_values(plans, plans["configurations"][CONFIGURATION]) == pytest.approx((normalised[0, 0, 0],))
+
+
+def test_other_modalities_have_no_fixed_padding_and_no_window() -> None:
+    plans = stock_plans()
+    configuration = {**plans["configurations"][CONFIGURATION], "normalization_schemes": ["ZScoreNormalization"]}
+    assert padding_values(plans, configuration) == (None,)
+    assert context_windows(configuration) == (None,)
+
+
+@pytest.mark.parametrize(("epochs", "joint"), [(1, 1), (2, 2), (5, 4), (50, 40), (250, 200)])
+def test_another_number_of_epochs_is_divided_between_the_stages(epochs: int, joint: int) -> None:
+    training = small_plan().training.with_epochs(epochs)
+    assert (training.epochs, training.joint_epochs) == (epochs, joint)

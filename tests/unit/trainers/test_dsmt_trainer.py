@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
+from dsmt_nnunet.tasks import UNKNOWN_LABEL
+from dsmt_nnunet.trainers.budgets import DSMTTrainer_5epochs
+from dsmt_nnunet.trainers.dsmt_trainer import DSMTTrainer, _nanmean
+from dsmt_nnunet.training.losses import MultiTaskLoss
+from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, small_plan, stock_plans
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{kind}", str(tmp_path / kind))
+    monkeypatch.setenv("dsmt_precision", "fp32")
+    (tmp_path / "preprocessed" / "Dataset901_Tiny" / "nnUNetPlans_3d_fullres").mkdir(parents=True)
+
+
+def plans(**training: Any) -> dict[str, Any]:
+    made = stock_plans()
+    made[PLAN_KEY] = small_plan(made, **{"joint_epochs": 4, "finetune_epochs": 2, **training}).to_block()
+    return made
+
+
+def trainer(initialise: bool = True, monkeypatch: pytest.MonkeyPatch | None = None, **training: Any) -> DSMTTrainer:
+    own = DSMTTrainer(plans(**training), CONFIGURATION, 0, deepcopy(DATASET_JSON), CPU)
+    if initialise:
+        assert monkeypatch is not None
+        # There are no preprocessed cases from which nnU-Net could tell their format.
+        monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda _: None)
+        own.initialize()
+        weights = {task.name: [1.0] * len(task.classes) for task in SCHEMA.tasks}
+        own.classification_loss = MultiTaskLoss(SCHEMA, {}, weights)
+    return own
+
+
+def batch() -> dict[str, Any]:
+    return {
+        "data": torch.randn(2, 1, 16, 16, 16),
+        "target": [torch.randint(0, 2, (2, 1, n, n, n)).float() for n in (16, 8)],
+        "context": torch.randn(2, 1, 16, 16, 16),
+        "labels": torch.tensor([[0, 1], [UNKNOWN_LABEL, 0]]),
+        "nodules": np.array([0, 1]),
+        "keys": ["a", "b"],
+    }
+
+
+def test_stock_plans_get_a_block_that_is_saved_with_the_model() -> None:
+    own = stock_plans()
+    made = DSMTTrainer(own, CONFIGURATION, 0, deepcopy(DATASET_JSON), CPU)
+    assert DSMTPlan.from_plans(made.plans_manager.plans) == made.dsmt_plan
+    assert made.num_epochs == 250
+
+
+def test_a_budget_overrides_the_plans_and_is_in_the_saved_block() -> None:
+    made = DSMTTrainer_5epochs(plans(), CONFIGURATION, 0, deepcopy(DATASET_JSON), CPU)
+    assert made.num_epochs == 5
+    assert DSMTPlan.from_plans(made.plans_manager.plans).training.epochs == 5
+
+
+def test_plans_made_for_other_tasks_are_refused() -> None:
+    dataset_json = deepcopy(DATASET_JSON)
+    dataset_json["classification"]["primary_task"] = "texture"
+    with pytest.raises(ValueError, match="Plan again"):
+        DSMTTrainer(plans(), CONFIGURATION, 0, dataset_json, CPU)
+
+
+@pytest.mark.parametrize(
+    "labels", [{"background": 0, "whole": [1, 2], "core": 2}, {"background": 0, "nodule": 1, "ignore": 2}]
+)
+def test_regions_and_ignore_labels_are_refused(labels: dict[str, Any]) -> None:
+    dataset_json = {**deepcopy(DATASET_JSON), "labels": labels, "regions_class_order": [1, 2]}
+    with pytest.raises(ValueError, match="no regions and no ignore label"):
+        DSMTTrainer(plans(), CONFIGURATION, 0, dataset_json, CPU)
+
+
+def begin(own: DSMTTrainer, epoch: int) -> None:
+    own.current_epoch = epoch
+    own.network.train()
+    own.on_train_epoch_start()
+
+
+def test_a_joint_step_moves_every_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = trainer(monkeypatch=monkeypatch)
+    begin(own, 0)
+    before = deepcopy(own.network.state_dict())
+    result = own.train_step(batch())
+    assert np.isfinite(result["loss"])
+    assert result["task_losses"].shape == (2,)
+    after = own.network.state_dict()
+    for part in ("encoder", "decoder", "pooling", "context_encoder", "heads.0", "heads.1"):
+        names = [name for name in before if name.startswith(part)]
+        assert any(not torch.equal(before[name], after[name]) for name in names), part
+
+
+def test_fine_tuning_changes_the_primary_head_alone_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = trainer(monkeypatch=monkeypatch)
+    begin(own, 0)
+    own.train_step(batch())
+    before = deepcopy(own.network.state_dict())
+    begin(own, 4)
+    for _ in range(2):
+        own.train_step(batch())
+    own.network.eval()
+    with torch.no_grad():
+        own.validation_step(batch())
+    changed = {name for name, value in own.network.state_dict().items() if not torch.equal(before[name], value)}
+    assert changed
+    assert all(name.startswith(f"heads.{SCHEMA.primary_index}.") for name in changed)
+
+
+def test_a_batch_without_any_known_label_is_a_step_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = trainer(monkeypatch=monkeypatch)
+    for epoch in (0, 4):
+        begin(own, epoch)
+        unknown = {**batch(), "labels": torch.full((2, 2), UNKNOWN_LABEL)}
+        result = own.train_step(unknown)
+        assert np.isfinite(result["loss"])
+        assert np.isnan(result["task_losses"]).all()
+    assert all(torch.isfinite(parameter).all() for parameter in own.network.parameters())
+
+
+def test_a_step_from_a_reloaded_checkpoint_equals_the_uninterrupted_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = trainer(monkeypatch=monkeypatch)
+    begin(first, 3)
+    first.train_step(batch())
+    first._best_score = 0.75
+    first.save_checkpoint(str(tmp_path / "checkpoint.pth"))
+    assert not list(tmp_path.glob("*.tmp"))
+    second = trainer(monkeypatch=monkeypatch)
+    second.load_checkpoint(str(tmp_path / "checkpoint.pth"))
+    assert (second.current_epoch, second._best_score) == (4, 0.75)
+    fixed = batch()
+    for own in (first, second):
+        begin(own, 4)
+        torch.manual_seed(1)
+        own.train_step(fixed)
+    torch.testing.assert_close(second.network.state_dict(), first.network.state_dict(), rtol=0, atol=0)
+
+
+def test_an_interrupted_save_keeps_the_old_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = trainer(monkeypatch=monkeypatch)
+    path = tmp_path / "checkpoint.pth"
+    own.save_checkpoint(str(path))
+    content = path.read_bytes()
+
+    def full_disk(*_: Any, **__: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        own.save_checkpoint(str(path))
+    assert path.read_bytes() == content
+    assert own._best_ema == np.inf
+
+
+def validation(labels: list[list[int]], nodules: list[int], score: list[float]) -> dict[str, Any]:
+    logits = [np.zeros((len(score), 3)), np.stack([-np.array(score), np.array(score)], axis=1)]
+    tasks = {
+        "logits": logits,
+        "labels": np.array(labels),
+        "nodules": np.array(nodules),
+        "losses": np.array([np.nan, 0.5]),
+    }
+    one = np.array([1.0])
+    return {"loss": np.array(1.0), "tp_hard": one, "fp_hard": one, "fn_hard": one, "tasks": tasks}
+
+
+def test_the_epochs_auc_counts_each_nodule_once_and_no_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = trainer(monkeypatch=monkeypatch)
+    own.on_validation_epoch_end(
+        [
+            validation([[-1, 1], [-1, 0], [-1, 0]], [5, 3, 4], [0.9, 0.1, 0.95]),
+            # Once more, and a background patch, which would change the AUC of 1/2 if they counted.
+            validation([[-1, 0], [-1, 1]], [4, -1], [0.95, -5.0]),
+        ]
+    )
+    assert own.logger.get_value("val_auc_invasiveness", -1) == pytest.approx(0.5)
+    assert np.isnan(own.logger.get_value("val_auc_texture", -1))
+    assert np.isnan(own.logger.get_value("val_loss_texture", -1))
+    assert own.logger.get_value("val_loss_invasiveness", -1) == pytest.approx(0.5)
+
+
+def test_means_pass_over_what_is_not_defined() -> None:
+    values = np.array([[1.0, np.nan, np.nan], [3.0, 4.0, np.nan]])
+    np.testing.assert_array_equal(_nanmean(values), [2.0, 4.0, np.nan])

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from dsmt_nnunet.tasks import UNKNOWN_LABEL
+from dsmt_nnunet.training.losses import MultiTaskLoss, masked_cross_entropy
+from tests.unit.small_plans import SCHEMA
+
+WEIGHTS = {"texture": [1.0, 2.0, 0.5], "invasiveness": [1.0, 1.0]}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_it_equals_the_cross_entropy_of_the_known_samples(smoothing: float) -> None:
+    logits = torch.randn(6, 3)
+    labels = torch.tensor([0, UNKNOWN_LABEL, 2, 1, UNKNOWN_LABEL, 1])
+    known = labels != UNKNOWN_LABEL
+    expected = functional.cross_entropy(logits[known], labels[known], label_smoothing=smoothing)
+    torch.testing.assert_close(masked_cross_entropy(logits, labels, label_smoothing=smoothing), expected)
+
+
+def test_class_weights_multiply_each_sample_and_the_mean_is_over_samples() -> None:
+    logits, labels, weight = torch.randn(4, 2), torch.tensor([0, 1, 1, UNKNOWN_LABEL]), torch.tensor([3.0, 0.5])
+    single = functional.cross_entropy(logits[:3], labels[:3], reduction="none")
+    expected = (single * torch.tensor([3.0, 0.5, 0.5])).sum() / 3
+    torch.testing.assert_close(masked_cross_entropy(logits, labels, weight), expected)
+
+
+def test_without_known_labels_loss_and_gradient_are_zero_but_there() -> None:
+    layer = torch.nn.Linear(5, 2)
+    loss = masked_cross_entropy(layer(torch.randn(3, 5)), torch.full((3,), UNKNOWN_LABEL))
+    loss.backward()
+    assert loss == 0
+    for parameter in layer.parameters():
+        assert parameter.grad is not None
+        assert not parameter.grad.any()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_in_an_unknown_sample_does_not_leak(value: float) -> None:
+    logits = torch.randn(3, 2)
+    logits[1] = value
+    logits.requires_grad_()
+    labels = torch.tensor([0, UNKNOWN_LABEL, 1])
+    loss = masked_cross_entropy(logits, labels)
+    loss.backward()
+    torch.testing.assert_close(loss, functional.cross_entropy(logits[[0, 2]], labels[[0, 2]]))
+    assert logits.grad is not None
+    assert not logits.grad[1].any()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_the_sum_is_weighted_and_the_single_losses_are_not() -> None:
+    logits = [torch.randn(4, 3), torch.randn(4, 2)]
+    labels = torch.tensor([[0, 1], [UNKNOWN_LABEL, 0], [2, UNKNOWN_LABEL], [1, 1]])
+    loss = MultiTaskLoss(SCHEMA, {"texture": 0.5, "invasiveness": 2.0}, WEIGHTS)
+    total, single = loss(logits, labels)
+    expected = [
+        masked_cross_entropy(logits[i], labels[:, i], torch.tensor(WEIGHTS[name]))
+        for i, name in enumerate(SCHEMA.task_names)
+    ]
+    torch.testing.assert_close(single, torch.stack(expected))
+    torch.testing.assert_close(total, 0.5 * expected[0] + 2.0 * expected[1])
+    alone, _ = loss(logits, labels, {"texture": 0.0, "invasiveness": 1.0})
+    torch.testing.assert_close(alone, expected[1])
+
+
+def test_a_task_without_known_labels_is_nan_in_the_log_alone() -> None:
+    logits = [torch.randn(2, 3, requires_grad=True), torch.randn(2, 2, requires_grad=True)]
+    total, single = MultiTaskLoss(SCHEMA, {}, WEIGHTS)(logits, torch.tensor([[UNKNOWN_LABEL, 0], [UNKNOWN_LABEL, 1]]))
+    total.backward()
+    assert torch.isnan(single).tolist() == [True, False]
+    assert not single.requires_grad
+    torch.testing.assert_close(total.detach(), single[1])
+    assert logits[0].grad is not None
+    assert not logits[0].grad.any()
+
+
+def test_weights_move_with_the_loss_but_are_not_parameters() -> None:
+    loss = MultiTaskLoss(SCHEMA, {}, WEIGHTS)
+    assert not list(loss.parameters())
+    assert loss.double().weight_texture.dtype == torch.float64
