@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from batchgenerators.utilities.file_and_folder_operations import save_json
+from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
 from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     extract_fingerprint_dataset,
     plan_experiment_dataset,
@@ -72,8 +72,20 @@ def plan_and_preprocess(
 
 
 def _write_splits(path: Path, splits: list[dict[str, list[str]]]) -> None:
-    """Writes the folds, unless there are some: trained models rest on them."""
+    """Writes the folds, unless there are some: trained models rest on them.
+
+    Raises:
+        ValueError: the folds that are there name other cases.
+    """
     if path.is_file():
+        there = {case_id for fold in load_json(str(path)) for case_id in (*fold["train"], *fold["val"])}
+        wanted = {case_id for fold in splits for case_id in (*fold["train"], *fold["val"])}
+        if there != wanted:
+            raise ValueError(
+                f"{path} was made for other cases: {len(there - wanted)} of its {len(there)} cases are gone and "
+                f"{len(wanted - there)} are new. Remove it to have folds made anew; models trained on the old folds "
+                f"must not be compared with new ones."
+            )
         print(f"{path.name} exists and is kept.")
         return
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")

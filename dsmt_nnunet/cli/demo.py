@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from typing import Any
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
 from dsmt_nnunet.cli.env import FOLDERS, environment
 from dsmt_nnunet.cli.stock import best_device
+from dsmt_nnunet.csv_table import read_csv
+from dsmt_nnunet.tasks import NODULE_TABLE_NAME, POSITION_COLUMNS
 
 DATASET_ID = 500
 DATASET = f"Dataset{DATASET_ID}_Phantom"
@@ -26,7 +29,7 @@ def add_parser(subparsers: Any) -> None:
         description="Makes a phantom cohort, plans, trains, predicts, evaluates and writes a report.",
     )
     parser.add_argument("-o", dest="out", type=Path, default=Path("demo"), help="folder (default: demo)")
-    parser.add_argument("--cases", type=int, default=48, help="training cases")
+    parser.add_argument("--cases", type=int, default=80, help="training cases")
     parser.add_argument("--test-cases", type=int, default=24, help="unseen cases of the same protocols")
     parser.add_argument("--external-cases", type=int, default=12, help="unseen cases of another protocol")
     parser.set_defaults(run=run)
@@ -35,26 +38,38 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    variables = {**os.environ, **environment(out), **{name: str(out / name) for name in FOLDERS}}
+    processes = str(min(8, os.cpu_count() or 1))
+    variables = {
+        **os.environ,
+        **environment(out),
+        **{name: str(out / name) for name in FOLDERS},
+        # nnU-Net's pools: each worker takes seconds to start, which small volumes do not repay.
+        "nnUNet_def_n_proc": processes,
+        "nnUNet_n_proc_DA": "1" if processes in ("1", "2") else processes,
+    }
     for name in FOLDERS:
         Path(variables[name]).mkdir(exist_ok=True)
+        shutil.rmtree(out / name / DATASET, ignore_errors=True)
     raw = out / "nnUNet_raw" / DATASET
     predictions, metrics, report = out / "predictions", out / "metrics", out / "report.html"
     device = best_device()
-    processes = str(min(8, os.cpu_count() or 1))
+    shutil.rmtree(predictions, ignore_errors=True)
     model = f"-d {DATASET_ID} -c 3d_fullres -f 0 -tr DSMTTrainer -p DSMTPlansXS -device {device}"
     commands = [
         f"dsmt convert phantom -d {DATASET_ID} --cases {args.cases} --test-cases {args.test_cases} "
-        f"--external-cases {args.external_cases} --seed 1 --overwrite -np {processes}",
-        f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS --clean -np {processes}",
+        f"--external-cases {args.external_cases} --seed 1 -np {processes}",
+        f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np {processes}",
         f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr DSMTTrainer -p DSMTPlansXS -device {device}",
         f"nnUNetv2_predict -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} -npp 1 -nps 1",
         f"dsmt evaluate predictions {_quoted(predictions)} --truth {_quoted(raw / 'nodulesTs.csv')} "
         f"--labels {_quoted(raw / 'labelsTs')} --group cohort -o {_quoted(metrics)}",
-        f"dsmt report {_quoted(metrics)} -o {_quoted(report)}",
+        f"dsmt report {_quoted(metrics)} -o {_quoted(report)} --images {_quoted(raw / 'imagesTs')} "
+        f"--labels {_quoted(raw / 'labelsTs')} --predictions {_quoted(predictions)}",
     ]
     start = time.monotonic()
     for number, command in enumerate(commands, start=1):
+        if command.startswith("nnUNetv2_predict"):
+            _give_positions(raw / "nodulesTs.csv", raw / "imagesTs" / NODULE_TABLE_NAME)
         print(f"\n[{number}/{len(commands)}, {time.monotonic() - start:.0f} s] {command}", flush=True)
         status = subprocess.run(_resolved(command), env=variables, check=False).returncode
         if status != 0:
@@ -62,6 +77,14 @@ def run(args: argparse.Namespace) -> int:
             return 1
     print(f"\nDone in {time.monotonic() - start:.0f} s. Open {report}\n{NOT_A_MEDICAL_DEVICE}")
     return 0
+
+
+def _give_positions(truth: Path, table: Path) -> None:
+    """Where the nodules are, and nothing else: as a radiologist would who has seen them."""
+    columns = ("case_id", "nodule_id", *POSITION_COLUMNS)
+    lines = [",".join(columns), *(",".join(row.get(name) for name in columns) for row in read_csv(truth).rows)]
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"\nPositions of the nodules: {table}")
 
 
 def _quoted(path: Path) -> str:

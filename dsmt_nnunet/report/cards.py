@@ -1,0 +1,262 @@
+"""The wall of cards: one nodule each, the mistakes first."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from dsmt_nnunet.evaluation.group_bands import GroupColumn
+from dsmt_nnunet.report.evaluation_folder import EvaluationFolder, Row
+from dsmt_nnunet.report.image_folders import ImageFolders
+from dsmt_nnunet.report.nodule_picture import (
+    NodulePicture,
+    OutsideImageError,
+    Triple,
+    nodule_picture,
+    parse_centre,
+    read_volume,
+)
+from dsmt_nnunet.report.numbers import readable
+
+Outcome = Literal["wrong", "missed", "extra", "right", "unknown"]
+OUTCOMES: tuple[Outcome, ...] = ("wrong", "missed", "extra", "right", "unknown")
+"""In the order of the wall: wrong decisions, nodules not found, findings that are none, right ones, no truth."""
+_BAND = re.compile(r"(?:< (?P<below>\S+)|>= (?P<above>\S+)|(?P<low>\S+) to < (?P<high>\S+))")
+NO_IMAGES = "Give --images FOLDER to see the nodule here."
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was said of a nodule in one task.
+
+    Attributes:
+        task: name of the task.
+        title: as people read it.
+        truth, decision: class names, "" where there is none.
+        class_shown: the class whose probability is shown.
+        probability, spread, threshold: NaN where there is none.
+        outcome: right, wrong, ...
+        error: |probability - truth| of a binary task, 1 - probability of the true class of another; NaN without truth.
+    """
+
+    task: str
+    title: str
+    truth: str
+    decision: str
+    class_shown: str
+    probability: float
+    spread: float
+    threshold: float
+    outcome: Outcome
+    error: float
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Sorts mistakes first, the largest error first."""
+        return OUTCOMES.index(self.outcome), -self.error if self.error == self.error else 0.0
+
+
+@dataclass(frozen=True)
+class Card:
+    """One nodule of an evaluation.
+
+    Attributes:
+        key: unique in the page.
+        case_id: nnU-Net case identifier.
+        nodule_id: of the truth, of the prediction for an extra one.
+        status: matched, missed or extra.
+        fold: of a cross-validation, "" elsewhere.
+        centre_mm: (x, y, z), LPS; None where the table has none.
+        answers: one a task, the primary one first.
+        groups: column -> level.
+        facts: (name, value) for the reader.
+        diameter_mm: of the truth, else of the prediction; NaN where not known.
+        picture: None where there is no image.
+        lacking: why something is not shown, "" where nothing lacks.
+    """
+
+    key: str
+    case_id: str
+    nodule_id: str
+    status: str
+    fold: str
+    centre_mm: Triple | None
+    answers: tuple[Answer, ...]
+    groups: Mapping[str, str] = field(default_factory=dict)
+    facts: tuple[tuple[str, str], ...] = ()
+    diameter_mm: float = math.nan
+    picture: NodulePicture | None = None
+    lacking: str = ""
+
+
+def cards_of(evaluation: EvaluationFolder, key: str) -> list[Card]:
+    """The cards of all nodules in joined.csv, without pictures, the mistakes of the primary task first."""
+    tasks = evaluation.metrics.get("tasks", {})
+    primary = evaluation.metrics.get("primary_task")
+    names = sorted(tasks, key=lambda name: name != primary)
+    levels = group_levels(evaluation)
+    cards = []
+    for number, row in enumerate(evaluation.nodules):
+        cards.append(
+            Card(
+                key=f"{key}-{number + 1}",
+                case_id=row["case_id"],
+                nodule_id=row.get("truth_nodule_id") or row.get("predicted_nodule_id", ""),
+                status=row["status"],
+                fold=row.get("fold", ""),
+                centre_mm=parse_centre([row.get(column, "") for column in ("x_mm", "y_mm", "z_mm")]),
+                answers=tuple(_answer(row, name, tasks[name]) for name in names),
+                groups={column: values[number] for column, values in levels.items() if values[number]},
+                facts=tuple(_facts(row, evaluation)),
+                diameter_mm=_number(row.get("truth_diameter_mm") or row.get("predicted_diameter_mm", "")),
+            )
+        )
+    return sorted(cards, key=lambda card: card.answers[0].rank if card.answers else (0, 0.0))
+
+
+def group_levels(evaluation: EvaluationFolder) -> dict[str, tuple[str, ...]]:
+    """Level of every nodule in each group column of the evaluation, and its fold."""
+    columns: dict[str, list[str]] = {}
+    for task in evaluation.metrics.get("tasks", {}).values():
+        for column, levels in (task.get("subgroups") or {}).items():
+            columns.setdefault(column, []).extend(levels)
+    result = {}
+    for column, levels in columns.items():
+        values = [_cell(row, column) for row in evaluation.nodules]
+        try:
+            result[column] = GroupColumn(column, _edges(levels)).levels(values)
+        except ValueError:
+            continue
+    if evaluation.kind == "crossval":
+        result["fold"] = tuple(row.get("fold", "") for row in evaluation.nodules)
+    return result
+
+
+def with_pictures(
+    cards: Sequence[Card], folders: ImageFolders, source: str, progress: Callable[[], Any] = lambda: None
+) -> list[Card]:
+    """The same cards with their pictures; each case is read once.
+
+    Args:
+        cards: of one evaluation.
+        folders: where images and masks lie.
+        source: name of the folder of predictions that was evaluated.
+        progress: called after each card.
+    """
+    by_case: dict[str, list[Card]] = {}
+    for card in cards:
+        by_case.setdefault(card.case_id, []).append(card)
+    done: dict[str, Card] = {}
+    for case_cards in by_case.values():
+        for card in _case_pictures(case_cards, folders, source):
+            done[card.key] = card
+            progress()
+    return [done[card.key] for card in cards]
+
+
+def _case_pictures(cards: Sequence[Card], folders: ImageFolders, source: str) -> list[Card]:
+    case_id, fold = cards[0].case_id, cards[0].fold
+    path = folders.image(case_id)
+    if path is None:
+        reason = "This case has no image in the folder of --images." if folders.images else NO_IMAGES
+        return [replace(card, lacking=reason) for card in cards]
+    paths = {"truth": folders.label(case_id), "predicted": folders.prediction(case_id, fold, source)}
+    image = read_volume(path)
+    masks = {name: read_volume(found) for name, found in paths.items() if found is not None}
+    absent = [name for name in paths if name not in masks]
+    lacking = f"No {' and no '.join(absent)} contour: no mask of this case." if absent else ""
+    result = []
+    for card in cards:
+        try:
+            if card.centre_mm is None:
+                raise OutsideImageError("The position of this nodule is not known.")
+            picture = nodule_picture(image, masks, card.centre_mm, card.diameter_mm)
+        except OutsideImageError as error:
+            result.append(replace(card, lacking=str(error)))
+            continue
+        result.append(replace(card, picture=picture, lacking=lacking))
+    return result
+
+
+def _answer(row: Row, task: str, block: Mapping[str, Any]) -> Answer:
+    truth, decision = row.get(f"{task}_truth", ""), row.get(f"{task}_decision", "")
+    binary = block["type"] == "binary"
+    shown = str(block["positive_class"]) if binary else truth or decision
+    ending = "" if binary else f"_{shown}"
+    probability = _number(row.get(f"{task}_prob{ending}", ""))
+    if not truth:
+        error = math.nan
+    elif binary:
+        error = abs(probability - float(truth == shown))
+    else:
+        error = 1 - probability
+    return Answer(
+        task=task,
+        title=readable(task),
+        truth=truth,
+        decision=decision,
+        class_shown=shown,
+        probability=probability,
+        spread=_number(row.get(f"{task}_spread{ending}", "")),
+        threshold=_number(row.get(f"{task}_threshold", "")),
+        outcome=_outcome(row["status"], truth, decision),
+        error=error,
+    )
+
+
+def _outcome(status: str, truth: str, decision: str) -> Outcome:
+    if status == "missed":
+        return "missed"
+    if status == "extra":
+        return "extra"
+    if not truth:
+        return "unknown"
+    return "right" if truth == decision else "wrong"
+
+
+def _facts(row: Row, evaluation: EvaluationFolder) -> list[tuple[str, str]]:
+    facts = []
+    for title, column, unit in (
+        ("Diameter, truth", "truth_diameter_mm", "mm"),
+        ("Diameter, predicted", "predicted_diameter_mm", "mm"),
+        ("Volume, predicted", "predicted_volume_mm3", "mm³"),
+        ("Distance of centres", "distance_mm", "mm"),
+    ):
+        value = _number(row.get(column, ""))
+        if not math.isnan(value):
+            facts.append((title, f"{value:.0f} {unit}" if unit == "mm³" else f"{value:.1f} {unit}"))
+    dice = _number((evaluation.dice or {}).get(row["case_id"], ""))
+    if not math.isnan(dice):
+        facts.append(("Dice of the case", f"{dice:.2f}"))
+    if row.get("patient_id"):
+        facts.append(("Patient", row["patient_id"]))
+    return facts
+
+
+def _cell(row: Row, column: str) -> str:
+    for name in (column, f"{column}_truth", f"truth_{column}"):
+        if name in row:
+            return row[name]
+    return ""
+
+
+def _edges(levels: Sequence[str]) -> tuple[float, ...]:
+    """Edges of bands, read from the names of the levels; () where they are categories."""
+    matches = [_BAND.fullmatch(level) for level in levels if level != "(unknown)"]
+    if not matches or not all(matches):
+        return ()
+    texts = {text for match in matches if match for text in match.groups() if text}
+    try:
+        return tuple(sorted(float(text) for text in texts))
+    except ValueError:
+        return ()
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

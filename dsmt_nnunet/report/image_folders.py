@@ -1,0 +1,93 @@
+"""Where the images and masks of cases lie, and what their data set says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsmt_nnunet.evaluation.dice import find_mask
+
+
+@dataclass(frozen=True)
+class ImageFolders:
+    """Folders of images, of reference masks and of predicted masks; each case is looked for in all of its kind.
+
+    Attributes:
+        images: with CASE_0000.nii.gz (or CASE.nii.gz, and other formats that SimpleITK reads).
+        labels: with CASE.nii.gz.
+        predictions: with CASE.nii.gz, or model folders with fold_K/validation/CASE.nii.gz.
+    """
+
+    images: tuple[Path, ...] = ()
+    labels: tuple[Path, ...] = ()
+    predictions: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        for option in ("images", "labels", "predictions"):
+            for folder in getattr(self, option):
+                if not folder.is_dir():
+                    raise ValueError(f"--{option} {folder} is not a folder.")
+
+    def image(self, case_id: str) -> Path | None:
+        """The first channel of a case's image."""
+        return _first(self.images, [f"{case_id}_0000", case_id])
+
+    def label(self, case_id: str) -> Path | None:
+        """The reference mask of a case."""
+        return _first(self.labels, [case_id])
+
+    def prediction(self, case_id: str, fold: str, source: str) -> Path | None:
+        """The predicted mask of a case.
+
+        Args:
+            case_id: the case.
+            fold: of a cross-validation, "" elsewhere.
+            source: name of the folder that was evaluated; folders of that name come first, and alone.
+        """
+        named = [folder for folder in self.predictions if folder.resolve().name == source]
+        folders = [folder / f"fold_{fold}" / "validation" if fold else folder for folder in named or self.predictions]
+        return _first([*folders, *(self.predictions if fold and not named else ())], [case_id])
+
+    def dataset_notes(self) -> list[str]:
+        """What dataset.json, beside the images or in the predictions, says of the data; computed data come out."""
+        places = [*(folder.parent for folder in (*self.images, *self.labels)), *self.predictions]
+        notes: list[str] = []
+        for content in _dataset_files(places):
+            notes += [note for note in _notes(content) if note not in notes]
+        return notes
+
+
+def _first(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
+    found = (find_mask(folder, name) for folder in folders for name in names)
+    return next((path for path in found if path is not None), None)
+
+
+def _dataset_files(folders: Iterable[Path]) -> list[dict[str, Any]]:
+    contents = []
+    for folder in dict.fromkeys(folders):
+        try:
+            content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict):
+            contents.append(content)
+    return contents
+
+
+def _notes(content: dict[str, Any]) -> list[str]:
+    phantom = content.get("phantom")
+    if not isinstance(phantom, dict):
+        return []
+    notes = [
+        "The images are computer-made phantoms, not patients: no number on this page says anything about a clinic."
+    ]
+    ceilings = phantom.get("auc_ceilings", {})
+    if "full" in ceilings and "local_and_signs" in ceilings:
+        notes.append(
+            f"By construction the best expected AUC of the primary task is {ceilings['full']:.3f}, and "
+            f"{ceilings['local_and_signs']:.3f} for a model that sees the nodule without the lung around it."
+        )
+    return notes

@@ -1,0 +1,203 @@
+"""A nodule as the page shows it: three planes and a stack of axial slices, with contours.
+
+Pictures are sampled on grids along the axes of the patient (LPS), whatever the orientation of the image. Axial slices
+are seen from the feet (the patient's right at the left), coronal ones from the front, sagittal ones from the left with
+the front at the left.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from PIL import Image
+from skimage.measure import approximate_polygon, find_contours
+
+WINDOW_HU = (-1350.0, 150.0)
+"""Lung window: level -600, width 1500."""
+FIELD_MM = 48.0
+"""Side of the field of view; larger nodules get `FIELD_PER_DIAMETER` diameters."""
+FIELD_PER_DIAMETER = 1.7
+PLANE_PIXELS = 160
+STACK_PIXELS = 112
+STACK_SLICES = 48
+STACK_COLUMNS = 8
+PLANES = ("axial", "coronal", "sagittal")
+_QUALITY = 80
+_TOLERANCE_PIXELS = 0.35
+_MARGIN_VOXELS = 2
+
+FloatVolume = npt.NDArray[np.float32]
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class NodulePicture:
+    """Pictures of one nodule, as data for the page.
+
+    Attributes:
+        planes_uri: axial, coronal and sagittal plane side by side, `PLANE_PIXELS` a side each.
+        stack_uri: axial slices from head to feet, `STACK_COLUMNS` a row, `STACK_PIXELS` a side each.
+        plane_contours: layer ("truth", "predicted") -> SVG path of each plane.
+        stack_contours: layer -> SVG path of each slice.
+        field_mm: side of the field of view.
+    """
+
+    planes_uri: str
+    stack_uri: str
+    plane_contours: dict[str, list[str]]
+    stack_contours: dict[str, list[str]]
+    field_mm: float
+
+    @property
+    def slice_step_mm(self) -> float:
+        return self.field_mm / STACK_SLICES
+
+
+class OutsideImageError(ValueError):
+    """The position of a nodule does not lie in its image."""
+
+
+def nodule_picture(
+    image: sitk.Image, masks: dict[str, sitk.Image], centre_mm: Triple, diameter_mm: float = math.nan
+) -> NodulePicture:
+    """Pictures of a nodule.
+
+    Args:
+        image: in HU.
+        masks: layer -> mask, non-zero where there is nodule; its grid may differ from the image's.
+        centre_mm: (x, y, z), LPS.
+        diameter_mm: widens the field of view of a large nodule; NaN where not known.
+
+    Raises:
+        OutsideImageError: the centre does not lie in the image.
+    """
+    index = image.TransformPhysicalPointToContinuousIndex(centre_mm)
+    if not all(-0.5 <= value <= size - 0.5 for value, size in zip(index, image.GetSize(), strict=True)):
+        raise OutsideImageError(
+            f"The nodule at {[round(value, 1) for value in centre_mm]} mm does not lie in the image."
+        )
+    field = FIELD_MM if math.isnan(diameter_mm) else max(FIELD_MM, FIELD_PER_DIAMETER * diameter_mm)
+    planes = [_grey(plane) for plane in sample_planes(image, centre_mm, field, WINDOW_HU[0])]
+    stack = _grey(sample_stack(image, centre_mm, field, WINDOW_HU[0]))
+    layers = {name: sitk.Cast(_around(mask, centre_mm, field) != 0, sitk.sitkFloat32) for name, mask in masks.items()}
+    return NodulePicture(
+        planes_uri=_data_uri(np.hstack(planes)),
+        stack_uri=_data_uri(_tiled(stack)),
+        plane_contours={
+            name: [contour_path(plane) for plane in sample_planes(mask, centre_mm, field, 0.0)]
+            for name, mask in layers.items()
+        },
+        stack_contours={
+            name: [contour_path(plane) for plane in sample_stack(mask, centre_mm, field, 0.0)]
+            for name, mask in layers.items()
+        },
+        field_mm=field,
+    )
+
+
+def read_volume(path: Path) -> sitk.Image:
+    """Reads an image or a mask.
+
+    Raises:
+        ValueError: it cannot be read, or is no volume; the message names it.
+    """
+    try:
+        volume = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise ValueError(f"{path} cannot be read as an image: {str(error).strip().splitlines()[-1]}") from error
+    if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
+        raise ValueError(f"{path} must be a volume of one channel, got size {volume.GetSize()}.")
+    return volume
+
+
+def sample_planes(image: sitk.Image, centre_mm: Triple, field_mm: float, fill: float) -> list[FloatVolume]:
+    """Axial, coronal and sagittal plane through a point, each (PLANE_PIXELS, PLANE_PIXELS), as they are looked at."""
+    n, step = PLANE_PIXELS, field_mm / PLANE_PIXELS
+    axial = _sample(image, centre_mm, (n, n, 1), (step, step, step), fill)[0]
+    coronal = _sample(image, centre_mm, (n, 1, n), (step, step, step), fill)[::-1, 0]
+    sagittal = _sample(image, centre_mm, (1, n, n), (step, step, step), fill)[::-1, :, 0]
+    return [axial, coronal, sagittal]
+
+
+def sample_stack(image: sitk.Image, centre_mm: Triple, field_mm: float, fill: float) -> FloatVolume:
+    """Axial slices from head to feet, (STACK_SLICES, STACK_PIXELS, STACK_PIXELS)."""
+    step, gap = field_mm / STACK_PIXELS, field_mm / STACK_SLICES
+    size = (STACK_PIXELS, STACK_PIXELS, STACK_SLICES)
+    return _sample(image, centre_mm, size, (step, step, gap), fill)[::-1]
+
+
+def contour_path(mask: npt.NDArray[np.floating]) -> str:
+    """SVG path of the half level of a (Y, X) mask, in pixels (the first covers 0 to 1); "" for none."""
+    parts = []
+    for contour in find_contours(np.pad(mask, 1), 0.5):
+        points = approximate_polygon(contour, _TOLERANCE_PIXELS)
+        if len(points) < 4:
+            continue
+        listed = "L".join(f"{x - 0.5:.1f} {y - 0.5:.1f}" for y, x in points[:-1])
+        parts.append(f"M{listed}Z")
+    return "".join(parts)
+
+
+def _around(image: sitk.Image, centre_mm: Triple, field_mm: float) -> sitk.Image:
+    """The part of a volume that a field of view can touch (a voxel at least), to spare work on the rest."""
+    reach = field_mm / 2 * math.sqrt(3)
+    centre = image.TransformPhysicalPointToContinuousIndex(centre_mm)
+    ranges = []
+    for middle, spacing, size in zip(centre, image.GetSpacing(), image.GetSize(), strict=True):
+        low = min(max(math.floor(middle - reach / spacing) - _MARGIN_VOXELS, 0), size - 1)
+        high = min(max(math.ceil(middle + reach / spacing) + _MARGIN_VOXELS, low + 1), size)
+        ranges.append(slice(low, high))
+    return image[tuple(ranges)]
+
+
+def _sample(
+    image: sitk.Image, centre_mm: Triple, size: tuple[int, int, int], step_mm: Triple, fill: float
+) -> FloatVolume:
+    """Linear samples on a grid along the patient's axes, (Z, Y, X); grid centre at `centre_mm`."""
+    corner = [c - (n - 1) / 2 * s for c, n, s in zip(centre_mm, size, step_mm, strict=True)]
+    part = _around(image, centre_mm, max(n * s for n, s in zip(size, step_mm, strict=True)))
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(size)
+    resampler.SetOutputSpacing(step_mm)
+    resampler.SetOutputOrigin(corner)
+    resampler.SetOutputDirection((1, 0, 0, 0, 1, 0, 0, 0, 1))
+    resampler.SetInterpolator(sitk.sitkLinear)
+    resampler.SetDefaultPixelValue(fill)
+    resampler.SetOutputPixelType(sitk.sitkFloat32)
+    return np.asarray(sitk.GetArrayFromImage(resampler.Execute(part)), dtype=np.float32)
+
+
+def _grey(intensity_hu: FloatVolume) -> npt.NDArray[np.uint8]:
+    low, high = WINDOW_HU
+    return (np.clip((intensity_hu - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
+
+
+def _tiled(stack: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    rows = math.ceil(len(stack) / STACK_COLUMNS)
+    height, width = stack.shape[1:]
+    tiles = np.zeros((rows * STACK_COLUMNS, height, width), dtype=np.uint8)
+    tiles[: len(stack)] = stack
+    return tiles.reshape(rows, STACK_COLUMNS, height, width).swapaxes(1, 2).reshape(rows * height, -1)
+
+
+def _data_uri(pixels: npt.NDArray[np.uint8]) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="WEBP", quality=_QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def parse_centre(texts: Sequence[str]) -> Triple | None:
+    """The position of a row; None where it has none."""
+    try:
+        x_mm, y_mm, z_mm = (float(text) for text in texts)
+    except ValueError:
+        return None
+    return x_mm, y_mm, z_mm

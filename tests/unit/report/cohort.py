@@ -1,0 +1,127 @@
+"""A cohort of tiny scans with predictions, evaluated: what the page is tested on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from dsmt_nnunet.evaluation.group_bands import GroupColumn
+from dsmt_nnunet.evaluation.prediction_evaluation import PredictionInputs, evaluate_predictions
+from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.evaluation.task_cases import TaskOptions
+from dsmt_nnunet.inference.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
+from dsmt_nnunet.report.image_folders import ImageFolders
+from dsmt_nnunet.report.page import ReportOptions
+from dsmt_nnunet.tasks import ClassificationSchema, Nodule, NoduleTable, Task
+
+SCHEMA = ClassificationSchema(
+    (
+        Task("invasiveness", ("non-invasive", "<b>invasive</b>")),
+        Task("texture", ("ground-glass", "part-solid", "solid")),
+    ),
+    "invasiveness",
+)
+SETTINGS = EvaluationSettings(n_resamples=100)
+SPACING_MM = 2.0
+SIZE = 32
+CENTRE_VOXEL = 15.0
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Folders of a cohort, as a user has them."""
+
+    images: Path
+    labels: Path
+    predictions: Path
+    truth: Path
+    metrics: Path
+
+
+def make_cohort(folder: Path, n_cases: int = 12) -> Cohort:
+    """Writes images, masks and predictions, and evaluates them.
+
+    The last case is missed, and its scan holds an extra finding; cases 3 and 8 are decided wrongly, 8 by far.
+    """
+    cohort = Cohort(*(folder / name for name in ("imagesTs", "labelsTs", "predictions", "nodulesTs.csv", "metrics")))
+    for path in (cohort.images, cohort.labels, cohort.predictions):
+        path.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    nodules = [_write_case(cohort, index, n_cases, rng) for index in range(n_cases)]
+    NoduleTable(tuple(nodules)).write(cohort.truth, SCHEMA)
+    options = TaskOptions(
+        groups=(GroupColumn("cohort"), GroupColumn("diameter_mm", (12.0,))),
+        cluster="patient_id",
+        readers={"": ("junior", "senior")},
+    )
+    inputs = PredictionInputs(cohort.predictions, cohort.truth, cohort.labels, options=options)
+    evaluate_predictions(inputs, cohort.metrics, SETTINGS)
+    return cohort
+
+
+def page_options(cohort: Cohort) -> ReportOptions:
+    """A page with pictures and a title that must be escaped."""
+    folders = ImageFolders((cohort.images,), (cohort.labels,), (cohort.predictions,))
+    return ReportOptions("<script>alert(1)</script>", folders)
+
+
+def write_volume(array: np.ndarray, path: Path) -> None:
+    """Writes a (Z, Y, X) array with `SPACING_MM` and its first voxel at the origin."""
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((SPACING_MM,) * 3)
+    sitk.WriteImage(image, str(path))
+
+
+def _write_case(cohort: Cohort, index: int, n_cases: int, rng: np.random.Generator) -> Nodule:
+    case_id, positive = f"case_{index:02d}", index % 2 == 1
+    radius = 4.0 + index % 4
+    grid = np.indices((SIZE,) * 3) - CENTRE_VOXEL
+    distance = np.sqrt((grid**2).sum(axis=0)) * SPACING_MM
+    image = np.where(distance <= radius, 0, -850) + rng.normal(0, 30, distance.shape)
+    write_volume(image.astype(np.int16), cohort.images / f"{case_id}_0000.nii.gz")
+    write_volume((distance <= radius).astype(np.uint8), cohort.labels / f"{case_id}.nii.gz")
+    write_volume((distance <= radius + 2).astype(np.uint8), cohort.predictions / f"{case_id}.nii.gz")
+    centre = (CENTRE_VOXEL * SPACING_MM,) * 3
+    missed = index == n_cases - 1
+    place = (centre[0] - 20, centre[1], centre[2]) if missed else centre
+    predicted = NodulePrediction("1", place, 2 * radius + 4, 500.0, _answers(index, positive))
+    write_case(CasePrediction(case_id, SCHEMA, (predicted,)), cohort.predictions / f"{case_id}.json")
+    return Nodule(
+        case_id=case_id,
+        nodule_id="1",
+        patient_id=f"P{index // 2}",
+        centre_mm=centre,
+        diameter_mm=2 * radius,
+        labels={"invasiveness": SCHEMA["invasiveness"].classes[positive], "texture": _textures()[index % 3]},
+        extra={
+            "cohort": "external" if index < 4 else "internal",
+            "junior": str(int(index % 3 == 0)),
+            "senior": str(1 + 2 * positive + index % 2 + index % 3),
+        },
+    )
+
+
+def _answers(index: int, positive: bool) -> dict[str, TaskPrediction]:
+    probability = {3: 0.4, 8: 0.95}.get(index, 0.7 + index / 50 if positive else 0.3 - index / 50)
+    names = SCHEMA["invasiveness"].classes
+    binary = TaskPrediction(
+        {names[0]: 1 - probability, names[1]: probability},
+        {names[0]: 0.05, names[1]: 0.05},
+        names[int(probability >= 0.5)],
+        0.5,
+    )
+    shares = np.full(3, 0.2)
+    shares[(index + (index == 5)) % 3] = 0.6
+    texture = TaskPrediction(
+        dict(zip(_textures(), shares.tolist(), strict=True)), {}, _textures()[int(shares.argmax())], None
+    )
+    assert math.isclose(shares.sum(), 1)
+    return {"invasiveness": binary, "texture": texture}
+
+
+def _textures() -> tuple[str, ...]:
+    return SCHEMA["texture"].classes

@@ -1,0 +1,31 @@
+"""A cross-validation as a section: folds, mean over folds, the fold of each nodule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dsmt_nnunet.evaluation.crossval_evaluation import CrossvalInputs, evaluate_crossval
+from dsmt_nnunet.report.cards import cards_of
+from dsmt_nnunet.report.evaluation_folder import read_evaluation
+from dsmt_nnunet.report.figure_style import FigureFolder
+from dsmt_nnunet.report.section import build_section
+from tests.unit.report.cohort import SETTINGS, Cohort
+
+
+def test_folds_are_shown(cohort: Cohort, tmp_path: Path) -> None:
+    model, out = tmp_path / "model", tmp_path / "crossval"
+    for number, path in enumerate(sorted(cohort.predictions.glob("*.json"))):
+        fold = model / f"fold_{number // 6}" / "validation"
+        fold.mkdir(parents=True, exist_ok=True)
+        (fold / path.name).write_bytes(path.read_bytes())
+    evaluate_crossval(CrossvalInputs(model, cohort.truth), out, SETTINGS)
+    evaluation = read_evaluation(out)
+    section = build_section(evaluation, "1", "crossval", FigureFolder(tmp_path / "figures"))
+    assert section.headlines[0].title == "Invasiveness: mean AUC over folds"
+    assert section.headlines[1].title == "Invasiveness: pooled AUC"
+    primary = section.panels[0]
+    assert "folds" in [figure.name.split("-")[-1] for figure in primary.figures]
+    assert [row[0] for row in primary.tables[0].rows] == ["0", "1"]
+    assert "mean over folds" in primary.tables[0].note
+    cards = cards_of(evaluation, "card")
+    assert {card.case_id: card.groups["fold"] for card in cards}["case_08"] == "1"
