@@ -64,6 +64,7 @@ class Workspace:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def run(self, command: str, status: int = 0) -> str:

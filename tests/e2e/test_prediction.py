@@ -45,9 +45,9 @@ def test_given_positions_are_classified(trained: Workspace, predict: Predict) ->
         given = {(row["case_id"], row["nodule_id"], float(row["x_mm"])) for row in csv.DictReader(stream)}
     rows = table(trained.base / "positions")
     assert {(row["case_id"], row["nodule_id"], float(row["x_mm"])) for row in rows} == given
-    image = sitk.ReadImage(str(next(source.glob("*.nii.gz"))))
-    mask = sitk.ReadImage(str(next((trained.base / "positions").glob("*.nii.gz"))))
-    assert mask.GetSize() == image.GetSize()
+    for path in (trained.base / "positions").glob("*.nii.gz"):
+        image = sitk.ReadImage(str(source / path.name.replace(".nii.gz", "_0000.nii.gz")))
+        assert sitk.ReadImage(str(path)).GetSize() == image.GetSize()
 
 
 def test_both_ways_of_exporting_agree(trained: Workspace, predict: Predict) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -65,7 +66,8 @@ def test_training_killed_in_a_stage_continues_in_it(workspace: Workspace, epoch:
         if checkpoint.is_file() and torch.load(checkpoint, weights_only=False)["current_epoch"] == epoch:
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
+    # The workers too: orphans would keep the pipe open.
+    os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     saved = torch.load(checkpoint, weights_only=False)["current_epoch"]
     output = workspace.run(f"{command} --c")
