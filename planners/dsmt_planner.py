@@ -30,6 +30,8 @@ from dsmt_nnunet.planners.nodule_extents import nodule_extents_mm
 from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
 
 CONFIGURATION = "3d_fullres"
+SMALLEST_CAP = 8
+"""However few the nodules, so many patches may make a batch: fewer are too few to learn a binary label from."""
 
 
 class DSMTPlanning:
@@ -53,6 +55,8 @@ class DSMTPlanning:
 
     def plan_experiment(self) -> dict[str, Any]:
         self.lowres_creation_threshold = 0.0
+        # nnU-Net caps the batch by voxels, 5 % of the data set; here nodules are what is sampled, see _batch_size.
+        self.max_dataset_covered = 1.0
         self.schema = ClassificationSchema.from_dataset_json(self.dataset_json)
         self.decisions: dict[str, str] = {}
         table = read_nodule_table(self.dataset_name, self.schema)
@@ -101,7 +105,7 @@ class DSMTPlanning:
         )
         self.decisions["batch size"] = (
             f"{plan['batch_size']}: what the memory target of {self.UNet_vram_target_GB:g} GB holds, at most "
-            f"{self.max_batch_size} and a quarter of the {self.nodule_count} nodules"
+            f"{self.max_batch_size} and a quarter of the {self.nodule_count} nodules (but {SMALLEST_CAP} at least)"
         )
         return plan
 
@@ -123,7 +127,7 @@ class DSMTPlanning:
         return np.percentile(shapes, percentile, axis=0)[list(forward)]
 
     def _batch_size(self, by_memory: int) -> int:
-        at_most = min(self.max_batch_size, max(2, self.nodule_count // 4))
+        at_most = min(self.max_batch_size, max(SMALLEST_CAP, self.nodule_count // 4))
         return max(2, min(int(by_memory), at_most))
 
     def save_plans(self, plans: dict[str, Any]) -> None:

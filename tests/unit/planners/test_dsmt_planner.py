@@ -122,15 +122,17 @@ def test_a_primary_class_without_nodules_is_refused(plan: Plan, labels: Sequence
         plan(labels=labels)
 
 
-@pytest.mark.parametrize(("nodules", "largest"), [(4, 2), (20, 5), (400, 8)])
-def test_the_batch_is_at_most_a_quarter_of_the_nodules_and_the_cap(plan: Plan, nodules: int, largest: int) -> None:
+@pytest.mark.parametrize(("nodules", "expected"), [(4, 8), (20, 8), (48, 12), (4000, 24)])
+def test_the_batch_is_a_quarter_of_the_nodules_between_the_caps(
+    plan: Plan, nodules: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DSMTPlannerXS, "max_batch_size", 24)
     size = plan(nodules=nodules, cases=5000)["configurations"][CONFIGURATION]["batch_size"]
-    assert 2 <= size <= largest
-    assert size == largest, "the memory is ample, so that the cap decides"
+    assert size == expected, "the memory is ample, so that the nodules decide"
 
 
 def test_a_small_data_set_is_planned_for(plan: Plan) -> None:
-    assert plan(cases=2, nodules=2)["configurations"][CONFIGURATION]["batch_size"] == 2
+    assert plan(cases=2, nodules=2)["configurations"][CONFIGURATION]["batch_size"] == 8
 
 
 def test_five_millimetre_slices_keep_their_axis_apart(plan: Plan) -> None:
