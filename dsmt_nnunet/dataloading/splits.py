@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 
@@ -52,9 +53,13 @@ def grouped_splits(
         strata, largest = ["any"] * len(cases), len(cases)
     folds = min(folds, largest)
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=SPLIT_SEED)
-    splits = []
-    for train, validation in splitter.split(np.zeros(len(cases)), strata, groups):
-        splits.append({"train": [cases[i] for i in train], "val": [cases[i] for i in validation]})
+    with warnings.catch_warnings():
+        # A rare stratum ("several", "unknown") cannot be in every fold, and need not be.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        parts = list(splitter.split(np.zeros(len(cases)), strata, groups))
+    splits = [
+        {"train": [cases[i] for i in train], "val": [cases[i] for i in validation]} for train, validation in parts
+    ]
     if any(not split["val"] for split in splits):
         return grouped_splits(table, case_ids, schema, folds - 1)
     return splits
