@@ -207,7 +207,7 @@ class DSMTPlannerXS(DSMTPlanner):
     context_features = (8, 16, 32)
     lateral_features = 12
     hidden_features = 48
-    joint_epochs = 22
+    joint_epochs = 16
     finetune_epochs = 4
     iterations_per_epoch = 40
     learning_rate = 2e-3

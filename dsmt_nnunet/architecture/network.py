@@ -80,22 +80,43 @@ class DSMTNet(nn.Module):
             x: local patch (B, C, Z, Y, X), the nodule near the centre.
             context: context patch (B, C, G, G, G) around the same centre.
         """
-        with self.precision.autocast():
-            x = self.precision.prepare_input(x)
-            skips = self.encoder(x)
-            decoded = self.decoder(skips)
-        segmentation = [scale.float() for scale in decoded] if isinstance(decoded, list) else decoded.float()
+        segmentation, skips = self._segment(x)
         if context is None:
             return segmentation
-        finest = segmentation[0] if isinstance(segmentation, list) else segmentation
-        nodule_prob = 1.0 - torch.softmax(finest.detach(), dim=1)[:, :1]
+        return DSMTOutput(segmentation, self.answer(self._pool(x, segmentation, skips), context))
+
+    def describe(self, x: Tensor) -> Tensor:
+        """Pooled features (B, F) of the nodule at the centre of local patches; what `answer` takes."""
+        segmentation, skips = self._segment(x)
+        return self._pool(x, segmentation, skips)
+
+    def answer(self, nodule: Tensor, context: Tensor) -> list[Tensor]:
+        """One (B, classes) tensor of logits a task.
+
+        Args:
+            nodule: pooled features (B, F).
+            context: context patch (B, C, G, G, G) around the same centre.
+        """
         with self.precision.autocast():
-            features = self.pooling(x, skips[1:], nodule_prob)
+            features = nodule
             if self.context_encoder is not None:
                 surroundings = self.context_encoder(self.precision.prepare_input(context))
                 features = torch.cat([features, surroundings], dim=1)
-            answers = [head(features) for head in self.heads]
-        return DSMTOutput(segmentation, [logits.float() for logits in answers])
+            return [head(features).float() for head in self.heads]
+
+    def _segment(self, x: Tensor) -> tuple[Tensor | list[Tensor], Sequence[Tensor]]:
+        """Logits of the segmentation, and the feature maps of the encoder."""
+        with self.precision.autocast():
+            skips = self.encoder(self.precision.prepare_input(x))
+            decoded = self.decoder(skips)
+        segmentation = [scale.float() for scale in decoded] if isinstance(decoded, list) else decoded.float()
+        return segmentation, skips
+
+    def _pool(self, x: Tensor, segmentation: Tensor | list[Tensor], skips: Sequence[Tensor]) -> Tensor:
+        finest = segmentation[0] if isinstance(segmentation, list) else segmentation
+        nodule_prob = 1.0 - torch.softmax(finest.detach(), dim=1)[:, :1]
+        with self.precision.autocast():
+            return self.pooling(self.precision.prepare_input(x), skips[1:], nodule_prob)
 
     def backbone_parameters(self) -> list[nn.Parameter]:
         """Parameters of the segmentation: encoder and decoder."""

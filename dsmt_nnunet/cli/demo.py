@@ -29,9 +29,9 @@ def add_parser(subparsers: Any) -> None:
         description="Makes a phantom cohort, plans, trains, predicts, evaluates and writes a report.",
     )
     parser.add_argument("-o", dest="out", type=Path, default=Path("demo"), help="folder (default: demo)")
-    parser.add_argument("--cases", type=int, default=80, help="training cases")
-    parser.add_argument("--test-cases", type=int, default=24, help="unseen cases of the same protocols")
-    parser.add_argument("--external-cases", type=int, default=12, help="unseen cases of another protocol")
+    parser.add_argument("--cases", type=int, default=56, help="training cases")
+    parser.add_argument("--test-cases", type=int, default=20, help="unseen cases of the same protocols")
+    parser.add_argument("--external-cases", type=int, default=10, help="unseen cases of another protocol")
     parser.set_defaults(run=run)
 
 

@@ -27,6 +27,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-chk", dest="checkpoint", default="checkpoint_final.pth")
     parser.add_argument("-device", default=None, help="cuda, cpu or mps; default: the first that is there")
     parser.add_argument("--task", default=None, help="default: the primary task")
+    parser.add_argument("--cases", nargs="+", default=(), metavar="CASE", help="default: all that were predicted")
     parser.set_defaults(run=run)
 
 
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     if not is_dsmt_network(predictor.network):
         raise ValueError(f"{model_folder} is not a DSMT model, so there is no classification to explain.")
     written = explain_folder(
-        DSMTPredictor.adopt(predictor, Path(model_folder)), args.images, args.predictions, args.task
+        DSMTPredictor.adopt(predictor, Path(model_folder)), args.images, args.predictions, args.task, args.cases
     )
     print(f"{written} maps in {args.predictions / 'explanations'}. {NOT_A_MEDICAL_DEVICE}")
     return 0

@@ -8,8 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import SimpleITK as sitk
+
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
+from dsmt_nnunet.inference.explanation import Explanation
 from dsmt_nnunet.report.evaluation_folder import EvaluationFolder, Row
+from dsmt_nnunet.report.explanation_picture import ExplanationPicture, explanation_picture
 from dsmt_nnunet.report.image_folders import ImageFolders
 from dsmt_nnunet.report.nodule_picture import (
     NodulePicture,
@@ -67,6 +71,7 @@ class Card:
         key: unique in the page.
         case_id: nnU-Net case identifier.
         nodule_id: of the truth, of the prediction for an extra one.
+        predicted_nodule_id: "" for a missed one.
         status: matched, missed or extra.
         fold: of a cross-validation, "" elsewhere.
         centre_mm: (x, y, z), LPS; None where the table has none.
@@ -75,12 +80,14 @@ class Card:
         facts: (name, value) for the reader.
         diameter_mm: of the truth, else of the prediction; NaN where not known.
         picture: None where there is no image.
+        explanation: what drove the score; None where it was not asked.
         lacking: why something is not shown, "" where nothing lacks.
     """
 
     key: str
     case_id: str
     nodule_id: str
+    predicted_nodule_id: str
     status: str
     fold: str
     centre_mm: Triple | None
@@ -89,6 +96,7 @@ class Card:
     facts: tuple[tuple[str, str], ...] = ()
     diameter_mm: float = math.nan
     picture: NodulePicture | None = None
+    explanation: ExplanationPicture | None = None
     lacking: str = ""
 
 
@@ -105,6 +113,7 @@ def cards_of(evaluation: EvaluationFolder, key: str) -> list[Card]:
                 key=f"{key}-{number + 1}",
                 case_id=row["case_id"],
                 nodule_id=row.get("truth_nodule_id") or row.get("predicted_nodule_id", ""),
+                predicted_nodule_id=row.get("predicted_nodule_id", ""),
                 status=row["status"],
                 fold=row.get("fold", ""),
                 centre_mm=parse_centre([row.get(column, "") for column in ("x_mm", "y_mm", "z_mm")]),
@@ -177,8 +186,18 @@ def _case_pictures(cards: Sequence[Card], folders: ImageFolders, source: str) ->
         except OutsideImageError as error:
             result.append(replace(card, lacking=str(error)))
             continue
-        result.append(replace(card, picture=picture, lacking=lacking))
+        drove = _explanation(card, folders, source, image, picture.field_mm)
+        result.append(replace(card, picture=picture, explanation=drove, lacking=lacking))
     return result
+
+
+def _explanation(
+    card: Card, folders: ImageFolders, source: str, image: sitk.Image, field_mm: float
+) -> ExplanationPicture | None:
+    path = folders.explanation(card.case_id, card.predicted_nodule_id, card.fold, source)
+    if path is None or card.centre_mm is None:
+        return None
+    return explanation_picture(Explanation.read(path), image, card.centre_mm, field_mm)
 
 
 def _answer(row: Row, task: str, block: Mapping[str, Any]) -> Answer:

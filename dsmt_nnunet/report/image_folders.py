@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet.evaluation.dice import find_mask
+from dsmt_nnunet.inference.explanation import explanation_path
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,18 @@ class ImageFolders:
             fold: of a cross-validation, "" elsewhere.
             source: name of the folder that was evaluated; folders of that name come first, and alone.
         """
+        return _first(self._predicted(fold, source), [case_id])
+
+    def explanation(self, case_id: str, nodule_id: str, fold: str, source: str) -> Path | None:
+        """The maps of what drove the score of a predicted nodule; arguments as of `prediction`."""
+        paths = (explanation_path(folder, case_id, nodule_id) for folder in self._predicted(fold, source))
+        return next((path for path in paths if path.is_file()), None)
+
+    def _predicted(self, fold: str, source: str) -> list[Path]:
+        """Folders that may hold the predictions of an evaluation."""
         named = [folder for folder in self.predictions if folder.resolve().name == source]
         folders = [folder / f"fold_{fold}" / "validation" if fold else folder for folder in named or self.predictions]
-        return _first([*folders, *(self.predictions if fold and not named else ())], [case_id])
+        return [*folders, *(self.predictions if fold and not named else ())]
 
     def dataset_notes(self) -> list[str]:
         """What dataset.json, beside the images or in the predictions, says of the data; computed data come out."""

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,7 @@ _TOLERANCE_PIXELS = 0.35
 _MARGIN_VOXELS = 2
 
 FloatVolume = npt.NDArray[np.float32]
+Number = TypeVar("Number", np.uint8, np.float32)
 Triple = tuple[float, float, float]
 
 
@@ -85,12 +87,12 @@ def nodule_picture(
             f"The nodule at {[round(value, 1) for value in centre_mm]} mm does not lie in the image."
         )
     field = FIELD_MM if math.isnan(diameter_mm) else max(FIELD_MM, FIELD_PER_DIAMETER * diameter_mm)
-    planes = [_grey(plane) for plane in sample_planes(image, centre_mm, field, WINDOW_HU[0])]
-    stack = _grey(sample_stack(image, centre_mm, field, WINDOW_HU[0]))
+    planes = [grey(plane) for plane in sample_planes(image, centre_mm, field, WINDOW_HU[0])]
+    stack = grey(sample_stack(image, centre_mm, field, WINDOW_HU[0]))
     layers = {name: sitk.Cast(_around(mask, centre_mm, field) != 0, sitk.sitkFloat32) for name, mask in masks.items()}
     return NodulePicture(
-        planes_uri=_data_uri(np.hstack(planes)),
-        stack_uri=_data_uri(_tiled(stack)),
+        planes_uri=data_uri(np.hstack(planes)),
+        stack_uri=data_uri(tiled(stack)),
         plane_contours={
             name: [contour_path(plane) for plane in sample_planes(mask, centre_mm, field, 0.0)]
             for name, mask in layers.items()
@@ -118,20 +120,33 @@ def read_volume(path: Path) -> sitk.Image:
     return volume
 
 
-def sample_planes(image: sitk.Image, centre_mm: Triple, field_mm: float, fill: float) -> list[FloatVolume]:
-    """Axial, coronal and sagittal plane through a point, each (PLANE_PIXELS, PLANE_PIXELS), as they are looked at."""
-    n, step = PLANE_PIXELS, field_mm / PLANE_PIXELS
-    axial = _sample(image, centre_mm, (n, n, 1), (step, step, step), fill)[0]
+def sample_planes(
+    image: sitk.Image, centre_mm: Triple, field_mm: float, fill: float, pixels: int = PLANE_PIXELS
+) -> list[FloatVolume]:
+    """Axial, coronal and sagittal plane through a point, each (pixels, pixels), as they are looked at."""
+    n, step = pixels, field_mm / pixels
     coronal = _sample(image, centre_mm, (n, 1, n), (step, step, step), fill)[::-1, 0]
     sagittal = _sample(image, centre_mm, (1, n, n), (step, step, step), fill)[::-1, :, 0]
-    return [axial, coronal, sagittal]
+    return [sample_slice(image, centre_mm, field_mm, fill, pixels), coronal, sagittal]
 
 
-def sample_stack(image: sitk.Image, centre_mm: Triple, field_mm: float, fill: float) -> FloatVolume:
-    """Axial slices from head to feet, (STACK_SLICES, STACK_PIXELS, STACK_PIXELS)."""
-    step, gap = field_mm / STACK_PIXELS, field_mm / STACK_SLICES
-    size = (STACK_PIXELS, STACK_PIXELS, STACK_SLICES)
-    return _sample(image, centre_mm, size, (step, step, gap), fill)[::-1]
+def sample_slice(image: sitk.Image, centre_mm: Triple, field_mm: float, fill: float, pixels: int) -> FloatVolume:
+    """The axial slice through a point, (pixels, pixels)."""
+    step = field_mm / pixels
+    return _sample(image, centre_mm, (pixels, pixels, 1), (step, step, step), fill)[0]
+
+
+def sample_stack(
+    image: sitk.Image,
+    centre_mm: Triple,
+    field_mm: float,
+    fill: float,
+    pixels: int = STACK_PIXELS,
+    slices: int = STACK_SLICES,
+) -> FloatVolume:
+    """Axial slices from head to feet, (slices, pixels, pixels)."""
+    step, gap = field_mm / pixels, field_mm / slices
+    return _sample(image, centre_mm, (pixels, pixels, slices), (step, step, gap), fill)[::-1]
 
 
 def contour_path(mask: npt.NDArray[np.floating]) -> str:
@@ -175,20 +190,23 @@ def _sample(
     return np.asarray(sitk.GetArrayFromImage(resampler.Execute(part)), dtype=np.float32)
 
 
-def _grey(intensity_hu: FloatVolume) -> npt.NDArray[np.uint8]:
+def grey(intensity_hu: FloatVolume) -> npt.NDArray[np.uint8]:
+    """The lung window, black to white."""
     low, high = WINDOW_HU
     return (np.clip((intensity_hu - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
 
 
-def _tiled(stack: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def tiled(stack: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """Slices side by side, `STACK_COLUMNS` a row."""
     rows = math.ceil(len(stack) / STACK_COLUMNS)
     height, width = stack.shape[1:]
-    tiles = np.zeros((rows * STACK_COLUMNS, height, width), dtype=np.uint8)
+    tiles = np.zeros((rows * STACK_COLUMNS, height, width), dtype=stack.dtype)
     tiles[: len(stack)] = stack
     return tiles.reshape(rows, STACK_COLUMNS, height, width).swapaxes(1, 2).reshape(rows * height, -1)
 
 
-def _data_uri(pixels: npt.NDArray[np.uint8]) -> str:
+def data_uri(pixels: npt.NDArray[np.uint8]) -> str:
+    """A grey picture as WebP."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="WEBP", quality=_QUALITY, method=4)
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

@@ -18,6 +18,7 @@ from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
 from dsmt_nnunet.report import nodule_picture
 from dsmt_nnunet.report.cards import NO_IMAGES, Card, cards_of, with_pictures
 from dsmt_nnunet.report.evaluation_folder import EvaluationFolder, read_evaluation
+from dsmt_nnunet.report.explanation_picture import explanation_data
 from dsmt_nnunet.report.figure_style import FigureFolder
 from dsmt_nnunet.report.image_folders import ImageFolders
 from dsmt_nnunet.report.numbers import readable
@@ -97,6 +98,7 @@ def render(sections: Sequence[Section], options: ReportOptions) -> str:
         sections=sections,
         has_cards=any(section.cards for section in sections),
         no_images=NO_IMAGES,
+        has_explanations=any(card.explanation for section in sections for card in section.cards),
         has_images=bool(options.folders.images),
         stack_of=stack_data,
         card_data=card_data,
@@ -121,6 +123,7 @@ def stack_data(card: Card) -> dict[str, Any]:
         "slices": nodule_picture.STACK_SLICES,
         "pixels": nodule_picture.STACK_PIXELS,
         "columns": nodule_picture.STACK_COLUMNS,
+        **({"explanation": explanation_data(card.explanation)} if card.explanation else {}),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dsmt_nnunet.report.page import write_report
-from tests.unit.report.cohort import make_cohort, page_options
+from tests.unit.report.cohort import explain_case, make_cohort, page_options
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install selenium)")
 KEYS = pytest.importorskip("selenium.webdriver.common.keys").Keys
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cohort = make_cohort(tmp_path_factory.mktemp("page"))
+    explain_case(cohort, 8)
     return write_report([cohort.metrics], cohort.metrics.parent / "page.html", page_options(cohort))
 
 
@@ -127,6 +128,39 @@ def test_card_opens_slices_that_keys_scroll(opened: Any) -> None:
     assert opened.execute_script(
         "return document.activeElement.closest('.card').querySelector('.case').textContent"
     ) == ("case_03")
+    assert opened.get_log("browser") == []
+
+
+def test_what_drove_the_score_is_shown_on_request(opened: Any) -> None:
+    def state(script: str) -> Any:
+        return opened.execute_script(f"const viewer = document.getElementById('viewer'); return {script}")
+
+    def display(selector: str) -> str:
+        return state(f"getComputedStyle(viewer.querySelector('{selector}')).display")
+
+    opened.execute_script("document.querySelector('.card .open').click()")
+    for name in ("main", "coronal", "sagittal"):
+        assert display(f".viewer-{name} image.drove") == "none"
+    press(opened, "e")
+    for name in ("main", "coronal", "sagittal"):
+        assert display(f".viewer-{name} image.drove") == "inline"
+    assert "what drove the score" in state("viewer.querySelector('.viewer-main svg').getAttribute('aria-label')")
+    assert "lowers the log-odds of <b>invasive</b>" in state("viewer.querySelector('.drove-local').textContent")
+    assert "160 mm" in state("viewer.querySelector('.drove-context svg').getAttribute('aria-label')")
+    sheet = "viewer.querySelector('.viewer-main image.drove')"
+    before = state(f"[{sheet}.getAttribute('x'), {sheet}.getAttribute('y')]")
+    for _ in range(4):
+        press(opened, KEYS.ARROW_DOWN)
+    assert state(f"[{sheet}.getAttribute('x'), {sheet}.getAttribute('y')]") != before
+    press(opened, KEYS.ARROW_RIGHT)
+    assert state("viewer.querySelector('image.drove')") is None
+    assert display(".drove-text") == display(".drove-choice") == "none"
+    press(opened, "e")
+    press(opened, KEYS.ARROW_LEFT)
+    assert display(".viewer-main image.drove") == "inline"
+    press(opened, "e")
+    assert display(".viewer-main image.drove") == "none"
+    press(opened, KEYS.ESCAPE)
     assert opened.get_log("browser") == []
 
 

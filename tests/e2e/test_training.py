@@ -68,7 +68,7 @@ def test_training_killed_in_a_stage_continues_in_it(workspace: Workspace, epoch:
         time.sleep(0.05)
     # The workers too: orphans would keep the pipe open.
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.communicate(timeout=60)
     saved = torch.load(checkpoint, weights_only=False)["current_epoch"]
     output = workspace.run(f"{command} --c")
     assert f"Epoch {saved}" in output

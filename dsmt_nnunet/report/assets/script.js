@@ -73,15 +73,45 @@
     let data = null;
     let parts = null;
 
+    function overlay(svg, href, width, height) {
+      return href && element("image", { class: "drove", href, width, height, preserveAspectRatio: "none" }, svg);
+    }
+
     function plane(container, index, label) {
       const source = card.querySelector(".planes img");
       const n = Number(source.getAttribute("height"));
       const svg = element("svg", { viewBox: `${index * n} 0 ${n} ${n}`, role: "img", "aria-label": label });
       element("image", { href: source.src, width: 3 * n, height: n }, svg);
+      overlay(svg, data.explanation?.planes, 3 * n, n);
       for (const path of card.querySelectorAll(".overlay .contour")) svg.append(path.cloneNode());
       const level = element("line", { class: "level", x1: index * n, x2: (index + 1) * n }, svg);
       container.replaceChildren(svg);
       return (share) => { level.setAttribute("y1", share * n); level.setAttribute("y2", share * n); };
+    }
+
+    const mapSlices = () => data.slices / known(data.explanation?.share, 1);
+
+    function explain() {
+      const drove = data.explanation;
+      viewer.classList.toggle("has-drove", Boolean(drove));
+      find(".drove-context div")?.replaceChildren();
+      if (!drove) return;
+      find("#drove-title").textContent = drove.title;
+      find(".drove-local").textContent = drove.local;
+      const around = drove.context;
+      const figure = find(".drove-context");
+      figure.hidden = !around;
+      if (!around) return;
+      const field = around.field;
+      const svg = element("svg", { viewBox: `0 0 ${field} ${field}`, role: "img" });
+      svg.setAttribute("aria-label", `axial slice of the surroundings, ${Math.round(field)} mm wide, with the map`);
+      element("image", { href: around.image, width: field, height: field }, svg);
+      overlay(svg, around.map, field, field);
+      const corner = (field - data.field) / 2;
+      element("rect", { class: "nearby", x: corner, y: corner, width: data.field, height: data.field }, svg);
+      figure.querySelector("div").replaceChildren(svg);
+      figure.querySelector("figcaption").textContent =
+        `Surroundings, ${Math.round(field)} mm; dashed: the pictures of the nodule. ${around.text}`;
     }
 
     function build() {
@@ -89,6 +119,7 @@
       const rows = Math.ceil(data.slices / data.columns);
       const main = element("svg", { viewBox: `0 0 ${n} ${n}`, role: "img" });
       const sheet = element("image", { href: data.stack, width: n * data.columns, height: n * rows }, main);
+      const maps = overlay(main, data.explanation?.stack, n * data.columns, n * Math.ceil(mapSlices() / data.columns));
       const paths = Object.keys(data.contours).map((layer) => [layer, element("path", { class: `contour ${layer}` }, main)]);
       element("path", { class: "scale", d: `M${n - 4} ${n - 4}h${-10 * n / data.field}` }, main);
       find(".viewer-main").replaceChildren(main);
@@ -96,7 +127,8 @@
         plane(find(".viewer-coronal"), 1, "coronal plane with the height of the slice"),
         plane(find(".viewer-sagittal"), 2, "sagittal plane with the height of the slice"),
       ];
-      parts = { main, sheet, paths, levels };
+      explain();
+      parts = { main, sheet, maps, paths, levels };
       slider.max = data.slices - 1;
     }
 
@@ -106,13 +138,17 @@
       slider.value = index;
       parts.sheet.setAttribute("x", -(index % data.columns) * n);
       parts.sheet.setAttribute("y", -Math.floor(index / data.columns) * n);
+      const mapped = Math.floor(index * mapSlices() / data.slices);
+      parts.maps?.setAttribute("x", -(mapped % data.columns) * n);
+      parts.maps?.setAttribute("y", -Math.floor(mapped / data.columns) * n);
       for (const [layer, path] of parts.paths) path.setAttribute("d", data.contours[layer][index]);
       for (const level of parts.levels) level((index + 0.5) / data.slices);
       const height = ((data.slices - 1) / 2 - index) * data.step;
       const text = `${index + 1} of ${data.slices}, ${height >= 0 ? "+" : "−"}${Math.abs(height).toFixed(1)} mm`;
       find(".slider output").textContent = text;
       slider.setAttribute("aria-valuetext", text);
-      parts.main.setAttribute("aria-label", `axial slice ${text} from the centre of the nodule`);
+      const covered = parts.maps && viewer.classList.contains("show-drove") ? ", with the map of what drove the score" : "";
+      parts.main.setAttribute("aria-label", `axial slice ${text} from the centre of the nodule${covered}`);
     }
 
     function open(next) {
@@ -139,10 +175,15 @@
       viewer.classList.toggle(`hide-${layer}`, !box.checked);
     }
 
-    function flip(layer) {
+    function toggleDrove() {
+      viewer.classList.toggle("show-drove", find("input[name=drove]").checked);
+      show(Number(slider.value));
+    }
+
+    function flip(layer, change = toggle) {
       const box = find(`input[name=${layer}]`);
       box.checked = !box.checked;
-      toggle(layer);
+      change(layer);
     }
 
     const KEYS = {
@@ -152,6 +193,7 @@
       ArrowLeft: () => step(-1),
       t: () => flip("truth"),
       p: () => flip("predicted"),
+      e: () => data.explanation && flip("drove", toggleDrove),
     };
     viewer.addEventListener("keydown", (event) => {
       const action = event.ctrlKey || event.metaKey || event.altKey ? null : KEYS[event.key] || KEYS[event.key.toLowerCase()];
@@ -169,6 +211,7 @@
     for (const layer of ["truth", "predicted"]) {
       find(`input[name=${layer}]`).addEventListener("change", () => toggle(layer));
     }
+    find("input[name=drove]")?.addEventListener("change", toggleDrove);
     find(".previous").addEventListener("click", () => step(-1));
     find(".next").addEventListener("click", () => step(1));
     find(".close").addEventListener("click", () => viewer.close());

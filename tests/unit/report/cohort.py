@@ -13,6 +13,8 @@ from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.prediction_evaluation import PredictionInputs, evaluate_predictions
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.task_cases import TaskOptions
+from dsmt_nnunet.geometry import ArrayGeometry
+from dsmt_nnunet.inference.explanation import Explanation, ExplanationMap, explanation_path
 from dsmt_nnunet.inference.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
 from dsmt_nnunet.report.image_folders import ImageFolders
 from dsmt_nnunet.report.page import ReportOptions
@@ -67,6 +69,22 @@ def page_options(cohort: Cohort) -> ReportOptions:
     """A page with pictures and a title that must be escaped."""
     folders = ImageFolders((cohort.images,), (cohort.labels,), (cohort.predictions,))
     return ReportOptions("<script>alert(1)</script>", folders)
+
+
+def explain_case(cohort: Cohort, index: int, class_name: str = "<b>invasive</b>") -> Path:
+    """Writes maps of a case's nodule: 8 mm towards head and left speaks for the class, 40 mm away against it."""
+    centre = np.full(3, CENTRE_VOXEL * SPACING_MM)
+    parts = []
+    for spacing, count, place_mm, value in ((2.0, 20, (8.0, 0.0, 8.0), 2.5), (5.0, 32, (40.0, 0.0, 0.0), -0.75)):
+        world_to_voxel = np.hstack([np.eye(3) / spacing, ((count - 1) / 2 - centre / spacing)[:, None]])[::-1]
+        geometry = ArrayGeometry((spacing,) * 3, (count,) * 3, world_to_voxel)
+        values = np.zeros((count,) * 3, dtype=np.float32)
+        low = np.floor(geometry.to_voxel(centre + place_mm)).astype(int)
+        values[tuple(slice(first, first + 2) for first in low)] = value
+        parts.append(ExplanationMap(values, geometry))
+    path = explanation_path(cohort.predictions, f"case_{index:02d}", "1")
+    Explanation("invasiveness", class_name, *parts).write(path)
+    return path
 
 
 def write_volume(array: np.ndarray, path: Path) -> None:
