@@ -3,13 +3,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint bench study clean
 
 help:
 	@echo "make demo     install, then run the main job on phantoms; ends with a report"
 	@echo "make test     install, then run all tests"
 	@echo "make lint     install, then ruff and mypy, as in CI"
 	@echo "make bench    install, then measure against stock nnU-Net"
+	@echo "make study    install, then compare DSMT with baselines and ablations on phantoms (hours)"
 	@echo "make install  make $(VENV) with everything"
 	@echo "make clean    remove what the demo made"
 
@@ -26,7 +27,8 @@ demo: install
 	$(BIN)/dsmt demo
 
 test: install
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests/unit -n auto --maxprocesses 8
+	$(BIN)/python -m pytest tests/e2e
 
 lint: install
 	$(BIN)/ruff check .
@@ -35,6 +37,10 @@ lint: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+study: install
+	$(BIN)/python -m pip install --quiet -e ".[study]"
+	$(BIN)/dsmt study
 
 clean:
 	rm -rf demo

@@ -1,48 +1,58 @@
-"""Prints one table and keeps it in benchmarks/results/."""
+"""Measures against stock nnU-Net, prints one table and keeps it in benchmarks/results/."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-from datetime import date
+import json
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-import torch
+from benchmarks import loader, nodule_samples, prediction, training_step
+from benchmarks.machine import Ratio, description
 
-from benchmarks.training_step import measure
-from dsmt_nnunet import __version__
-from dsmt_nnunet.architecture.precision import Precision
-
-RESULTS = Path(__file__).parent / "results" / "training_step.md"
+RESULTS = Path(__file__).parent / "results"
+GROUPS: dict[str, Callable[[int], list[Ratio]]] = {
+    "training": training_step.measure,
+    "loader": lambda repeats: loader.measure(20 * repeats),
+    "samples": lambda repeats: [nodule_samples.measure(max(1, repeats // 3))],
+    "prediction": lambda repeats: prediction.measure(max(1, repeats // 3)),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=15)
-    repeats = parser.parse_args().repeats
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    seconds = measure(device, repeats)
-    machine = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} cores, {platform.machine()}"
-    bf16 = "bfloat16, channels last" if Precision.choose(device).use_bf16 else "as nnU-Net"
-    lines = [
-        "# One training step, smallest preset (8 patches of 32 x 40 x 40)",
-        "",
-        f"{date.today()}, dsmt-nnunet {__version__}, torch {torch.__version__}, {machine}; ours in {bf16}; median of "
-        f"{repeats} steps, the variants taking turns in one process.",
-        "",
-        "| step | ms | ratio |",
-        "|---|---|---|",
-        f"| stock nnU-Net network, segmentation | {1000 * seconds['stock']:.0f} | |",
-        f"| our network, segmentation alone | {1000 * seconds['segmentation']:.0f} | "
-        f"{seconds['stock'] / seconds['segmentation']:.2f} times as fast as stock |",
-        f"| our network, context and heads too | {1000 * seconds['dsmt']:.0f} | "
-        f"{seconds['dsmt'] / seconds['segmentation']:.2f} times the segmentation-only step |",
-        "",
-    ]
-    print("\n".join(lines))
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text("\n".join(lines), encoding="utf-8")
+    parser.add_argument("--repeats", type=int, default=9, help="of each measurement; the slow ones take a third")
+    parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS), help="the others are kept")
+    args = parser.parse_args()
+    path = RESULTS / "speed.json"
+    measured = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    RESULTS.mkdir(exist_ok=True)
+    for name in args.only:
+        print(f"Measuring: {name} ...", flush=True)
+        rows = [asdict(row) for row in GROUPS[name](args.repeats)]
+        measured[name] = {"where": description(), "repeats": args.repeats, "rows": rows}
+        # Kept after each, so that an interruption loses little.
+        path.write_text(json.dumps(measured, indent=1), encoding="utf-8")
+        (RESULTS / "speed.md").write_text(table(measured), encoding="utf-8")
+    print(table(measured))
+
+
+def table(measured: dict[str, dict]) -> str:
+    """Markdown."""
+    lines = ["# Speed against stock nnU-Net 2.8.1", ""]
+    for name in (name for name in GROUPS if name in measured):
+        group = measured[name]
+        lines += [
+            f"{name.capitalize()}: {group['where']} Medians of {group['repeats']} runs (a third for the slow ones), "
+            f"taking turns.",
+            "",
+            "| what | ours | stock | ratio | wanted |",
+            "|---|---|---|---|---|",
+            *(Ratio(**row).row() for row in group["rows"]),
+            "",
+        ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

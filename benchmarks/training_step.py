@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +12,10 @@ import torch
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from torch import nn
+from torch.nn import functional
 
+from benchmarks.machine import Ratio, device, medians
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.plan import CONTEXT_WINDOW_HU, ContextPlan, DSMTPlan, HeadPlan, TrainingPlan
@@ -28,7 +30,8 @@ SCHEMA = ClassificationSchema(
     ),
     "invasiveness",
 )
-WEIGHTS = (4 / 7, 2 / 7, 1 / 7)
+CURVE_STEPS = 60
+CURVE_SEEDS = 3
 
 
 def configuration(features: tuple[int, ...], spacing_mm: float) -> Any:
@@ -63,72 +66,138 @@ def smallest_preset_plan() -> DSMTPlan:
         schema=SCHEMA,
         context=ContextPlan(spacing_mm=5.0, grid=32, features=(8, 16, 32), windows=(CONTEXT_WINDOW_HU,)),
         heads=HeadPlan(central_region_mm=33.0, lateral_features=12, hidden_features=48),
-        training=TrainingPlan(22, 4, 40, 2e-3, 2e-4),
+        training=TrainingPlan(16, 4, 40, 2e-3, 2e-4),
         padding_value=(-1.8,),
     )
 
 
-def steps(device: torch.device, batch: int, patch: tuple[int, int, int]) -> dict[str, Callable[[], None]]:
-    """Name -> a function that makes one step."""
-    generator = torch.Generator().manual_seed(0)
-    plan = smallest_preset_plan()
-    settings = configuration((8, 16, 32, 64), 1.25)
-    image = torch.randn((batch, 1, *patch), generator=generator).to(device)
-    grid = (plan.context.grid,) * 3
-    context = torch.randn((batch, 1, *grid), generator=generator).to(device)
-    target = (torch.rand((batch, 1, *patch), generator=generator) > 0.9).to(torch.int16).to(device)
-    targets = [target, target[:, :, ::2, ::2, ::2], target[:, :, ::4, ::4, ::4]]
-    labels = torch.randint(0, 2, (batch, 3), generator=generator).to(device)
-    dice = {"batch_dice": False, "smooth": 1e-5, "do_bg": False}
-    segmentation_loss = DeepSupervisionWrapper(
-        DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss), WEIGHTS
+class Problem:
+    """Batches of noise with a blob to segment, and the steps that learn from them."""
+
+    def __init__(self, plan: DSMTPlan, patch: Sequence[int], batch: int, where: torch.device, seed: int = 0) -> None:
+        self.plan, self.patch, self.batch, self.where = plan, [int(n) for n in patch], batch, where
+        self.generator = torch.Generator().manual_seed(seed)
+        dice = {"batch_dice": False, "smooth": 1e-5, "do_bg": False}
+        self.loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
+        balanced = {name: [1.0, 1.0] for name in plan.schema.task_names}
+        self.task_loss = MultiTaskLoss(plan.schema, plan.training.task_weights, balanced).to(where)
+        self.image, self.target = self.draw()
+        grid = (plan.context.grid,) * 3
+        self.context = torch.randn((batch, 1, *grid), generator=self.generator).to(where)
+        self.labels = torch.randint(0, 2, (batch, 3), generator=self.generator).to(where)
+
+    def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """A batch: smooth noise, and where it is brightest."""
+        coarse = torch.randn((self.batch, 1, *[max(2, n // 6) for n in self.patch]), generator=self.generator)
+        smooth = functional.interpolate(coarse, self.patch, mode="trilinear")
+        noise = 0.3 * torch.randn(smooth.shape, generator=self.generator)
+        return (smooth + noise).to(self.where), (smooth > 1.0).to(torch.int16).to(self.where)
+
+    def segmentation_step(self, network: nn.Module) -> Callable[[], float]:
+        """A function that makes one step of segmentation, in the precision the network brings, on CUDA as nnU-Net."""
+        optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+
+        def step() -> float:
+            with torch.autocast("cuda", enabled=self.where.type == "cuda"):
+                loss = self._segmentation_loss(network(self.image))
+            return _finish(network, optimizer, loss)
+
+        return step
+
+    def whole_step(self, network: nn.Module) -> Callable[[], float]:
+        """The same with context and heads."""
+        optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+
+        def step() -> float:
+            output = network(self.image, self.context)
+            loss = self._segmentation_loss(output.segmentation) + self.task_loss(output.tasks, self.labels)[0]
+            return _finish(network, optimizer, loss)
+
+        return step
+
+    def _segmentation_loss(self, scales: Any) -> torch.Tensor:
+        targets = [functional.interpolate(self.target.float(), scale.shape[2:]).to(torch.int16) for scale in scales]
+        weights = [2.0**-i for i in range(len(scales))]
+        weights = [weight / sum(weights) for weight in weights]
+        return DeepSupervisionWrapper(self.loss, weights)(list(scales), targets)
+
+
+def _finish(network: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> float:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), 12)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def _networks() -> tuple[nn.Module, nn.Module]:
+    """The same backbone and weights twice: as stock computes, and as we do."""
+    ours = build_network(smallest_preset_plan(), configuration((8, 16, 32, 64), 1.25), 1, 2, True)
+    stock = deepcopy(ours).use_precision(Precision.plain())
+    return stock.to(device()), ours.to(device()).use_precision(Precision.choose(device()))
+
+
+def measure(repeats: int) -> list[Ratio]:
+    """The smallest preset's step: 8 patches of 32 x 40 x 40."""
+    stock, ours = _networks()
+    whole = deepcopy(ours)
+    problem = Problem(smallest_preset_plan(), (32, 40, 40), 8, device())
+    seconds = medians(
+        {
+            "stock": problem.segmentation_step(stock),
+            "segmentation": problem.segmentation_step(ours),
+            "dsmt": problem.whole_step(whole),
+        },
+        repeats,
+        warm_up=2,
     )
-    balanced = {name: [1.0, 1.0] for name in SCHEMA.task_names}
-    task_loss = MultiTaskLoss(SCHEMA, plan.training.task_weights, balanced)
-    task_loss.to(device)
-    stock = get_network_from_plans(
-        settings.network_arch_class_name,
-        settings.network_arch_init_kwargs,
-        settings.network_arch_init_kwargs_req_import,
-        1,
-        2,
-        deep_supervision=True,
-    ).to(device)
-    ours = build_network(plan, settings, 1, 2, True).to(device).use_precision(Precision.choose(device))
-    optimizers = {id(network): torch.optim.AdamW(network.parameters(), 1e-3) for network in (stock, ours)}
-
-    def finish(network: torch.nn.Module, loss: torch.Tensor) -> None:
-        optimizer = optimizers[id(network)]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 12)
-        optimizer.step()
-
-    def stock_segmentation() -> None:
-        with torch.autocast("cuda", enabled=device.type == "cuda"):
-            loss = segmentation_loss(stock(image), targets)
-        finish(stock, loss)
-
-    def our_segmentation() -> None:
-        finish(ours, segmentation_loss(ours(image), targets))
-
-    def our_step() -> None:
-        output = ours(image, context)
-        finish(ours, segmentation_loss(output.segmentation, targets) + task_loss(output.tasks, labels)[0])
-
-    return {"stock": stock_segmentation, "segmentation": our_segmentation, "dsmt": our_step}
+    ms = {name: f"{1000 * value:.0f} ms" for name, value in seconds.items()}
+    stock_s, segmentation_s, dsmt_s = seconds["stock"], seconds["segmentation"], seconds["dsmt"]
+    return [
+        Ratio(
+            "training step, segmentation only, 8 patches of 32 x 40 x 40",
+            ms["segmentation"],
+            ms["stock"],
+            f"{stock_s / segmentation_s:.2f} times faster",
+            "2 times",
+        ),
+        Ratio(
+            "whole DSMT step against the stock segmentation step",
+            ms["dsmt"],
+            ms["stock"],
+            f"{stock_s / dsmt_s:.2f} times faster",
+            "not slower",
+        ),
+        Ratio(
+            "whole DSMT step against our segmentation-only step",
+            ms["dsmt"],
+            ms["segmentation"],
+            f"{dsmt_s / segmentation_s:.2f}",
+            "1.4 (GPU, compiled: 1.25)",
+        ),
+        _curves(),
+    ]
 
 
-def measure(device: torch.device, repeats: int) -> dict[str, float]:
-    """Median seconds a step, the variants taking turns."""
-    functions = steps(device, batch=8, patch=(32, 40, 40))
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for turn in range(repeats + 2):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if turn >= 2:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+def _curves() -> Ratio:
+    """The segmentation loss after some steps on new batches, in stock's precision and in ours."""
+    ends: dict[str, list[float]] = {"stock": [], "ours": []}
+    for seed in range(CURVE_SEEDS):
+        torch.manual_seed(seed)
+        for name, network in zip(ends, _networks(), strict=True):
+            problem = Problem(smallest_preset_plan(), (32, 40, 40), 4, device(), seed)
+            step = problem.segmentation_step(network)
+            losses = []
+            for _ in range(CURVE_STEPS):
+                problem.image, problem.target = problem.draw()
+                losses.append(step())
+            ends[name].append(statistics.mean(losses[-10:]))
+    ours, theirs = (statistics.mean(ends[name]) for name in ("ours", "stock"))
+    noise = statistics.stdev(ends["stock"])
+    return Ratio(
+        f"segmentation loss after {CURVE_STEPS} steps, mean of {CURVE_SEEDS} seeds",
+        f"{ours:.4f}",
+        f"{theirs:.4f}",
+        f"{ours - theirs:+.4f} (seeds differ by {noise:.4f})",
+        "within noise",
+    )

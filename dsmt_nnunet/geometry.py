@@ -102,6 +102,12 @@ class ArrayGeometry:
         matrix, offset = self.world_to_voxel[:, :3], self.world_to_voxel[:, 3]
         return _triple(np.linalg.solve(matrix, np.asarray(voxel, dtype=float) - offset))
 
+    def box(self, start: Sequence[int], shape: Sequence[int]) -> ArrayGeometry:
+        """A box of the array, `start` its first voxel."""
+        affine = self.world_to_voxel.copy()
+        affine[:, 3] -= np.asarray(start, dtype=float)
+        return ArrayGeometry(self.spacing_mm, (int(shape[0]), int(shape[1]), int(shape[2])), affine)
+
     def contains(self, voxel: Point, margin_mm: float = 0.0) -> bool:
         """Whether voxel coordinates lie in the array, or outside by at most `margin_mm`."""
         margin = margin_mm / np.asarray(self.spacing_mm)

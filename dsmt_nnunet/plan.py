@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -12,6 +13,16 @@ PLAN_KEY = "dsmt"
 PLAN_VERSION = 1
 CONTEXT_WINDOW_HU = (-1024.0, 300.0)
 """Of the context patch: aerated and emphysematous lung, vessels, pleura, mediastinum."""
+
+MAX_BACKGROUND_SHARE = 0.25
+PATCHES_OF_A_SCAN = 8
+"""An image that holds so many patches is a scan, not a crop."""
+VIEWS_PER_EPOCH, MIN_ITERATIONS = 20, 25
+
+POOLINGS = ("mask-guided", "centre", "average", "densenet")
+"""Mask-guided: under the predicted mask and around it. Centre: in the middle of the patch, without the mask. Average:
+of the bottleneck over the whole patch, as in nnU-Net classification forks. DenseNet: no U-Net features at all, a
+DenseNet121 of the patch."""
 
 JOINT_SHARE = 0.8
 """Share of the epochs that belong to the joint stage when a trainer overrides the number of epochs."""
@@ -48,6 +59,7 @@ class HeadPlan:
         central_region_mm: diameter of the region around the patch centre in which features are pooled.
         lateral_features: channels to which each resolution is projected before pooling.
         hidden_features: width of each head.
+        pooling: how the nodule is pooled out of the patch, see `POOLINGS`.
         dropout: before the last layer of each head.
     """
 
@@ -55,6 +67,7 @@ class HeadPlan:
     lateral_features: int = 32
     hidden_features: int = 128
     dropout: float = 0.2
+    pooling: str = "mask-guided"
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,7 @@ class TrainingPlan:
         background_share: share of patches drawn anywhere in a scan, for the segmentation alone.
         task_weights: weight of each task's loss in the joint stage; the segmentation has 1.
         label_smoothing: of the classification losses.
+        segmentation_weight: of the segmentation's loss in the joint stage; 0 for none.
     """
 
     joint_epochs: int
@@ -80,9 +94,10 @@ class TrainingPlan:
     finetune_learning_rate: float
     weight_decay: float = 1e-2
     jitter_mm: float = 5.0
-    background_share: float = 0.25
+    background_share: float = MAX_BACKGROUND_SHARE
     task_weights: Mapping[str, float] = field(default_factory=dict)
     label_smoothing: float = 0.0
+    segmentation_weight: float = 1.0
 
     @property
     def epochs(self) -> int:
@@ -108,6 +123,7 @@ class DSMTPlan:
         min_diameter_mm: smaller components of a predicted mask are not nodule candidates.
         max_candidates: at most so many nodules of a scan are classified, the largest.
         mirror_at_prediction: whether predictions are averaged over mirrorings, eight times the work.
+        use_context: False for a network that sees the local patch alone.
         decisions: what the planner decided and why, for people.
     """
 
@@ -119,6 +135,7 @@ class DSMTPlan:
     min_diameter_mm: float = 4.0
     max_candidates: int = 50
     mirror_at_prediction: bool = True
+    use_context: bool = True
     decisions: Mapping[str, str] = field(default_factory=dict)
 
     def to_block(self) -> dict[str, Any]:
@@ -137,6 +154,7 @@ class DSMTPlan:
             "min_diameter_mm": self.min_diameter_mm,
             "max_candidates": self.max_candidates,
             "mirror_at_prediction": self.mirror_at_prediction,
+            "use_context": self.use_context,
             "decisions": dict(self.decisions),
         }
 
@@ -165,6 +183,7 @@ class DSMTPlan:
                 min_diameter_mm=float(block["min_diameter_mm"]),
                 max_candidates=int(block["max_candidates"]),
                 mirror_at_prediction=bool(block["mirror_at_prediction"]),
+                use_context=bool(block["use_context"]),
                 decisions=dict(block.get("decisions", {})),
             )
         except (KeyError, TypeError) as error:
@@ -207,6 +226,28 @@ def context_windows(configuration: Mapping[str, Any]) -> tuple[tuple[float, floa
     return tuple(CONTEXT_WINDOW_HU if scheme == "CTNormalization" else None for scheme in schemes)
 
 
+def context_grid(scan_mm: float, field_of_view_mm: float, spacing_mm: float) -> int:
+    """Voxels a side of the context patch: the field of view, or the scan where that is smaller, in steps of 8."""
+    wanted_mm = min(field_of_view_mm, scan_mm)
+    return max(8, 8 * math.ceil(wanted_mm / spacing_mm / 8 - 1e-6))
+
+
+def context_stages(grid: int, at_most: int) -> int:
+    """Stages of the context encoder, each halving the resolution, down to at least 4 voxels."""
+    return max(1, min(at_most, int(math.log2(grid / 4))))
+
+
+def background_share(scan_mm: Sequence[float], patch_mm: Sequence[float]) -> float:
+    """Share of patches drawn anywhere: a quarter in a scan, none in a crop that holds little but the nodule."""
+    patches = math.prod(max(1.0, scan / patch) for scan, patch in zip(scan_mm, patch_mm, strict=True))
+    return round(MAX_BACKGROUND_SHARE * min(1.0, (patches - 1) / (PATCHES_OF_A_SCAN - 1)), 2)
+
+
+def iterations_per_epoch(nodules: int, batch_size: int, at_most: int) -> int:
+    """So many that an epoch sees each nodule `VIEWS_PER_EPOCH` times, within bounds."""
+    return min(at_most, max(MIN_ITERATIONS, math.ceil(VIEWS_PER_EPOCH * nodules / batch_size)))
+
+
 def resolve_configuration(plans: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The configuration of a plans.json with what it inherits."""
     own = dict(plans["configurations"][name])
@@ -225,16 +266,22 @@ def derive_plan(plans: Mapping[str, Any], configuration: str, dataset_json: Mapp
     check_configuration(resolved, configuration)
     schema = ClassificationSchema.from_dataset_json(dataset_json)
     features = resolved["architecture"]["arch_kwargs"]["features_per_stage"]
+    shape, spacing = plans["original_median_shape_after_transp"], plans["original_median_spacing_after_transp"]
+    scan_mm = [length * size for length, size in zip(shape, spacing, strict=True)]
+    patch_mm = [length * size for length, size in zip(resolved["patch_size"], resolved["spacing"], strict=True)]
+    grid = context_grid(max(scan_mm), field_of_view_mm=160.0, spacing_mm=2.5)
+    context_features = (32, 64, 128, 256)[: context_stages(grid, at_most=4)]
     return DSMTPlan(
         schema=schema,
-        context=ContextPlan(spacing_mm=2.5, grid=64, features=(32, 64, 128, 256), windows=context_windows(resolved)),
+        context=ContextPlan(2.5, grid, context_features, windows=context_windows(resolved)),
         heads=HeadPlan(lateral_features=max(8, min(64, int(features[0])))),
         training=TrainingPlan(
             joint_epochs=200,
             finetune_epochs=50,
-            iterations_per_epoch=250,
+            iterations_per_epoch=iterations_per_epoch(dataset_json["numTraining"], resolved["batch_size"], 250),
             learning_rate=3e-4,
             finetune_learning_rate=3e-5,
+            background_share=background_share(scan_mm, patch_mm),
             task_weights=default_task_weights(schema),
         ),
         padding_value=padding_values(plans, resolved),

@@ -5,25 +5,34 @@ A mixin carries the decisions, so that every planner of nnU-Net can serve: the p
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.experiment_planning.experiment_planners.resencUNet_planner import ResEncUNetPlanner
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
+from dsmt_nnunet.architecture.context_encoder import ContextEncoder
+from dsmt_nnunet.dataloading.dual_scale_loader import MAX_CLASS_WEIGHT
 from dsmt_nnunet.nnunet_folders import read_nodule_table
 from dsmt_nnunet.plan import (
+    MAX_BACKGROUND_SHARE,
     PLAN_KEY,
+    VIEWS_PER_EPOCH,
     ContextPlan,
     DSMTPlan,
     HeadPlan,
     TrainingPlan,
+    background_share,
+    context_grid,
+    context_stages,
     context_windows,
     default_task_weights,
+    iterations_per_epoch,
     padding_values,
 )
 from dsmt_nnunet.planners.nodule_extents import nodule_extents_mm
@@ -46,7 +55,7 @@ class DSMTPlanning:
     hidden_features: ClassVar[int] = 128
     joint_epochs: ClassVar[int] = 200
     finetune_epochs: ClassVar[int] = 50
-    iterations_per_epoch: ClassVar[int] = 250
+    max_iterations_per_epoch: ClassVar[int] = 250
     learning_rate: ClassVar[float] = 3e-4
     max_batch_size: ClassVar[int] = 24
     mirror_at_prediction: ClassVar[bool] = True
@@ -64,6 +73,7 @@ class DSMTPlanning:
         masks = [Path(case["label"]) for case in self.dataset.values()]
         self.extents_mm = nodule_extents_mm(masks, processes=os.cpu_count() or 1)
         self.nodule_count = len(table)
+        self._decide_class_weights(table)
         plans = super().plan_experiment()  # type: ignore[misc]
         for name, reason in self.decisions.items():
             print(f"{name}: {reason}")
@@ -78,6 +88,16 @@ class DSMTPlanning:
                 f"{self.dataset_name} has no training nodule of class {absent} of the primary task '{primary.name}'. "
                 f"Add cases of that class, or take it out of the classification block of dataset.json."
             )
+
+    def _decide_class_weights(self, table: NoduleTable) -> None:
+        parts = []
+        for task in self.schema.tasks:
+            labels = [nodule.labels.get(task.name) for nodule in table.nodules]
+            parts.append(f"{task.name} " + ", ".join(f"{name} {labels.count(name)}" for name in task.classes))
+        self.decisions["class balance"] = (
+            f"{'; '.join(parts)}: classes of {self.schema.primary_task} are drawn equally often, those of the other "
+            f"tasks weigh inversely to their number among a fold's training nodules, at most {MAX_CLASS_WEIGHT:g}"
+        )
 
     def determine_fullres_target_spacing(self) -> npt.NDArray[Any]:
         spacing = super().determine_fullres_target_spacing()  # type: ignore[misc]
@@ -96,7 +116,9 @@ class DSMTPlanning:
         wanted = self._local_patch(np.asarray(spacing))
         plan = super().get_plans_for_configuration(spacing, wanted, data_identifier, voxels_in_dataset, _cache)  # type: ignore[misc]
         plan["median_image_size_in_voxels"] = median_shape
-        plan["batch_size"] = self._batch_size(plan["batch_size"])
+        windows = context_windows(plan)
+        extra = self._context_activations(windows) / self._backbone_activations(plan)
+        plan["batch_size"] = self._batch_size(plan["batch_size"] / (1 + extra))
         size_mm = np.asarray(plan["patch_size"]) * np.asarray(spacing)
         self.decisions["local patch"] = (
             f"{list(map(int, plan['patch_size']))} voxels, {np.round(size_mm, 1).tolist()} mm: the 99th percentile of "
@@ -104,8 +126,9 @@ class DSMTPlanning:
             f"{self.margin_mm:g} mm goes around it"
         )
         self.decisions["batch size"] = (
-            f"{plan['batch_size']}: what the memory target of {self.UNet_vram_target_GB:g} GB holds, at most "
-            f"{self.max_batch_size} and a quarter of the {self.nodule_count} nodules (but {SMALLEST_CAP} at least)"
+            f"{plan['batch_size']}: what the memory target of {self.UNet_vram_target_GB:g} GB holds, the context "
+            f"encoder taking {100 * extra:.0f} % on top of the backbone; at most {self.max_batch_size} and a quarter "
+            f"of the {self.nodule_count} nodules (but {SMALLEST_CAP} at least)"
         )
         return plan
 
@@ -126,7 +149,29 @@ class DSMTPlanning:
         forward, _ = self.determine_transpose()
         return np.percentile(shapes, percentile, axis=0)[list(forward)]
 
-    def _batch_size(self, by_memory: int) -> int:
+    def _backbone_activations(self, plan: dict[str, Any]) -> float:
+        """Feature map voxels of the backbone for one patch, by nnU-Net's own count."""
+        architecture = plan["architecture"]
+        channels = len(self.dataset_json["channel_names"])
+        with torch.device("meta"):
+            network = get_network_from_plans(
+                architecture["network_class_name"],
+                architecture["arch_kwargs"],
+                architecture["_kw_requires_import"],
+                channels,
+                len(self.dataset_json["labels"]),
+                allow_init=False,
+            )
+        return float(network.compute_conv_feature_map_size([int(length) for length in plan["patch_size"]]))
+
+    def _context_activations(self, windows: tuple[tuple[float, float] | None, ...]) -> float:
+        """The same of the context encoder."""
+        plan = self._context_plan(windows)
+        with torch.device("meta"):
+            encoder = ContextEncoder(len(windows), plan.features, plan.blocks)
+        return float(encoder.feature_map_size(plan.grid))
+
+    def _batch_size(self, by_memory: float) -> int:
         at_most = min(self.max_batch_size, max(SMALLEST_CAP, self.nodule_count // 4))
         return max(2, min(int(by_memory), at_most))
 
@@ -136,12 +181,21 @@ class DSMTPlanning:
         super().save_plans(plans)  # type: ignore[misc]
 
     def _dsmt_plan(self, plans: dict[str, Any]) -> DSMTPlan:
-        context = self._context_plan(context_windows(plans["configurations"][CONFIGURATION]))
+        configuration = plans["configurations"][CONFIGURATION]
+        context = self._context_plan(context_windows(configuration))
+        patch_mm = [n * size for n, size in zip(configuration["patch_size"], configuration["spacing"], strict=True)]
+        share = background_share([float(length) for length in self._percentile_shape_mm(50)], patch_mm)
+        iterations = iterations_per_epoch(self.nodule_count, configuration["batch_size"], self.max_iterations_per_epoch)
         central_mm = float(self._extent_99().max() + 10.0)
         self.decisions["central region"] = f"{central_mm:.0f} mm: the largest nodules and the jitter around them"
         self.decisions["budget"] = (
-            f"{self.joint_epochs} joint and {self.finetune_epochs} fine-tuning epochs of {self.iterations_per_epoch} "
-            f"iterations: of the preset {type(self).__name__}"
+            f"{self.joint_epochs} joint and {self.finetune_epochs} fine-tuning epochs, of the preset "
+            f"{type(self).__name__}; {iterations} iterations each, so that an epoch sees each of {self.nodule_count} "
+            f"nodules {VIEWS_PER_EPOCH} times (at most {self.max_iterations_per_epoch} iterations)"
+        )
+        self.decisions["patches without nodule"] = (
+            f"{100 * share:.0f} %, for the segmentation alone: up to {100 * MAX_BACKGROUND_SHARE:.0f} % in scans, none "
+            f"in crops around a nodule"
         )
         return DSMTPlan(
             schema=self.schema,
@@ -154,21 +208,21 @@ class DSMTPlanning:
             training=TrainingPlan(
                 joint_epochs=self.joint_epochs,
                 finetune_epochs=self.finetune_epochs,
-                iterations_per_epoch=self.iterations_per_epoch,
+                iterations_per_epoch=iterations,
+                background_share=share,
                 learning_rate=self.learning_rate,
                 finetune_learning_rate=self.learning_rate / 10,
                 task_weights=default_task_weights(self.schema),
             ),
-            padding_value=padding_values(plans, plans["configurations"][CONFIGURATION]),
+            padding_value=padding_values(plans, configuration),
             mirror_at_prediction=self.mirror_at_prediction,
             decisions=self.decisions,
         )
 
     def _context_plan(self, windows: tuple[tuple[float, float] | None, ...]) -> ContextPlan:
         scan_mm = float(self._percentile_shape_mm(50).max())
-        wanted_mm = min(self.context_field_of_view_mm, scan_mm)
-        grid = max(8, 8 * math.ceil(wanted_mm / self.context_spacing_mm / 8 - 1e-6))
-        stages = max(1, min(len(self.context_features), int(math.log2(grid / 4))))
+        grid = context_grid(scan_mm, self.context_field_of_view_mm, self.context_spacing_mm)
+        stages = context_stages(grid, len(self.context_features))
         self.decisions["context patch"] = (
             f"{grid} voxels of {self.context_spacing_mm:g} mm a side: {self.context_field_of_view_mm:g} mm wanted, the "
             f"median scan is {scan_mm:.0f} mm long"
@@ -209,7 +263,7 @@ class DSMTPlannerXS(DSMTPlanner):
     hidden_features = 48
     joint_epochs = 16
     finetune_epochs = 4
-    iterations_per_epoch = 40
+    max_iterations_per_epoch = 40
     learning_rate = 2e-3
     max_batch_size = 8
     mirror_at_prediction = False

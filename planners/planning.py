@@ -10,7 +10,6 @@ from batchgenerators.utilities.file_and_folder_operations import load_json, save
 from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     extract_fingerprint_dataset,
     plan_experiment_dataset,
-    preprocess_dataset,
 )
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.dataset_name_id_conversion import convert_id_to_dataset_name
@@ -21,6 +20,7 @@ from dsmt_nnunet.dataloading.splits import grouped_splits
 from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION, PLANNERS
+from dsmt_nnunet.planners.preprocessing import preprocess_what_is_missing
 
 
 def plan_and_preprocess(
@@ -61,7 +61,7 @@ def plan_and_preprocess(
         return plans_name
     configuration = plans["configurations"][CONFIGURATION]
     folder = folder_from_environment("nnUNet_preprocessed") / dataset_name / configuration["data_identifier"]
-    preprocess_dataset(dataset_id, plans_name, (CONFIGURATION,), num_processes=[processes])
+    preprocess_what_is_missing(dataset_id, plans_name, folder, processes, clean)
     dataset = infer_dataset_class(str(folder))(str(folder))
     store = ContextStore.beside(folder, plan.context)
     make_context_volumes(

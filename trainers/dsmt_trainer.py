@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,6 +37,8 @@ from dsmt_nnunet.dataloading.dual_scale_loader import (
     locate_nodules,
 )
 from dsmt_nnunet.dataloading.splits import grouped_splits
+from dsmt_nnunet.inference.air_padding import AirPaddedPredictor
+from dsmt_nnunet.inference.nnunet_hook import validation_predictor
 from dsmt_nnunet.inference.validation import classify_validation_cases
 from dsmt_nnunet.nnunet_folders import read_nodule_table, training_images
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan, check_configuration, derive_plan, resolve_configuration
@@ -55,6 +57,8 @@ from dsmt_nnunet.training.stages import (
 )
 
 MAX_VALIDATION_ITERATIONS = 50
+SEED_VARIABLE = "dsmt_seed"
+"""Environment variable; set, it makes the initial weights and the augmentation the same in every run."""
 
 
 class DSMTTrainer(nnUNetTrainer):
@@ -64,6 +68,8 @@ class DSMTTrainer(nnUNetTrainer):
     """
 
     epochs: ClassVar[int | None] = None
+    changes: ClassVar[tuple[Callable[[DSMTPlan], DSMTPlan], ...]] = ()
+    """Applied to the plan one after the other: what makes a baseline or an ablation."""
 
     def __init__(
         self,
@@ -96,7 +102,7 @@ class DSMTTrainer(nnUNetTrainer):
 
     @classmethod
     def make_plan(cls, plans: Mapping[str, Any], configuration: str, dataset_json: Mapping[str, Any]) -> DSMTPlan:
-        """The plan of this training: the plans' own, or one derived for stock plans, with this class's epochs.
+        """The plans' own plan, or one derived for stock plans, with this class's epochs and changes.
 
         Raises:
             ValueError: the configuration cannot be used, or plans and dataset.json name different tasks.
@@ -112,7 +118,11 @@ class DSMTTrainer(nnUNetTrainer):
                 )
         else:
             plan = derive_plan(plans, configuration, dataset_json)
-        return replace(plan, training=plan.training.with_epochs(cls.epochs)) if cls.epochs else plan
+        if cls.epochs:
+            plan = replace(plan, training=plan.training.with_epochs(cls.epochs))
+        for change in cls.changes:
+            plan = change(plan)
+        return plan
 
     @staticmethod
     def build_network_architecture(
@@ -137,6 +147,11 @@ class DSMTTrainer(nnUNetTrainer):
         return configured
 
     def initialize(self) -> None:
+        seed = _seed()
+        if seed is not None:
+            self.print_to_log_file(f"{SEED_VARIABLE} is {seed}.")
+            torch.manual_seed(seed)
+            np.random.seed(seed)
         super().initialize()
         self._bare_network().use_precision(Precision.choose(self.device))
 
@@ -271,6 +286,7 @@ class DSMTTrainer(nnUNetTrainer):
         )
 
     def _in_background(self, loader: DualScaleDataLoader, workers: int) -> Any:
+        seed = _seed()
         if get_allowed_n_proc_DA() == 0:
             return SingleThreadedAugmenter(loader, None)
         augmenter = NonDetMultiThreadedAugmenter(
@@ -278,7 +294,7 @@ class DSMTTrainer(nnUNetTrainer):
             transform=None,
             num_processes=workers,
             num_cached=max(3, workers),
-            seeds=None,
+            seeds=None if seed is None else [1000 * seed + worker for worker in range(workers)],
             pin_memory=self.device.type == "cuda",
             wait_time=0.002,
         )
@@ -326,11 +342,10 @@ class DSMTTrainer(nnUNetTrainer):
     def train_step(self, batch: dict) -> dict:
         self.optimizer.zero_grad(set_to_none=True)
         _, segmentation_loss, classification_loss, single, _ = self._forward(batch)
-        loss = classification_loss
-        if stage_of(self.current_epoch, self.dsmt_plan) is Stage.JOINT:
-            loss = loss + segmentation_loss
-        elif self.is_ddp:
-            loss = loss + 0.0 * segmentation_loss
+        joint = stage_of(self.current_epoch, self.dsmt_plan) is Stage.JOINT
+        weight = self.dsmt_plan.training.segmentation_weight if joint else 0.0
+        # Distributed training waits for a gradient of every parameter; otherwise half a step is saved.
+        loss = classification_loss + weight * segmentation_loss if weight or self.is_ddp else classification_loss
         if self.grad_scaler is not None:
             self.grad_scaler.scale(loss).backward()
             self.grad_scaler.unscale_(self.optimizer)
@@ -446,7 +461,8 @@ class DSMTTrainer(nnUNetTrainer):
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         start = time.time()
-        super().perform_actual_validation(save_probabilities)
+        with validation_predictor(AirPaddedPredictor):
+            super().perform_actual_validation(save_probabilities)
         if self.local_rank == 0:
             _, case_ids = self.do_split()
             self.set_deep_supervision_enabled(False)
@@ -457,6 +473,20 @@ class DSMTTrainer(nnUNetTrainer):
             )
         if self.is_ddp:
             dist.barrier()
+
+
+def _seed() -> int | None:
+    """The seed of the environment.
+
+    Raises:
+        ValueError: it is no whole number from 0.
+    """
+    value = os.environ.get(SEED_VARIABLE, "")
+    if not value:
+        return None
+    if not value.isdecimal():
+        raise ValueError(f"The environment variable {SEED_VARIABLE} must be a whole number from 0, got '{value}'.")
+    return int(value)
 
 
 def _nanmean(values: np.ndarray) -> np.ndarray:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 
 from dsmt_nnunet.architecture.context_encoder import ContextEncoder
+from dsmt_nnunet.architecture.densenet import DenseNetFeatures
 from dsmt_nnunet.architecture.network import DSMTNet, TaskHead
-from dsmt_nnunet.architecture.pooling import MaskGuidedPooling
-from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.architecture.pooling import AveragePooling, MaskGuidedPooling
+from dsmt_nnunet.plan import POOLINGS, DSMTPlan
 
 
 def build_network(
@@ -19,7 +21,6 @@ def build_network(
     num_input_channels: int,
     num_output_channels: int,
     enable_deep_supervision: bool,
-    use_context: bool = True,
 ) -> DSMTNet:
     """Builds the network from plans alone, as prediction has to.
 
@@ -29,7 +30,9 @@ def build_network(
         num_input_channels: channels of the image.
         num_output_channels: segmentation classes, background included.
         enable_deep_supervision: whether the decoder gives every resolution.
-        use_context: False leaves the context encoder out.
+
+    Raises:
+        ValueError: the plan names an unknown pooling.
     """
     backbone = get_network_from_plans(
         configuration_manager.network_arch_class_name,
@@ -40,15 +43,9 @@ def build_network(
         allow_init=True,
         deep_supervision=enable_deep_supervision,
     )
-    pooling = MaskGuidedPooling(
-        num_input_channels,
-        backbone.encoder.output_channels[1:],
-        plan.heads.lateral_features,
-        configuration_manager.spacing,
-        plan.heads.central_region_mm,
-    )
+    pooling = _pooling(plan, configuration_manager, num_input_channels, backbone.encoder.output_channels)
     context_encoder = (
-        ContextEncoder(num_input_channels, plan.context.features, plan.context.blocks) if use_context else None
+        ContextEncoder(num_input_channels, plan.context.features, plan.context.blocks) if plan.use_context else None
     )
     in_features = pooling.out_features + (context_encoder.out_features if context_encoder else 0)
     heads = [
@@ -60,9 +57,30 @@ def build_network(
     return network
 
 
+def _pooling(
+    plan: DSMTPlan, configuration_manager: Any, in_channels: int, features: Sequence[int]
+) -> MaskGuidedPooling | AveragePooling | DenseNetFeatures:
+    kind = plan.heads.pooling
+    if kind in ("mask-guided", "centre"):
+        return MaskGuidedPooling(
+            in_channels,
+            features[1:],
+            plan.heads.lateral_features,
+            configuration_manager.spacing,
+            plan.heads.central_region_mm,
+            guided=kind == "mask-guided",
+        )
+    if kind == "average":
+        return AveragePooling(features[-1])
+    if kind == "densenet":
+        return DenseNetFeatures(in_channels)
+    raise ValueError(f"The plan names the pooling '{kind}', there are {POOLINGS}.")
+
+
 def _initialise(network: DSMTNet) -> None:
     """He initialisation for the convolutions that are ours; nnU-Net has initialised its own."""
-    ours = [network.pooling] + ([network.context_encoder] if network.context_encoder else [])
+    ours: list[nn.Module] = [network.pooling] if isinstance(network.pooling, MaskGuidedPooling) else []
+    ours += [network.context_encoder] if network.context_encoder else []
     for part in ours:
         for module in part.modules():
             if isinstance(module, nn.Conv3d):

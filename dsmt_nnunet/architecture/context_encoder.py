@@ -41,6 +41,10 @@ class ContextEncoder(nn.Module):
         self.in_channels = in_channels
         self.out_features = 3 * features[-1]
 
+    def feature_map_size(self, grid: int) -> int:
+        """Voxels of all feature maps for one context patch of `grid` voxels a side, as nnU-Net counts them."""
+        return int(self.encoder.compute_conv_feature_map_size([grid] * 3))
+
     def forward(self, context: Tensor) -> Tensor:
         """
         Args:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dsmt_nnunet.architecture.context_encoder import ContextEncoder
-from dsmt_nnunet.architecture.pooling import MaskGuidedPooling
+from dsmt_nnunet.architecture.densenet import DenseNetFeatures
+from dsmt_nnunet.architecture.pooling import AveragePooling, MaskGuidedPooling
 from dsmt_nnunet.architecture.precision import Precision
 
 
@@ -49,14 +50,14 @@ class DSMTNet(nn.Module):
     def __init__(
         self,
         backbone: Any,
-        pooling: MaskGuidedPooling,
+        pooling: MaskGuidedPooling | AveragePooling | DenseNetFeatures,
         context_encoder: ContextEncoder | None,
         heads: Sequence[TaskHead],
     ) -> None:
         """
         Args:
             backbone: nnU-Net's PlainConvUNet or ResidualEncoderUNet.
-            pooling: of the nodule, over the encoder's feature maps.
+            pooling: what describes the nodule, see `POOLINGS` of the plan.
             context_encoder: None for a model that sees the local patch alone.
             heads: one a task.
         """
@@ -83,25 +84,26 @@ class DSMTNet(nn.Module):
         segmentation, skips = self._segment(x)
         if context is None:
             return segmentation
-        return DSMTOutput(segmentation, self.answer(self._pool(x, segmentation, skips), context))
+        nodule = self._pool(x, segmentation, skips)
+        return DSMTOutput(segmentation, self.answer(nodule, self.describe_context(context)))
 
     def describe(self, x: Tensor) -> Tensor:
-        """Pooled features (B, F) of the nodule at the centre of local patches; what `answer` takes."""
+        """Pooled features (B, F) of the nodule at the centre of local patches (B, C, Z, Y, X)."""
         segmentation, skips = self._segment(x)
         return self._pool(x, segmentation, skips)
 
-    def answer(self, nodule: Tensor, context: Tensor) -> list[Tensor]:
-        """One (B, classes) tensor of logits a task.
-
-        Args:
-            nodule: pooled features (B, F).
-            context: context patch (B, C, G, G, G) around the same centre.
-        """
+    def describe_context(self, context: Tensor) -> Tensor | None:
+        """Features (B, F) of context patches (B, C, G, G, G); None in a model that sees the local patch alone."""
+        if self.context_encoder is None:
+            return None
         with self.precision.autocast():
-            features = nodule
-            if self.context_encoder is not None:
-                surroundings = self.context_encoder(self.precision.prepare_input(context))
-                features = torch.cat([features, surroundings], dim=1)
+            features: Tensor = self.context_encoder(self.precision.prepare_input(context))
+        return features
+
+    def answer(self, nodule: Tensor, surroundings: Tensor | None) -> list[Tensor]:
+        """One (B, classes) tensor of logits a task, from what `describe` and `describe_context` give."""
+        with self.precision.autocast():
+            features = nodule if surroundings is None else torch.cat([nodule, surroundings], dim=1)
             return [head(features).float() for head in self.heads]
 
     def _segment(self, x: Tensor) -> tuple[Tensor | list[Tensor], Sequence[Tensor]]:

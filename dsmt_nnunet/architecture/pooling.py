@@ -12,6 +12,8 @@ from torch.nn import functional
 _EPSILON = 1e-4
 _PRIOR_WEIGHT = 0.02
 _DILATION_MM = 2.5
+_SMALLEST_LOG_VOLUME, _MEDIUM_LOG_VOLUME = 4.2, 7.3
+"""Of spheres of 5 and 14 mm, in log mm3."""
 _RIM_MM = 3.0
 """Beyond the central region, where its soft border has come down to 5 %."""
 
@@ -36,6 +38,7 @@ class MaskGuidedPooling(nn.Module):
         lateral_features: int,
         spacing_mm: Sequence[float],
         central_region_mm: float,
+        guided: bool = True,
     ) -> None:
         """
         Args:
@@ -44,6 +47,7 @@ class MaskGuidedPooling(nn.Module):
             lateral_features: width to which each is projected.
             spacing_mm: voxel size of the patch along its axes.
             central_region_mm: diameter of the central region.
+            guided: False ignores the mask, so that the middle of the region counts as the nodule.
         """
         super().__init__()
         self.laterals = nn.ModuleList(
@@ -52,6 +56,7 @@ class MaskGuidedPooling(nn.Module):
         )
         self.spacing_mm = tuple(float(value) for value in spacing_mm)
         self.central_region_mm = central_region_mm
+        self.guided = guided
         self.out_features = 5 * (lateral_features * len(self.laterals) + in_channels) + 1
 
     def forward(self, image: Tensor, features: Sequence[Tensor], nodule_prob: Tensor) -> Tensor:
@@ -64,13 +69,15 @@ class MaskGuidedPooling(nn.Module):
         Returns:
             (B, out_features).
         """
+        if not self.guided:
+            nodule_prob = torch.zeros_like(nodule_prob)
         central, prior = self._central_weights(image)
         nodule = self._dilated(nodule_prob)
         weight = central * (nodule + _PRIOR_WEIGHT * prior)
         around = central * (1.0 - nodule)
         volume_mm3 = (central * nodule_prob).sum(dim=(2, 3, 4)) * self._voxel_mm3()
         shares = self._central_shares(image.shape[2:])
-        pooled = [self._statistics(image, weight, around, shares), torch.log1p(volume_mm3) / 10.0]
+        pooled = [self._statistics(image, weight, around, shares), self._size(volume_mm3)]
         for lateral, feature in zip(self.laterals, features, strict=True):
             size = (feature.shape[2], feature.shape[3], feature.shape[4])
             own_weight = functional.adaptive_avg_pool3d(weight, size)
@@ -121,6 +128,11 @@ class MaskGuidedPooling(nn.Module):
         wanted_mm = self.central_region_mm + 2 * _RIM_MM
         return [min(1.0, wanted_mm / (n * spacing)) for n, spacing in zip(patch, self.spacing_mm, strict=True)]
 
+    @staticmethod
+    def _size(volume_mm3: Tensor) -> Tensor:
+        """About -1 for a sphere of 10 mm, 1 for one of 20 mm."""
+        return torch.log1p(volume_mm3).clamp(min=_SMALLEST_LOG_VOLUME) - _MEDIUM_LOG_VOLUME
+
     def _voxel_mm3(self) -> float:
         return self.spacing_mm[0] * self.spacing_mm[1] * self.spacing_mm[2]
 
@@ -137,6 +149,25 @@ class MaskGuidedPooling(nn.Module):
         central = torch.sigmoid(radius - distance)
         prior = torch.exp(-0.5 * (distance / (radius / 4)) ** 2)
         return central[None, None], prior[None, None]
+
+
+class AveragePooling(nn.Module):
+    """The mean of the bottleneck over the whole patch."""
+
+    def __init__(self, bottleneck_features: int) -> None:
+        super().__init__()
+        self.out_features = bottleneck_features
+
+    def forward(self, image: Tensor, features: Sequence[Tensor], nodule_prob: Tensor) -> Tensor:
+        """
+        Args:
+            image, nodule_prob: not looked at.
+            features: one (B, F, Z', Y', X') a stage, the last one of which is pooled.
+
+        Returns:
+            (B, out_features).
+        """
+        return features[-1].float().mean(dim=(2, 3, 4))
 
 
 def _middle(length: int, share: float) -> slice:

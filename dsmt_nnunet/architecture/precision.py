@@ -18,17 +18,19 @@ PRECISION_VARIABLE = "dsmt_precision"
 class Precision:
     """How forward passes run on a device.
 
-    On a CUDA device nnU-Net's own mixed precision (float16 autocast). On a CPU with AMX or AVX512-BF16 bfloat16
-    autocast in channels-last memory format, elsewhere float32 (bfloat16 without channels-last is slower than float32).
+    On a CUDA device nnU-Net's own mixed precision (float16 autocast). On a CPU channels-last memory format, with
+    bfloat16 autocast where the processor has AMX or AVX512-BF16 and float32 elsewhere (bfloat16 without channels-last
+    is slower than float32).
     """
 
     device_type: str
     use_bf16: bool
+    channels_last: bool
 
     @classmethod
     def plain(cls) -> Precision:
-        """float32."""
-        return cls("cpu", False)
+        """float32 in the usual memory format."""
+        return cls("cpu", use_bf16=False, channels_last=False)
 
     @classmethod
     def choose(cls, device: torch.device) -> Precision:
@@ -41,17 +43,23 @@ class Precision:
         if wanted not in ("", "bf16", "fp32"):
             raise ValueError(f"{PRECISION_VARIABLE} must be 'bf16', 'fp32' or unset, got '{wanted}'.")
         if device.type != "cpu":
-            return cls(device.type, False)
-        return cls("cpu", wanted == "bf16" or (wanted == "" and cpu_has_bf16()))
+            return cls(device.type, use_bf16=False, channels_last=False)
+        use_bf16 = wanted == "bf16" or (wanted == "" and cpu_has_bf16())
+        return cls("cpu", use_bf16, channels_last=True)
 
     def prepare(self, network: nn.Module) -> None:
         """Brings a network into the memory format, in place; its state dict stays the same."""
-        if self.use_bf16:
+        if self.channels_last:
             network.to(memory_format=torch.channels_last_3d)
 
     def prepare_input(self, tensor: Tensor) -> Tensor:
         """Brings a (B, C, Z, Y, X) batch into the memory format."""
-        return tensor.contiguous(memory_format=torch.channels_last_3d) if self.use_bf16 else tensor
+        return tensor.contiguous(memory_format=torch.channels_last_3d) if self.channels_last else tensor
+
+    def __str__(self) -> str:
+        if self.device_type != "cpu":
+            return "float16 by autocast"
+        return f"{'bfloat16' if self.use_bf16 else 'float32'}{', channels last' if self.channels_last else ''}"
 
     @contextmanager
     def autocast(self) -> Iterator[None]:

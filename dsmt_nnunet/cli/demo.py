@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
     start = time.monotonic()
     for number, command in enumerate(commands, start=1):
         if command.startswith("nnUNetv2_predict"):
-            _give_positions(raw / "nodulesTs.csv", raw / "imagesTs" / NODULE_TABLE_NAME)
+            give_positions(raw / "nodulesTs.csv", raw / "imagesTs" / NODULE_TABLE_NAME)
         print(f"\n[{number}/{len(commands)}, {time.monotonic() - start:.0f} s] {command}", flush=True)
-        status = subprocess.run(_resolved(command), env=variables, check=False).returncode
+        status = subprocess.run(resolved(command), env=variables, check=False).returncode
         if status != 0:
             print(f"dsmt demo: this command ended with status {status}: {command}", file=sys.stderr)
             return 1
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _give_positions(truth: Path, table: Path) -> None:
+def give_positions(truth: Path, table: Path) -> None:
     """Where the nodules are, and nothing else: as a radiologist would who has seen them."""
     columns = ("case_id", "nodule_id", *POSITION_COLUMNS)
     lines = [",".join(columns), *(",".join(row.get(name) for name in columns) for row in read_csv(truth).rows)]
@@ -91,7 +91,7 @@ def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def _resolved(command: str) -> list[str]:
+def resolved(command: str) -> list[str]:
     """The command's words, its program taken from the environment that runs this one."""
     program, *arguments = shlex.split(command)
     beside = Path(sys.executable).with_name(program)

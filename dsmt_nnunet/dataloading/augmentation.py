@@ -131,9 +131,10 @@ def dual_scale(transforms: ComposeTransforms, spacing_mm: Sequence[float], conte
 
 
 def centre_crop(patch: Tensor, size: int) -> Tensor:
-    """The middle (C, size, size, size) of a patch."""
+    """The middle (C, size, size, size) of a patch, as a float32 copy."""
     start = [(length - size) // 2 for length in patch.shape[1:]]
-    return patch[:, start[0] : start[0] + size, start[1] : start[1] + size, start[2] : start[2] + size].clone()
+    middle = patch[:, start[0] : start[0] + size, start[1] : start[1] + size, start[2] : start[2] + size]
+    return middle.to(torch.float32, copy=True)
 
 
 def sample_affine(patch: Tensor, affine: npt.NDArray[Any], size: int, fill: Tensor) -> Tensor:
@@ -145,13 +146,16 @@ def sample_affine(patch: Tensor, affine: npt.NDArray[Any], size: int, fill: Tens
         size: voxels a side of the result.
         fill: (C,), value outside the patch.
     """
-    offsets = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
-    grid = torch.stack(torch.meshgrid(offsets, offsets, offsets, indexing="ij"), dim=-1)
-    grid = grid @ torch.from_numpy(np.asarray(affine, dtype=np.float32)).T
+    lengths = np.array(patch.shape[1:])
     # The centre of the result is the centre of what centre_crop would give.
-    centre = torch.tensor([(length - size) // 2 + (size - 1) / 2 for length in patch.shape[1:]])
-    lengths = torch.tensor(patch.shape[1:], dtype=torch.float32)
-    normalised = (2 * (grid + centre) + 1) / lengths - 1
+    centre = (lengths - size) // 2 + (size - 1) / 2
+    # In the coordinates of grid_sample, from -1 to 1 along each side, x first.
+    offsets = (np.arange(size) - (size - 1) / 2)[:, None]
+    steps = np.asarray(affine).T[:, ::-1] * 2 / lengths[::-1]
+    middle = ((2 * centre + 1) / lengths - 1)[::-1]
+    # A sum of three lines is a fraction of the work of a matrix product over all voxels.
+    z, y, x = (torch.from_numpy(np.ascontiguousarray(offsets * step)).float() for step in steps)
+    x = x + torch.from_numpy(middle.copy()).float()
+    grid = z[:, None, None] + (y[:, None] + x[None])[None]
     shift = fill.reshape(-1, 1, 1, 1)
-    sampled = grid_sample((patch - shift)[None], normalised.flip(-1)[None], align_corners=False)[0]
-    return sampled + shift
+    return grid_sample((patch.float() - shift)[None], grid[None], align_corners=False)[0] + shift

@@ -37,7 +37,8 @@ class ContextVolume:
     Attributes:
         array: (C, Z, Y, X), float16, normalised intensities; axes in the order of the preprocessed array.
         geometry: where it lies in the world; its spacing is that of the coarse grid.
-        fill: value a channel outside the scan: the channel's lowest, which in CT is air.
+        fill: value a channel outside the scan: the lower end of the window, which in CT is air; without a window the
+            channel's lowest.
     """
 
     array: Array
@@ -52,10 +53,10 @@ class ContextVolume:
             size: voxels a side.
 
         Returns:
-            (C, size, size, size) float32.
+            (C, size, size, size), of the array's type.
         """
         start = centred_start(self.geometry.to_voxel(point_mm), (size,) * 3)
-        return crop(self.array, start, (size,) * 3, self.fill).astype(np.float32)
+        return crop(self.array, start, (size,) * 3, self.fill)
 
 
 def averaging_matrix(length: int, spacing_mm: float, coarse_spacing_mm: float) -> npt.NDArray[np.float32]:
@@ -82,7 +83,11 @@ def averaging_matrix(length: int, spacing_mm: float, coarse_spacing_mm: float) -
 
 
 def coarse_copy(
-    image: Array, properties: Mapping[str, Any], transpose_forward: Sequence[int], plan: ContextPlan
+    image: Array,
+    properties: Mapping[str, Any],
+    transpose_forward: Sequence[int],
+    plan: ContextPlan,
+    around: Sequence[Sequence[float]] | None = None,
 ) -> ContextVolume:
     """Normalises a scan for the context encoder and resamples it by averaging, so that nothing is aliased.
 
@@ -91,16 +96,34 @@ def coarse_copy(
         properties: as the reader gives them.
         transpose_forward: of the plans.
         plan: coarse spacing, and the window of each channel.
+        around: world points (x, y, z); only the part that context patches around them need is made. None for all.
     """
     array = np.asarray(image, dtype=np.float32).transpose([0, *(axis + 1 for axis in transpose_forward)])
-    result = np.stack([_normalised(channel, window) for channel, window in zip(array, plan.windows, strict=True)])
     spacing = [float(properties["spacing"][axis]) for axis in transpose_forward]
-    for axis, fine_spacing in enumerate(spacing):
-        matrix = averaging_matrix(result.shape[axis + 1], fine_spacing, plan.spacing_mm)
-        result = np.moveaxis(np.tensordot(matrix, result, axes=(1, axis + 1)), 0, axis + 1)
-    geometry = ArrayGeometry.of_coarse_grid(properties, transpose_forward, plan.spacing_mm, result.shape[1:])
+    matrices = [averaging_matrix(n, fine, plan.spacing_mm) for n, fine in zip(array.shape[1:], spacing, strict=True)]
+    shape = [len(matrix) for matrix in matrices]
+    geometry = ArrayGeometry.of_coarse_grid(properties, transpose_forward, plan.spacing_mm, shape)
+    low, high = [0, 0, 0], shape
+    if around is not None and None not in plan.windows:
+        starts = np.array([centred_start(geometry.to_voxel(point), (plan.grid,) * 3) for point in around])
+        low = [int(value) for value in np.clip(starts.min(axis=0), 0, np.array(shape) - 1)]
+        high = [int(value) for value in np.clip(starts.max(axis=0) + plan.grid, np.array(low) + 1, shape)]
+    fine = [_needed(matrix[lo:hi]) for matrix, lo, hi in zip(matrices, low, high, strict=True)]
+    part = array[(slice(None), *fine)]
+    result = np.stack([_normalised(channel, window) for channel, window in zip(part, plan.windows, strict=True)])
+    for axis, (matrix, lo, hi, columns) in enumerate(zip(matrices, low, high, fine, strict=True), start=1):
+        result = np.moveaxis(np.tensordot(matrix[lo:hi, columns], result, axes=(1, axis)), 0, axis)
     coarse = np.ascontiguousarray(result).astype(np.float16)
-    return ContextVolume(coarse, geometry, tuple(float(channel.min()) for channel in coarse))
+    fill = [
+        float(channel.min()) if window is None else -1.0 for channel, window in zip(coarse, plan.windows, strict=True)
+    ]
+    return ContextVolume(coarse, geometry.box(low, coarse.shape[1:]), tuple(fill))
+
+
+def _needed(matrix: Array) -> slice:
+    """The columns that some row of an averaging matrix looks at."""
+    columns = np.flatnonzero(matrix.any(axis=0))
+    return slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _normalised(channel: Array, window: tuple[float, float] | None) -> Array:

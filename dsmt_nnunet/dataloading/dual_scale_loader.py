@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from dsmt_nnunet.dataloading.augmentation import CONTEXT_MARGIN
-from dsmt_nnunet.dataloading.context_volumes import ContextStore
+from dsmt_nnunet.dataloading.context_volumes import ContextStore, ContextVolume
 from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.tasks import UNKNOWN_LABEL, NoduleTable
@@ -21,7 +21,12 @@ from dsmt_nnunet.tasks import UNKNOWN_LABEL, NoduleTable
 NO_NODULE = -1
 """Index of a patch that was drawn anywhere."""
 
-_MAX_CLASS_WEIGHT = 10.0
+LUNG_SHARE = 0.75
+"""Of the patches that are drawn without a nodule in mind."""
+LUNG_HU = (-950.0, -500.0)
+_TRIES = 30
+
+MAX_CLASS_WEIGHT = 10.0
 
 
 @dataclass(frozen=True)
@@ -130,11 +135,16 @@ class DualScaleDataLoader(nnUNetDataLoader):
         self.training = training
         self.sampler = NoduleSampler([nodule.labels[plan.schema.primary_index] for nodule in self.nodules])
         self._geometries: dict[str, ArrayGeometry] = {}
+        self._volumes: dict[str, ContextVolume] = {}
+        self._threads: ThreadpoolController | None = None
         self._next_in_turn = 0
 
     def generate_train_batch(self) -> dict[str, Any]:
         """One batch; see the class."""
-        with torch.no_grad(), threadpool_limits(limits=1, user_api=None):
+        if self._threads is None:
+            # Looking the libraries up for every batch, as nnU-Net does, takes milliseconds.
+            self._threads = ThreadpoolController()
+        with torch.no_grad(), self._threads.limit(limits=1):
             samples = [self._sample(index) for index in self._draw_batch()]
         targets = [sample["segmentation"] for sample in samples]
         target: Any = (
@@ -173,12 +183,12 @@ class DualScaleDataLoader(nnUNetDataLoader):
             case_id, labels = self.nodules[index].case_id, self.nodules[index].labels
         data, segmentation, _, _ = self._data.load_case(case_id)
         fill = fill_values(self.plan.padding_value, data)
-        centre = self._centre(index, data.shape[1:])
+        centre = self._centre(index, case_id, data.shape[1:])
         size = [int(length) for length in self.patch_size]
         start = centred_start(centre, size)
         grid = self.plan.context.grid
         context_size = int(np.ceil(grid * CONTEXT_MARGIN)) if self.training else grid
-        volume = self.store.load(case_id)
+        volume = self._volume(case_id)
         context = volume.patch(self._geometry(case_id).to_world(centre), context_size)
         sample: dict[str, Any] = {
             "image": torch.from_numpy(crop(data, start, size, fill)).float(),
@@ -190,14 +200,40 @@ class DualScaleDataLoader(nnUNetDataLoader):
         transformed = self.transforms(**sample)
         return {**transformed, "labels": labels, "nodule": index, "key": case_id}
 
+    def _volume(self, case_id: str) -> ContextVolume:
+        """The coarse copy, mapped rather than read."""
+        if case_id not in self._volumes:
+            self._volumes[case_id] = self.store.load(case_id)
+        return self._volumes[case_id]
+
     def _geometry(self, case_id: str) -> ArrayGeometry:
         if case_id not in self._geometries:
             self._geometries[case_id] = self.store.local_geometry(case_id)
         return self._geometries[case_id]
 
-    def _centre(self, index: int, shape: Sequence[int]) -> npt.NDArray[Any]:
+    def _anywhere(self, case_id: str, shape: Sequence[int]) -> npt.NDArray[Any]:
+        """A voxel of the scan, mostly of lung: there the search has to tell nodules from vessels and pleura."""
+        in_lung = self.plan.context.windows[0] is not None and np.random.uniform() < LUNG_SHARE
+        centre = np.zeros(3)
+        for _ in range(_TRIES if in_lung else 1):
+            centre = np.array([np.random.uniform(0, length - 1) for length in shape])
+            if in_lung and self._is_lung(case_id, centre):
+                break
+        return centre
+
+    def _is_lung(self, case_id: str, voxel: npt.NDArray[Any]) -> bool:
+        volume = self._volume(case_id)
+        position = volume.geometry.to_voxel(self._geometry(case_id).to_world(voxel))
+        z, y, x = np.clip(np.rint(position).astype(int), 0, np.array(volume.geometry.shape) - 1)
+        window = self.plan.context.windows[0]
+        assert window is not None
+        low, high = window
+        hu = low + (float(volume.array[0, z, y, x]) + 1) * (high - low) / 2
+        return LUNG_HU[0] < hu < LUNG_HU[1]
+
+    def _centre(self, index: int, case_id: str, shape: Sequence[int]) -> npt.NDArray[Any]:
         if index == NO_NODULE:
-            return np.array([np.random.uniform(0, length - 1) for length in shape])
+            return self._anywhere(case_id, shape)
         voxel = np.asarray(self.nodules[index].voxel)
         if not self.training:
             return voxel
@@ -227,6 +263,6 @@ def class_weights(nodules: Sequence[SampledNodule], plan: DSMTPlan) -> Mapping[s
             continue
         present = counts > 0
         balanced = np.where(present, counts.sum() / (np.maximum(counts, 1) * present.sum()), 0.0)
-        balanced = np.minimum(balanced, _MAX_CLASS_WEIGHT)
+        balanced = np.minimum(balanced, MAX_CLASS_WEIGHT)
         weights[task.name] = [float(value) for value in balanced]
     return weights

@@ -9,10 +9,10 @@ from nnunetv2.utilities.utils import create_lists_from_splitted_dataset_folder
 from tqdm import tqdm
 
 from dsmt_nnunet.dataloading.context_volumes import coarse_copy
-from dsmt_nnunet.geometry import ArrayGeometry
 from dsmt_nnunet.inference.explanation import explanation_path
 from dsmt_nnunet.inference.occlusion import explain_nodule
 from dsmt_nnunet.inference.predictor import DSMTPredictor
+from dsmt_nnunet.inference.region import Scan, regions_around
 from dsmt_nnunet.inference.results import CasePrediction, read_folder
 
 
@@ -61,17 +61,16 @@ def _explain_case(
     if not case.nodules:
         return 0
     manager, configuration = predictor.plans_manager, predictor.configuration_manager
-    preprocessor = configuration.preprocessor_class(verbose=False)
-    data, _, properties = preprocessor.run_case(list(files), None, manager, configuration, predictor.dataset_json)
-    geometry = ArrayGeometry.from_properties(
-        properties, manager.transpose_forward, configuration.spacing, data.shape[1:]
-    )
-    image, image_properties = manager.image_reader_writer_class().read_images(list(files))
-    context = coarse_copy(image, image_properties, manager.transpose_forward, predictor.plan.context)
-    for nodule in case.nodules:
-        voxel = geometry.to_voxel(nodule.centre_mm)
-        maps = explain_nodule(predictor.classifier, data, geometry, context, voxel, task)
-        maps.write(explanation_path(predictions, case.case_id, nodule.nodule_id))
+    image, properties = manager.image_reader_writer_class().read_images(list(files))
+    points = [nodule.centre_mm for nodule in case.nodules]
+    context = coarse_copy(image, properties, manager.transpose_forward, predictor.plan.context, around=points)
+    scan = Scan.of(image, properties, manager, configuration)
+    for part in regions_around(scan, points, configuration.patch_size):
+        data, _, geometry = scan.preprocessed(part.region)
+        for number in part.points:
+            voxel = geometry.to_voxel(points[number])
+            maps = explain_nodule(predictor.classifier, data, geometry, context, voxel, task)
+            maps.write(explanation_path(predictions, case.case_id, case.nodules[number].nodule_id))
     return len(case.nodules)
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnUNetTrainer_module
 from nnunetv2.utilities.file_path_utilities import get_output_folder
 
 _WRAPPED = ("predict_from_files", "predict_from_files_sequential")
@@ -56,6 +59,17 @@ def _remembering_the_folder(method: Any) -> Any:
 
     setattr(wrapper, _MARK, True)
     return wrapper
+
+
+@contextmanager
+def validation_predictor(predictor_class: type[nnUNetPredictor]) -> Iterator[None]:
+    """Lets nnU-Net's trainer validate with another predictor: it constructs the class its module names."""
+    original = nnUNetTrainer_module.nnUNetPredictor
+    nnUNetTrainer_module.nnUNetPredictor = predictor_class
+    try:
+        yield
+    finally:
+        nnUNetTrainer_module.nnUNetPredictor = original
 
 
 def _note_running_initialisation() -> None:

@@ -1,7 +1,8 @@
 """What drove a score: the change of its log-odds when a place is covered, at both scales.
 
 Occlusion (Zeiler and Fergus, ECCV 2014) rather than gradients: it asks the model itself, needs no smoothness, and what
-covers the nodule is what would be there without it, aerated lung.
+covers the nodule is what would be there without it, aerated lung. The places are the cells of two lattices of cubes,
+the second shifted by half an edge along every axis, so that a map is finer than its cubes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from captum.attr import Occlusion
+from captum.attr import FeatureAblation
 from torch import Tensor
 
 from dsmt_nnunet.architecture.network import DSMTNet
@@ -24,8 +25,8 @@ from dsmt_nnunet.inference.classifier import NoduleClassifier
 from dsmt_nnunet.inference.explanation import Explanation, ExplanationMap
 
 Array = npt.NDArray[Any]
-LOCAL_WINDOW_MM = 8.0
-CONTEXT_WINDOW_MM = 30.0
+LOCAL_CELL_MM = 8.0
+CONTEXT_CELL_MM = 30.0
 REGION_MARGIN_MM = 4.0
 """Around the central region, beyond which features are not pooled."""
 _VOXELS_AT_ONCE = 800_000
@@ -41,7 +42,7 @@ def explain_nodule(
     context: ContextVolume,
     voxel: Point,
     task: str,
-    windows_mm: tuple[float, float] = (LOCAL_WINDOW_MM, CONTEXT_WINDOW_MM),
+    cells_mm: tuple[float, float] = (LOCAL_CELL_MM, CONTEXT_CELL_MM),
 ) -> Explanation:
     """Covers the nodule and its surroundings piece by piece; the mean over the folds, without mirroring.
 
@@ -54,7 +55,7 @@ def explain_nodule(
         context: its coarse copy.
         voxel: centre of the nodule, in voxel coordinates of `data`.
         task: whose score is explained.
-        windows_mm: edges of the cube that covers, in the local and in the context patch; it moves by half of that.
+        cells_mm: edges of the cubes that cover, in the local and in the context patch.
 
     Raises:
         KeyError: no such task.
@@ -70,24 +71,52 @@ def explain_nodule(
     grid = (plan.context.grid,) * 3
     surroundings = _tensor(context.patch(centre_mm, plan.context.grid), classifier.device)
 
-    box = central_box(size, geometry.spacing_mm, plan.heads.central_region_mm + 2 * REGION_MARGIN_MM)
-    window = _window(local[(..., *box)], windows_mm[0], geometry.spacing_mm)
+    region_mm = plan.heads.central_region_mm + 2 * REGION_MARGIN_MM
+    box = central_box(size, geometry.spacing_mm, region_mm)
+    middle = [(length - 1) / 2 - part.start for length, part in zip(size, box, strict=True)]
+    shape = tuple(part.stop - part.start for part in box)
+    near = _distance_mm(shape, middle, geometry.spacing_mm) <= region_mm / 2 + cells_mm[0] / 2
+    cells = lattices(near, middle, cells_mm[0], geometry.spacing_mm)
     local_values = np.mean(
-        [_local_map(network, position, local, surroundings, box, fill, window) for network in networks], axis=0
+        [_local_map(network, position, local, surroundings, box, fill, cells) for network in networks], axis=0
     )
     corner = [first + part.start for first, part in zip(start, box, strict=True)]
-    local_map = ExplanationMap(local_values, _moved(geometry, corner, local_values.shape))
+    local_map = ExplanationMap(local_values, geometry.box(corner, shape))
     if networks[0].context_encoder is None:
         return Explanation(task, explained.classes[-1], local_map, None)
 
-    window = _window(surroundings, windows_mm[1], context.geometry.spacing_mm)
     corner = list(centred_start(context.geometry.to_voxel(centre_mm), grid))
-    inside = _tensor(crop(np.ones((1, *context.array.shape[1:]), np.float32), corner, grid, [0.0]), classifier.device)
+    inside = crop(np.ones((1, *context.array.shape[1:]), np.float32), corner, grid, [0.0])[0] > 0
+    cells = lattices(inside, [(length - 1) / 2 for length in grid], cells_mm[1], context.geometry.spacing_mm)
     context_values = np.mean(
-        [_context_map(network, position, local, surroundings, inside > 0, window) for network in networks], axis=0
+        [_context_map(network, position, local, surroundings, inside, cells) for network in networks], axis=0
     )
-    context_map = ExplanationMap(context_values, _moved(context.geometry, corner, grid))
+    context_map = ExplanationMap(context_values, context.geometry.box(corner, grid))
     return Explanation(task, explained.classes[-1], local_map, context_map)
+
+
+def lattices(
+    region: Array, middle: Sequence[float], edge_mm: float, spacing_mm: Sequence[float]
+) -> tuple[Array, Array]:
+    """Cells of the two lattices, as (Z, Y, X) of their numbers from 1; 0 outside the region.
+
+    Args:
+        region: (Z, Y, X), what is covered at all.
+        middle: voxel coordinates of the point that is the centre of a cell of the first and a corner of the second.
+        edge_mm: edge of a cell; a cell has one voxel at least.
+        spacing_mm: of the voxels.
+    """
+    numbered = []
+    for shift in (0.5, 0.0):
+        cell = np.zeros((), dtype=int)
+        for length, centre, spacing in zip(region.shape, middle, spacing_mm, strict=True):
+            along = np.floor((np.arange(length) - centre) * spacing / max(edge_mm, spacing) + shift).astype(int)
+            along -= along.min()
+            cell = cell[..., None] * (along.max() + 1) + along
+        numbers = np.zeros(region.shape, dtype=int)
+        numbers[region] = np.unique(cell[region], return_inverse=True)[1].reshape(-1) + 1
+        numbered.append(numbers)
+    return numbered[0], numbered[1]
 
 
 def central_box(size: Sequence[int], spacing_mm: Sequence[float], edge_mm: float) -> Box:
@@ -106,52 +135,63 @@ def _local_map(
     surroundings: Tensor,
     box: Box,
     fill: Sequence[float],
-    window: tuple[int, ...],
+    cells: tuple[Array, Array],
 ) -> Array:
     """(Z, Y, X) of the box; its places are covered with air."""
+    around = network.describe_context(surroundings)
 
     def score(part: Tensor) -> Tensor:
         patch = local.repeat(len(part), 1, 1, 1, 1)
         patch[(..., *box)] = part
-        return _log_odds(network(patch, surroundings.expand(len(part), -1, -1, -1, -1)).tasks[position])
+        own_around = None if around is None else around.expand(len(part), -1)
+        return _log_odds(network.answer(network.describe(patch), own_around)[position])
 
     part = local[(..., *box)]
     air = torch.tensor(fill, device=local.device).reshape(1, -1, 1, 1, 1).expand_as(part)
-    return _covered(score, part, air, window, local.numel())
+    return _covered(score, part, air, cells, local.numel())
 
 
 def _context_map(
-    network: DSMTNet, position: int, local: Tensor, surroundings: Tensor, inside: Tensor, window: tuple[int, ...]
+    network: DSMTNet, position: int, local: Tensor, surroundings: Tensor, inside: Array, cells: tuple[Array, Array]
 ) -> Array:
     """(G, G, G) of the context patch; its places are covered with each channel's median in the scan.
 
     What lies outside the scan stays as it is: there is nothing to cover.
     """
     nodule = network.describe(local)
-    medians = [channel[inside[0, 0]].median() for channel in surroundings[0]]
+    within = torch.from_numpy(inside).to(surroundings.device)
+    medians = [channel[within].median() for channel in surroundings[0]]
     ordinary = torch.stack(medians).reshape(1, -1, 1, 1, 1).expand_as(surroundings)
-    baseline = torch.where(inside, ordinary, surroundings)
 
     def score(patch: Tensor) -> Tensor:
-        return _log_odds(network.answer(nodule.expand(len(patch), -1), patch)[position])
+        return _log_odds(network.answer(nodule.expand(len(patch), -1), network.describe_context(patch))[position])
 
-    values = _covered(score, surroundings, baseline, window, surroundings.numel())
-    return np.where(inside[0, 0].cpu().numpy(), values, 0.0)
+    return _covered(score, surroundings, ordinary, cells, surroundings.numel())
 
 
 def _covered(
-    score: Callable[[Tensor], Tensor], patch: Tensor, baseline: Tensor, window: tuple[int, ...], voxels: int
+    score: Callable[[Tensor], Tensor], patch: Tensor, baseline: Tensor, lattices: tuple[Array, Array], voxels: int
 ) -> Array:
-    """(Z, Y, X) fall of a score where the window lies, the mean over the windows that hold a voxel."""
-    attributions = Occlusion(score).attribute(
-        patch,
-        sliding_window_shapes=window,
-        strides=(window[0], *(math.ceil(edge / 2) for edge in window[1:])),
-        baselines=baseline,
-        perturbations_per_eval=min(_MOST_AT_ONCE, max(1, _VOXELS_AT_ONCE // voxels)),
-    )
-    values: Array = attributions[0, 0].float().cpu().numpy()
-    return values
+    """(Z, Y, X) fall of a score where a cell is covered, the mean over the lattices; 0 outside all cells."""
+    at_once = min(_MOST_AT_ONCE, max(1, _VOXELS_AT_ONCE // voxels))
+    total = np.zeros(patch.shape[2:])
+    for cells in lattices:
+        attributions = FeatureAblation(score).attribute(
+            patch,
+            baselines=baseline,
+            feature_mask=torch.from_numpy(cells).to(patch.device)[None, None].expand_as(patch),
+            perturbations_per_eval=at_once,
+        )
+        total += np.where(cells > 0, attributions[0, 0].float().cpu().numpy(), 0.0)
+    return total / len(lattices)
+
+
+def _distance_mm(shape: Sequence[int], middle: Sequence[float], spacing_mm: Sequence[float]) -> Array:
+    """(Z, Y, X) distance of every voxel from a point in voxel coordinates."""
+    along = [(np.arange(n) - c) * s for n, c, s in zip(shape, middle, spacing_mm, strict=True)]
+    z, y, x = np.ix_(*along)
+    distance: Array = np.sqrt(z**2 + y**2 + x**2)
+    return distance
 
 
 def _log_odds(logits: Tensor) -> Tensor:
@@ -161,19 +201,3 @@ def _log_odds(logits: Tensor) -> Tensor:
 
 def _tensor(patch: Array, device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(patch, dtype=np.float32))[None].to(device)
-
-
-def _window(patch: Tensor, edge_mm: float, spacing_mm: Sequence[float]) -> tuple[int, ...]:
-    """Channels and edges, in voxels, of the cube that covers."""
-    edges = [
-        min(length, max(1, math.ceil(edge_mm / spacing)))
-        for length, spacing in zip(patch.shape[2:], spacing_mm, strict=True)
-    ]
-    return (patch.shape[1], *edges)
-
-
-def _moved(geometry: ArrayGeometry, start: Sequence[int], shape: Sequence[int]) -> ArrayGeometry:
-    """Geometry of a box of an array."""
-    affine = geometry.world_to_voxel.copy()
-    affine[:, 3] -= np.asarray(start)
-    return ArrayGeometry(geometry.spacing_mm, (int(shape[0]), int(shape[1]), int(shape[2])), affine)

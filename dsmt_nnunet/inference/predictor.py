@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 import torch
 from batchgenerators.utilities.file_and_folder_operations import save_json
 from nnunetv2.inference.export_prediction import (
@@ -21,14 +19,19 @@ from nnunetv2.inference.export_prediction import (
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 from torch._dynamo import OptimizedModule
+from tqdm import tqdm
 
 from dsmt_nnunet import __version__
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume, coarse_copy
 from dsmt_nnunet.geometry import ArrayGeometry, nodule_instances
-from dsmt_nnunet.inference.classifier import NoduleClassifier, NoduleOutput, answer, describe, volume_at_centre
+from dsmt_nnunet.inference.air_padding import AirPaddedPredictor, padding_to_patch
+from dsmt_nnunet.inference.classifier import NoduleClassifier, answer, describe, volume_at_centre
+from dsmt_nnunet.inference.given_nodules import BACKGROUND_LOGIT, GivenCase, paste_patches, read_positions
+from dsmt_nnunet.inference.lung_region import lung_region, on_grid, tiles_that_touch
 from dsmt_nnunet.inference.operating_point import OperatingPoint
+from dsmt_nnunet.inference.region import Scan, regions_around
 from dsmt_nnunet.inference.results import (
     CLASSIFICATION_TABLE_NAME,
     CasePrediction,
@@ -40,10 +43,8 @@ from dsmt_nnunet.inference.results import (
     write_table,
 )
 from dsmt_nnunet.plan import DSMTPlan
-from dsmt_nnunet.tasks import NODULE_TABLE_NAME, Nodule, NoduleTable
 
 Array = npt.NDArray[Any]
-_BACKGROUND_LOGIT = 10.0
 
 
 def is_dsmt_network(network: Any) -> bool:
@@ -51,7 +52,7 @@ def is_dsmt_network(network: Any) -> bool:
     return isinstance(network._orig_mod if isinstance(network, OptimizedModule) else network, DSMTNet)
 
 
-class DSMTPredictor(nnUNetPredictor):
+class DSMTPredictor(AirPaddedPredictor):
     """Writes, for each case, nnU-Net's mask and CASE.json, and classification.csv of all of them.
 
     A stock predictor that has loaded a DSMT model becomes one by `adopt`. Nodules come from a `nodules.csv` in the
@@ -80,7 +81,9 @@ class DSMTPredictor(nnUNetPredictor):
         self.operating_point = OperatingPoint.read(model_folder) if model_folder is not None else None
         self.predictions = []
         self._output_folder: Path | None = None
-        self._given: dict[str, tuple[Nodule, ...]] = {}
+        self._given: dict[int, GivenCase] = {}
+        self._inputs = 0
+        self._region: Array | None = None
         self._files: list[list[str]] = []
         self._current: tuple[Sequence[str], str | None, dict[str, Any]] | None = None
         self.classifier = self._make_classifier()
@@ -102,9 +105,19 @@ class DSMTPredictor(nnUNetPredictor):
 
     @functools.wraps(nnUNetPredictor.predict_from_files)
     def predict_from_files(self, *args: Any, **kwargs: Any) -> Any:
-        result = super().predict_from_files(*args, **kwargs)
+        searched = super().predict_from_files(*args, **kwargs)
+        return self._with_given_cases(searched)
+
+    def _with_given_cases(self, searched: Sequence[Any] | None) -> list[Any]:
+        """Predicts the cases whose nodules are given, and returns all results in the order of the input."""
+        given = {
+            position: self._predict_given(case)
+            for position, case in tqdm(self._given.items(), desc="Given nodules", disable=None)
+        }
+        self._given = {}
         self._write_table()
-        return result
+        others = iter(searched or [])
+        return [given[position] if position in given else next(others) for position in range(self._inputs)]
 
     def predict_from_files_sequential(
         self,
@@ -138,8 +151,7 @@ class DSMTPredictor(nnUNetPredictor):
             logits = self.predict_logits_from_preprocessed_data(torch.from_numpy(data))
             segmentations.append(self._export(logits.cpu().numpy(), properties, output, save_probabilities))
         compute_gaussian.cache_clear()
-        self._write_table()
-        return segmentations
+        return self._with_given_cases(segmentations)
 
     def _export(self, logits: Array, properties: dict[str, Any], output: str | None, save_probabilities: bool) -> Any:
         """Writes the mask; without an output name returns it."""
@@ -191,8 +203,17 @@ class DSMTPredictor(nnUNetPredictor):
             todo = [i for i, name in enumerate(outputs) if not all(Path(name + e).is_file() for e in endings)]
             print(f"{len(outputs) - len(todo)} cases are complete, {len(todo)} are left to predict.")
             inputs, outputs, previous = ([items[i] for i in todo] for items in (inputs, outputs, previous))
+        self._inputs, self._given = len(inputs), {}
         if isinstance(list_of_lists_or_source_folder, str):
-            self._given = self._read_positions(Path(list_of_lists_or_source_folder), inputs)
+            nodules = read_positions(Path(list_of_lists_or_source_folder), inputs, self.dataset_json["file_ending"])
+            for position, files in enumerate(inputs):
+                if nodules[position]:
+                    output = outputs[position] if outputs else None
+                    self._given[position] = GivenCase(tuple(files), output, nodules[position], save_probabilities)
+        searched = [position for position in range(len(inputs)) if position not in self._given]
+        inputs, outputs, previous = (
+            [items[i] for i in searched] if items else items for items in (inputs, outputs, previous)
+        )
         self._files = list(inputs)
         return inputs, outputs, previous
 
@@ -203,31 +224,6 @@ class DSMTPredictor(nnUNetPredictor):
                     f"{path} was predicted for other tasks than this model's {list(self.plan.schema.task_names)}. "
                     f"Give each model an output folder of its own."
                 )
-
-    def _read_positions(self, folder: Path, inputs: Sequence[Sequence[str]]) -> dict[str, tuple[Nodule, ...]]:
-        """Nodules of the input folder's table that belong to the cases at hand; empty without a table.
-
-        Raises:
-            ValueError: positions lie outside their scans; all of them are named, before anything is predicted.
-        """
-        if not (folder / NODULE_TABLE_NAME).is_file():
-            return {}
-        table = NoduleTable.read(folder / NODULE_TABLE_NAME).by_case()
-        problems = []
-        given = {}
-        for files in inputs:
-            case_id = Path(files[0]).name[: -len(self.dataset_json["file_ending"]) - 5]
-            if case_id not in table:
-                print(f"{NODULE_TABLE_NAME} names no nodule of case {case_id}: the whole scan will be searched.")
-                continue
-            given[case_id] = table[case_id]
-            problems += _outside(files[0], table[case_id])
-        if problems:
-            raise ValueError(
-                f"{folder / NODULE_TABLE_NAME}: positions must be mm in LPS, inside the scan, but:\n  "
-                + "\n  ".join(problems)
-            )
-        return given
 
     def predict_from_data_iterator(self, data_iterator: Iterable[dict[str, Any]], *args: Any, **kwargs: Any) -> Any:
         return super().predict_from_data_iterator(self._noting_the_case(data_iterator), *args, **kwargs)
@@ -255,26 +251,45 @@ class DSMTPredictor(nnUNetPredictor):
         reader = self.plans_manager.image_reader_writer_class()
         image, image_properties = reader.read_images(list(files))
         context = coarse_copy(image, image_properties, self.plans_manager.transpose_forward, self.plan.context)
-        if case_id in self._given:
-            logits, nodules = self._at_positions(array, geometry, context, self._given[case_id])
-        else:
-            logits = self._segment(data)
-            nodules = self._found(array, geometry, context, logits)
+        lungs = lung_region(context, self.plan.context.windows[0])
+        region = None if lungs is None else on_grid(lungs, context.geometry, geometry)
+        logits = self._segment(data, region)
+        self._keep(case_id, self._found(array, geometry, context, logits), output)
+        return logits
+
+    def _keep(self, case_id: str, nodules: Sequence[NodulePrediction], output: str | None) -> None:
         prediction = CasePrediction(case_id, self.plan.schema, tuple(nodules), self._model())
         self.predictions.append(prediction)
         if output is not None:
             write_case(prediction, f"{output}.json")
-        return logits
 
-    def _segment(self, data: torch.Tensor) -> torch.Tensor:
-        """The whole scan by sliding window, the mean over the folds."""
+    def _segment(self, data: torch.Tensor, region: Array | None = None) -> torch.Tensor:
+        """The scan by sliding window, the mean over the folds.
+
+        Args:
+            data: (C, Z, Y, X) preprocessed scan.
+            region: (Z, Y, X), where to look; elsewhere is background. None for everywhere.
+        """
+        self._region = region
         total: torch.Tensor | None = None
         for network in self.classifier.networks:
             self.network = network
             logits = self.predict_sliding_window_return_logits(data).to("cpu").float()
             total = logits if total is None else total + logits
         assert total is not None
-        return total / len(self.classifier.networks)
+        total /= len(self.classifier.networks)
+        if region is not None:
+            elsewhere = torch.from_numpy(~region)
+            total[0, elsewhere], total[1:, elsewhere] = BACKGROUND_LOGIT, -BACKGROUND_LOGIT
+        return total
+
+    def _internal_get_sliding_window_slicers(self, image_size: tuple[int, ...]) -> Any:
+        """nnU-Net's tiles, those without lung left out."""
+        tiles = super()._internal_get_sliding_window_slicers(image_size)
+        if self._region is None:
+            return tiles
+        padding = padding_to_patch(self._region.shape, self.configuration_manager.patch_size)
+        return tiles_that_touch(tiles, np.pad(self._region, padding))
 
     def _found(
         self, data: Array, geometry: ArrayGeometry, context: ContextVolume, logits: torch.Tensor
@@ -294,18 +309,42 @@ class DSMTPredictor(nnUNetPredictor):
             nodules.append(describe(str(number), centre_mm, instance.volume_mm3, tasks))
         return nodules
 
-    def _at_positions(
-        self, data: Array, geometry: ArrayGeometry, context: ContextVolume, given: Sequence[Nodule]
-    ) -> tuple[torch.Tensor, list[NodulePrediction]]:
-        outputs, nodules = [], []
-        for nodule in given:
-            voxel = geometry.to_voxel(nodule.centre_mm)
-            output = self.classifier(data, geometry, context, voxel)
-            outputs.append(output)
-            volume_mm3 = volume_at_centre(output, voxel, geometry.spacing_mm, self.plan)
-            tasks = answer(output.fold_probabilities, self.plan, self.operating_point)
-            nodules.append(describe(nodule.nodule_id, nodule.centre_mm, volume_mm3, tasks))
-        return torch.from_numpy(paste_patches(outputs, data.shape[1:])), nodules
+    def _predict_given(self, case: GivenCase) -> Array | None:
+        """Classifies the given nodules and segments around them; nothing else of the scan is preprocessed.
+
+        Returns:
+            The mask (Z, Y, X), unless it was written.
+        """
+        manager, configuration = self.plans_manager, self.configuration_manager
+        reader = manager.image_reader_writer_class()
+        image, properties = reader.read_images(list(case.files))
+        points = [nodule.centre_mm for nodule in case.nodules]
+        context = coarse_copy(image, properties, manager.transpose_forward, self.plan.context, around=points)
+        scan = Scan.of(image, properties, manager, configuration)
+        predictions: dict[int, NodulePrediction] = {}
+        mask: Array | None = None
+        for part in regions_around(scan, points, configuration.patch_size, together=case.save_probabilities):
+            data, part_properties, geometry = scan.preprocessed(part.region)
+            outputs = []
+            for number in part.points:
+                nodule = case.nodules[number]
+                voxel = geometry.to_voxel(nodule.centre_mm)
+                output = self.classifier(data, geometry, context, voxel)
+                outputs.append(output)
+                volume_mm3 = volume_at_centre(output, voxel, geometry.spacing_mm, self.plan)
+                tasks = answer(output.fold_probabilities, self.plan, self.operating_point)
+                predictions[number] = describe(nodule.nodule_id, nodule.centre_mm, volume_mm3, tasks)
+            logits = paste_patches(outputs, data.shape[1:])
+            if case.output is not None and case.save_probabilities:
+                self._export(logits, part_properties, case.output, save_probabilities=True)
+                continue
+            own_mask = self._export(logits, part_properties, None, save_probabilities=False)
+            mask = own_mask if mask is None else np.maximum(mask, own_mask)
+        if case.output is not None and mask is not None:
+            reader.write_seg(mask, case.output + self.dataset_json["file_ending"], properties)
+        case_id = Path(case.output).name if case.output is not None else "case"
+        self._keep(case_id, [predictions[number] for number in range(len(points))], case.output)
+        return mask if case.output is None else None
 
     def _model(self) -> dict[str, Any]:
         point = self.operating_point
@@ -332,46 +371,6 @@ class DSMTPredictor(nnUNetPredictor):
                 return
             write_table(read_folder(folder), folder / CLASSIFICATION_TABLE_NAME)
             seen = present
-
-
-def paste_patches(outputs: Sequence[NoduleOutput], shape: Sequence[int]) -> Array:
-    """(K, Z, Y, X) logits of a scan that is background but for the patches; where they overlap, their mean."""
-    classes = outputs[0].segmentation.shape[0]
-    logits = np.zeros((classes, *shape), dtype=np.float32)
-    counts = np.zeros(tuple(shape), dtype=np.uint16)
-    for output in outputs:
-        size = output.segmentation.shape[1:]
-        low = [max(0, s) for s in output.start]
-        high = [max(lo, min(n, s + k)) for lo, n, s, k in zip(low, shape, output.start, size, strict=True)]
-        target = tuple(slice(lo, h) for lo, h in zip(low, high, strict=True))
-        source = tuple(slice(lo - s, h - s) for lo, h, s in zip(low, high, output.start, strict=True))
-        logits[(slice(None), *target)] += output.segmentation[(slice(None), *source)]
-        counts[target] += 1
-    logits /= np.maximum(counts, 1)
-    background = np.full(classes, -_BACKGROUND_LOGIT, dtype=np.float32)
-    background[0] = _BACKGROUND_LOGIT
-    logits[:, counts == 0] = background[:, None]
-    return logits
-
-
-def _outside(image: str, nodules: Sequence[Nodule]) -> list[str]:
-    """Problems of positions outside an image, whose header alone is read."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(image)
-    reader.ReadImageInformation()
-    size, spacing, origin = (
-        np.asarray(values) for values in (reader.GetSize(), reader.GetSpacing(), reader.GetOrigin())
-    )
-    direction = np.asarray(reader.GetDirection()).reshape(len(size), len(size))
-    problems = []
-    for nodule in nodules:
-        index = np.linalg.solve(direction * spacing[None, :], np.asarray(nodule.centre_mm) - origin)
-        if np.any(index < -0.5) or np.any(index > size - 0.5):
-            problems.append(
-                f"{os.path.basename(image)}, nodule '{nodule.nodule_id}': {nodule.centre_mm} mm is voxel "
-                f"(x, y, z) {np.round(index, 1).tolist()} of an image of {size.tolist()} voxels"
-            )
-    return problems
 
 
 def _configuration_name(predictor: nnUNetPredictor) -> str | None:

@@ -5,8 +5,29 @@ nnU-Net forgets this module after the search, so nothing is defined here.
 
 from dsmt_nnunet.inference import nnunet_hook
 from dsmt_nnunet.trainers.budgets import DSMTTrainer_5epochs, DSMTTrainer_50epochs, DSMTTrainer_250epochs
+from dsmt_nnunet.trainers.comparisons import (
+    DSMTTrainerAveragePooling,
+    DSMTTrainerDenseNet,
+    DSMTTrainerJointOnly,
+    DSMTTrainerNoContext,
+    DSMTTrainerNoSegmentation,
+    DSMTTrainerNoSigns,
+    DSMTTrainerSingleTask,
+)
 from dsmt_nnunet.trainers.dsmt_trainer import DSMTTrainer
 
 nnunet_hook.install()
 
-__all__ = ["DSMTTrainer", "DSMTTrainer_5epochs", "DSMTTrainer_50epochs", "DSMTTrainer_250epochs"]
+__all__ = [
+    "DSMTTrainer",
+    "DSMTTrainer_5epochs",
+    "DSMTTrainer_50epochs",
+    "DSMTTrainer_250epochs",
+    "DSMTTrainerAveragePooling",
+    "DSMTTrainerDenseNet",
+    "DSMTTrainerJointOnly",
+    "DSMTTrainerNoContext",
+    "DSMTTrainerNoSegmentation",
+    "DSMTTrainerNoSigns",
+    "DSMTTrainerSingleTask",
+]

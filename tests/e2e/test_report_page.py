@@ -15,6 +15,7 @@ from tests.unit.report.cohort import explain_case, make_cohort, page_options
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install selenium)")
 KEYS = pytest.importorskip("selenium.webdriver.common.keys").Keys
+WAIT = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -125,9 +126,9 @@ def test_card_opens_slices_that_keys_scroll(opened: Any) -> None:
     assert "case_03" in state("viewer.querySelector('h2').textContent")
     press(opened, KEYS.ESCAPE)
     assert state("viewer.open") is False
-    assert opened.execute_script(
-        "return document.activeElement.closest('.card').querySelector('.case').textContent"
-    ) == ("case_03")
+    focused = "return document.activeElement.closest('.card')?.querySelector('.case').textContent === 'case_03'"
+    # A dialog tells of its closing in a task of its own, a moment after it has closed.
+    WAIT(opened, 10).until(lambda browser: browser.execute_script(focused), "the last card shown has no focus")
     assert opened.get_log("browser") == []
 
 

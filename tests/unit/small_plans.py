@@ -79,6 +79,8 @@ def stock_plans(
         "dataset_name": "Dataset901_Tiny",
         "plans_name": "nnUNetPlans",
         "image_reader_writer": "SimpleITKIO",
+        "original_median_shape_after_transp": [200, 300, 300],
+        "original_median_spacing_after_transp": [1.25, 0.8, 0.8],
         "transpose_forward": list(transpose_forward),
         "transpose_backward": [int(axis) for axis in np.argsort(transpose_forward)],
         "label_manager": "LabelManager",

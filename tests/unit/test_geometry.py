@@ -116,7 +116,7 @@ def test_rounding_of_the_voxel_count_is_no_error(length: int) -> None:
             "shape_after_cropping_and_before_resampling": (length,) * 3,
         }
         shape = (round(length / spacing),) * 3
-        ArrayGeometry.from_properties(properties, (0, 1, 2), (spacing,) * 3, shape)
+        assert ArrayGeometry.from_properties(properties, (0, 1, 2), (spacing,) * 3, shape).shape == shape
 
 
 def test_images_without_a_position_are_refused() -> None:

@@ -11,6 +11,7 @@ from nnunetv2.preprocessing.normalization.default_normalization_schemes import C
 from dsmt_nnunet.plan import (
     PLAN_KEY,
     DSMTPlan,
+    background_share,
     check_configuration,
     context_windows,
     derive_plan,
@@ -108,3 +109,24 @@ def test_other_modalities_have_no_fixed_padding_and_no_window() -> None:
 def test_another_number_of_epochs_is_divided_between_the_stages(epochs: int, joint: int) -> None:
     training = small_plan().training.with_epochs(epochs)
     assert (training.epochs, training.joint_epochs) == (epochs, joint)
+
+
+def test_stock_plans_get_what_the_planner_would_choose_where_it_is_free() -> None:
+    whole = derive_plan(stock_plans(patch_size=(48, 64, 64)), CONFIGURATION, {**DATASET_JSON, "numTraining": 4000})
+    assert (whole.context.grid, whole.context.features) == (64, (32, 64, 128, 256))
+    assert (whole.training.iterations_per_epoch, whole.training.background_share) == (250, 0.25)
+    crops = stock_plans(patch_size=(48, 64, 64))
+    crops["original_median_shape_after_transp"] = [20, 50, 50]
+    derived = derive_plan(crops, CONFIGURATION, {**DATASET_JSON, "numTraining": 4})
+    assert derived.context.field_of_view_mm == 40.0
+    assert derived.context.features == (32, 64)
+    assert (derived.training.iterations_per_epoch, derived.training.background_share) == (40, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("scan", "patch", "expected"),
+    [((300, 400, 400), (60, 60, 60), 0.25), ((60, 60, 60), (60, 60, 60), 0.0), ((10, 50, 50), (60, 60, 60), 0.0)],
+)
+def test_only_scans_have_patches_drawn_anywhere(scan: Any, patch: Any, expected: float) -> None:
+    assert background_share(scan, patch) == expected
+    assert 0 < background_share((120, 120, 60), (60, 60, 60)) < 0.25

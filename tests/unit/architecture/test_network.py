@@ -25,7 +25,8 @@ PATCH = {False: (16, 16, 16), True: (6, 16, 12)}
 def network(deep_supervision: bool = False, use_context: bool = True, **kind: bool) -> DSMTNet:
     plans = stock_plans(spacing=(3.0, 1.0, 1.0) if kind.get("anisotropic") else (1.0, 1.0, 1.0), **kind)
     configuration = PlansManager(plans).get_configuration(CONFIGURATION)
-    return build_network(small_plan(plans), configuration, 1, 2, deep_supervision, use_context).eval()
+    plan = replace(small_plan(plans), use_context=use_context)
+    return build_network(plan, configuration, 1, 2, deep_supervision).eval()
 
 
 def batch(anisotropic: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,7 +140,7 @@ def test_bfloat16_is_close_to_float32_and_keeps_the_weights() -> None:
     x, context = batch()
     model = network()
     exact, weights = model(x, context), copy.deepcopy(model.state_dict())
-    coarse = model.use_precision(Precision("cpu", True))(x, context)
+    coarse = model.use_precision(Precision("cpu", use_bf16=True, channels_last=True))(x, context)
     assert coarse.segmentation.dtype == coarse.tasks[0].dtype == torch.float32
     torch.testing.assert_close(coarse.segmentation, exact.segmentation, rtol=0.1, atol=0.1)
     torch.testing.assert_close(coarse.tasks, exact.tasks, rtol=0.1, atol=0.1)
@@ -147,12 +148,24 @@ def test_bfloat16_is_close_to_float32_and_keeps_the_weights() -> None:
     torch.testing.assert_close(model.state_dict(), weights, rtol=0, atol=0)
 
 
+def test_channels_last_changes_the_layout_alone() -> None:
+    x, context = batch()
+    model = network()
+    exact, weights = model(x, context), copy.deepcopy(model.state_dict())
+    other = model.use_precision(Precision("cpu", use_bf16=False, channels_last=True))(x, context)
+    torch.testing.assert_close(other.segmentation, exact.segmentation, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(other.tasks, exact.tasks, rtol=1e-4, atol=1e-4)
+    first = next(weight for weight in model.encoder.parameters() if weight.ndim == 5 and weight.shape[1] > 1)
+    assert first.is_contiguous(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(model.state_dict(), weights, rtol=0, atol=0)
+
+
 def test_the_environment_chooses_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     for word, expected in (("bf16", True), ("fp32", False), ("", cpu_has_bf16())):
         monkeypatch.setenv(PRECISION_VARIABLE, word)
-        assert Precision.choose(cpu).use_bf16 is expected
-    assert Precision.choose(torch.device("cuda")) == Precision("cuda", False)
+        assert Precision.choose(cpu) == Precision("cpu", expected, channels_last=True)
+    assert Precision.choose(torch.device("cuda")) == Precision("cuda", use_bf16=False, channels_last=False)
     monkeypatch.setenv(PRECISION_VARIABLE, "fp16")
     with pytest.raises(ValueError, match="'bf16', 'fp32' or unset, got 'fp16'"):
         Precision.choose(cpu)

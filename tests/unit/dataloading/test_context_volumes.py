@@ -95,7 +95,7 @@ def test_a_patch_outside_the_scan_is_air() -> None:
     array = np.random.default_rng(0).uniform(-0.5, 1, size=(1, 6, 6, 6)).astype(np.float16)
     volume = ContextVolume(array, ArrayGeometry((2.5,) * 3, (6, 6, 6), np.eye(3, 4)), fill=(-1.0,))
     patch = volume.patch((0.0, 0.0, 0.0), 5)
-    assert patch.dtype == np.float32
+    assert patch.dtype == np.float16
     assert (patch[0, :2] == -1).all()
     np.testing.assert_array_equal(patch[0, 2:, 2:, 2:], array[0, :3, :3, :3])
     assert (volume.patch((500.0, 0.0, 0.0), 5) == -1).all()

@@ -110,6 +110,23 @@ def test_background_patches_have_no_known_label(small_data: SmallData) -> None:
     assert (batch["labels"] == UNKNOWN_LABEL).all()
 
 
+def test_background_patches_lie_mostly_in_lung(small_data: SmallData, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = loader(small_data, training=True, background_share=1.0)
+    case_id = small_data.dataset.identifiers[0]
+    low, high = own.plan.context.windows[0] or (0.0, 1.0)
+    volume = own._volume(case_id)
+    hu = np.full(volume.array.shape, 50.0)
+    hu[:, : hu.shape[1] // 4] = -800.0
+    lung = replace(volume, array=((hu - low) * 2 / (high - low) - 1).astype(np.float16))
+    monkeypatch.setitem(own._volumes, case_id, lung)
+    shape = small_data.store.local_geometry(case_id).shape
+    centres = np.array([own._anywhere(case_id, shape) for _ in range(600)])
+    in_lung = [own._is_lung(case_id, centre) for centre in centres]
+    assert np.mean(in_lung) == pytest.approx(0.75 + 0.25 * 0.25, abs=0.06)
+    assert (centres >= 0).all()
+    assert (centres <= np.array(shape) - 1).all()
+
+
 def test_background_patches_come_up_as_often_as_planned(small_data: SmallData) -> None:
     own = loader(small_data, training=True, batch_size=2000, background_share=0.25)
     assert Counter(own._draw_batch())[NO_NODULE] == pytest.approx(500, abs=80)

@@ -141,7 +141,7 @@ def test_masks_with_another_direction(hospital: Hospital) -> None:
 
 def test_a_grid_that_differs_by_rounding_is_the_same_grid(hospital: Hospital) -> None:
     hospital.add_pair().put_mask("a.nii.gz", cube_mask(), spacing=(1.0004, 1.0, 2.0), origin=(-50.01, 20.0, -300.0))
-    hospital.convert()
+    assert (hospital.convert() / "dataset.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dsmt_nnunet.dataloading.context_volumes import ContextVolume
 from dsmt_nnunet.geometry import ArrayGeometry
 from dsmt_nnunet.inference.classifier import NoduleClassifier
 from dsmt_nnunet.inference.explanation import ExplanationMap
-from dsmt_nnunet.inference.occlusion import central_box, explain_nodule
+from dsmt_nnunet.inference.occlusion import central_box, explain_nodule, lattices
 from tests.unit.small_plans import CONFIGURATION, small_plan, stock_plans
 
 PLAN = replace(small_plan(), padding_value=(-1.0,))
@@ -36,16 +36,20 @@ class Stub(torch.nn.Module):
         super().__init__()
         self.gain = gain
         self.context_encoder = torch.nn.Identity() if has_context else None
+        if not has_context:
+            self.describe_context = lambda context: None
 
     def forward(self, x: Tensor, context: Tensor) -> DSMTOutput:
-        return DSMTOutput(x, self.answer(self.describe(x), context))
+        return DSMTOutput(x, self.answer(self.describe(x), self.describe_context(context)))
 
     def describe(self, x: Tensor) -> Tensor:
         return x[(slice(None), 0, *LOCAL_PLACE)].mean(dim=(1, 2, 3))[:, None]
 
-    def answer(self, nodule: Tensor, context: Tensor) -> list[Tensor]:
-        around = context[(slice(None), 0, *CONTEXT_PLACE)].mean(dim=(1, 2, 3))[:, None]
-        score = self.gain * (3 * nodule - 2 * around)
+    def describe_context(self, context: Tensor) -> Tensor:
+        return context[(slice(None), 0, *CONTEXT_PLACE)].mean(dim=(1, 2, 3))[:, None]
+
+    def answer(self, nodule: Tensor, surroundings: Tensor | None) -> list[Tensor]:
+        score = self.gain * (3 * nodule if surroundings is None else 3 * nodule - 2 * surroundings)
         return [torch.zeros(len(score), 3), torch.cat([torch.zeros_like(score), score], dim=1)]
 
 
@@ -57,7 +61,7 @@ def explained(*networks: Any, task: str = "invasiveness", context_fill: float = 
     corner = [int(np.floor(value + 0.5)) + part.start for value, part in zip(start, CONTEXT_PLACE, strict=True)]
     around[(0, *(slice(c, c + 3) for c in corner))] = 0.5
     context = ContextVolume(around, COARSE, (context_fill,))
-    return explain_nodule(classifier, data, LOCAL, context, CENTRE, task, windows_mm=(3.0, 6.0))
+    return explain_nodule(classifier, data, LOCAL, context, CENTRE, task, cells_mm=(3.0, 6.0))
 
 
 def place_of_largest(part: ExplanationMap) -> tuple[float, float, float]:
@@ -108,9 +112,8 @@ def test_an_unknown_task_is_an_error() -> None:
 
 def test_what_lies_outside_the_scan_drives_nothing() -> None:
     class Bright(Stub):
-        def answer(self, nodule: Tensor, context: Tensor) -> list[Tensor]:
-            score = context.mean(dim=(1, 2, 3, 4))[:, None]
-            return [torch.zeros(len(score), 3), torch.cat([torch.zeros_like(score), score], dim=1)]
+        def describe_context(self, context: Tensor) -> Tensor:
+            return -context.mean(dim=(1, 2, 3, 4))[:, None] / 2
 
     classifier = NoduleClassifier([Bright()], PLAN, PATCH, (), torch.device("cpu"))  # type: ignore[list-item]
     around = np.random.default_rng(0).uniform(-1, 1, size=(1, 24, 24, 24)).astype(np.float16)
@@ -125,6 +128,24 @@ def test_what_lies_outside_the_scan_drives_nothing() -> None:
     assert np.abs(maps.context.values).max() < 0.1
 
 
+def test_the_cells_of_the_lattices_fill_the_region_once_and_are_shifted_by_half() -> None:
+    region = np.ones((12, 12, 7), dtype=bool)
+    region[:3] = False
+    centred, cornered = lattices(region, (5.5, 5.5, 3.0), 4.0, (1.0, 1.0, 2.0))
+    for cells in (centred, cornered):
+        assert (cells > 0).sum() == region.sum()
+        assert not cells[~region].any()
+        assert set(np.unique(cells)) == set(range(cells.max() + 1))
+        assert np.bincount(cells[cells > 0]).max() == 4 * 4 * 2
+    cell = np.argwhere(centred == centred[5, 5, 3])
+    assert (cell.min(axis=0).tolist(), cell.max(axis=0).tolist()) == ([4, 4, 2], [7, 7, 3])
+    assert cornered[5, 5, 2] != cornered[6, 5, 2]
+    assert cornered[5, 5, 2] != cornered[5, 6, 2]
+    assert cornered[5, 5, 2] != cornered[5, 5, 3]
+    thick, _ = lattices(np.ones((2, 6, 6), dtype=bool), (0.5, 2.5, 2.5), 4.0, (10.0, 1.0, 1.0))
+    assert (thick[0] != thick[1]).all()
+
+
 def test_the_box_is_the_middle_of_the_patch() -> None:
     assert central_box((32, 40, 10), (1.6, 1.25, 5.0), 40.0) == (slice(3, 29), slice(4, 36), slice(1, 9))
     assert central_box((8, 8, 8), (1.0, 1.0, 1.0), 40.0) == (slice(0, 8),) * 3
@@ -135,7 +156,7 @@ def test_a_real_network_answers_in_parts_as_in_one() -> None:
     local, context = torch.randn(2, 1, *PATCH), torch.randn(2, 1, 16, 16, 16)
     with torch.no_grad():
         whole = network(local, context).tasks
-        parts = network.answer(network.describe(local), context)
+        parts = network.answer(network.describe(local), network.describe_context(context))
     for expected, found in zip(whole, parts, strict=True):
         torch.testing.assert_close(found, expected)
     maps = explained(network)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,11 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dsmt_nnunet.architecture.build import build_network
+from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.geometry import equivalent_diameter_mm
-from dsmt_nnunet.inference.classifier import NoduleOutput
 from dsmt_nnunet.inference.operating_point import OperatingPoint, TaskOperatingPoint
-from dsmt_nnunet.inference.predictor import DSMTPredictor, is_dsmt_network, paste_patches
-from dsmt_nnunet.inference.results import read_case
+from dsmt_nnunet.inference.predictor import DSMTPredictor, is_dsmt_network
+from dsmt_nnunet.inference.results import read_case, read_folder
 from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.tasks import Nodule, NoduleTable
 from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, blob_image, small_plan, stock_plans
@@ -85,7 +87,7 @@ def test_the_same_nodule_has_the_same_answer_in_both_ways(
     source, world = scans
     own = predictor()
 
-    def bell(data: torch.Tensor) -> torch.Tensor:
+    def bell(data: torch.Tensor, region: Any) -> torch.Tensor:
         return torch.stack([-data[0], data[0]])
 
     monkeypatch.setattr(own, "_segment", bell)
@@ -146,22 +148,61 @@ def test_an_output_folder_of_another_model_is_refused(scans: Any, tmp_path: Path
         run(predictor(), source, tmp_path / "out")
 
 
-def output_at(start: tuple[int, int, int], value: float) -> NoduleOutput:
-    return NoduleOutput(start, np.stack([np.full((4, 4, 4), -value), np.full((4, 4, 4), value)]), {})
+def test_near_the_lungs_the_search_is_that_of_the_whole_scan() -> None:
+    own = predictor()
+    data = torch.randn(1, 40, 36, 44)
+    region = np.zeros((40, 36, 44), dtype=bool)
+    region[2:9, 20:36, 3:12] = True
+    everywhere, near = own._segment(data), own._segment(data, region)
+    torch.testing.assert_close(near[:, region], everywhere[:, region])
+    assert (near.argmax(0)[torch.from_numpy(~region)] == 0).all()
+    assert len(own._internal_get_sliding_window_slicers((40, 36, 44))) < len(
+        nnUNetPredictor._internal_get_sliding_window_slicers(own, (40, 36, 44))
+    )
 
 
-def test_patches_are_pasted_over_background_and_averaged_where_they_overlap() -> None:
-    logits = paste_patches([output_at((-2, 0, 0), 1.0), output_at((0, 0, 0), 3.0)], (8, 8, 8))
-    assert logits.shape == (2, 8, 8, 8)
-    np.testing.assert_allclose(logits[1, :2, :4, :4], 2.0)
-    np.testing.assert_allclose(logits[1, 2:4, :4, :4], 3.0)
-    assert (logits.argmax(0)[4:] == 0).all()
-    assert (logits.argmax(0)[:, 4:] == 0).all()
+def test_a_whole_chest_is_searched_near_its_lungs_only(
+    scans: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = scans
+    own = predictor()
+    seen: list[Any] = []
+    monkeypatch.setattr("dsmt_nnunet.inference.predictor.lung_region", lambda context, window: half(context))
+
+    def half(context: Any) -> np.ndarray:
+        mask = np.zeros(context.geometry.shape, dtype=bool)
+        mask[:, : mask.shape[1] // 2] = True
+        return mask
+
+    def segment(data: torch.Tensor, region: np.ndarray) -> torch.Tensor:
+        seen.append(region)
+        return torch.stack([-data[0], data[0]])
+
+    monkeypatch.setattr(own, "_segment", segment)
+    run(own, source, tmp_path / "out")
+    assert len(seen) == 2
+    # The plans put the image's second axis (y) first and its first (z) second.
+    assert seen[0].shape == tuple(np.round(np.array([24 / 1.5, 30, 26])).astype(int))
+    assert 0.4 < seen[0].mean() < 0.6
+    assert seen[0][:, 0].all()
+    assert not seen[0][:, -1].any()
 
 
-@pytest.mark.parametrize("start", [(6, 6, 6), (-3, 5, -1), (-6, 0, 0), (0, 10, 0), (-30, 0, 0)])
-def test_a_patch_that_reaches_outside_is_cut(start: tuple[int, int, int]) -> None:
-    logits = paste_patches([output_at(start, 1.0)], (8, 8, 8))
-    expected = np.zeros((8, 8, 8))
-    expected[tuple(slice(max(0, s), max(0, s + 4)) for s in start)] = 1
-    np.testing.assert_array_equal(logits.argmax(0), expected)
+def test_the_weights_of_each_fold_are_loaded_once(scans: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, world = scans
+    for number in range(6):
+        shutil.copy(source / "a_0000.nii.gz", source / f"more{number}_0000.nii.gz")
+    loaded = []
+    original = DSMTNet.load_state_dict
+
+    def counted(self: DSMTNet, *args: Any, **kwargs: Any) -> Any:
+        loaded.append(self)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(DSMTNet, "load_state_dict", counted)
+    own = predictor(folds=3)
+    monkeypatch.setattr(own, "plan", replace(own.plan, max_candidates=1))
+    NoduleTable((Nodule("a", "1", "p", world),)).write(source / "nodules.csv", SCHEMA)
+    run(own, source, tmp_path / "out")
+    assert len(read_folder(tmp_path / "out")) == 8
+    assert len(loaded) == 3

@@ -168,6 +168,46 @@ def test_thousands_of_cases_are_planned_for(plan: Plan) -> None:
     assert (patch_mm(plans) >= 29 + 32).all()
 
 
+def test_whole_body_scans_have_the_context_of_a_chest(plan: Plan) -> None:
+    plans = plan(DSMTPlanner, spacing=(2.0, 0.98, 0.98), shape=(900, 512, 512))
+    assert DSMTPlan.from_plans(plans).context.field_of_view_mm == DSMTPlanner.context_field_of_view_mm
+    assert (patch_mm(plans) < 20 + 2 * DSMTPlanner.margin_mm + 32).all()
+
+
+def test_nodules_larger_than_the_scans_leave_a_patch_of_the_scans_size(plan: Plan) -> None:
+    plans = plan(spacing=(1.25, 1.25, 1.25), shape=(16, 24, 24), extents_mm=[[90.0] * 3] * 5)
+    assert list(plans["configurations"][CONFIGURATION]["patch_size"]) == [16, 24, 24]
+    assert DSMTPlan.from_plans(plans).heads.central_region_mm == 100.0
+
+
+def test_a_larger_context_leaves_room_for_fewer_patches(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DSMTPlannerXS, "max_batch_size", 10_000)
+    options: dict[str, Any] = {"nodules": 100_000, "gpu_memory_target_in_gb": 4}
+    small = plan(**options)["configurations"][CONFIGURATION]["batch_size"]
+    monkeypatch.setattr(DSMTPlannerXS, "context_spacing_mm", 1.25)
+    large = plan(**options)["configurations"][CONFIGURATION]["batch_size"]
+    assert large < 0.7 * small
+
+
+def test_crops_have_no_patches_without_nodule_and_few_nodules_a_short_epoch(plan: Plan) -> None:
+    crops = plan(DSMTPlanner, spacing=(1.25, 0.8, 0.8), shape=(20, 40, 40), nodules=12, cases=12)
+    training = DSMTPlan.from_plans(crops).training
+    assert training.background_share == 0.0
+    batch = crops["configurations"][CONFIGURATION]["batch_size"]
+    assert training.iterations_per_epoch * batch == pytest.approx(20 * 12, abs=batch)
+    scans = DSMTPlan.from_plans(plan(DSMTPlanner, nodules=5000, cases=5000)).training
+    assert (scans.background_share, scans.iterations_per_epoch) == (0.25, 250)
+
+
+def test_every_decision_has_its_reason(plan: Plan) -> None:
+    decisions = DSMTPlan.from_plans(plan(labels=(NEGATIVE, POSITIVE, POSITIVE), nodules=30)).decisions
+    assert set(decisions) == {
+        *("local patch", "batch size", "context patch", "context encoder", "central region"),
+        *("class balance", "patches without nodule", "budget"),
+    }
+    assert f"invasiveness {NEGATIVE} 10, {POSITIVE} 20" in decisions["class balance"]
+
+
 def test_the_central_region_holds_the_largest_nodules(plan: Plan) -> None:
     assert DSMTPlan.from_plans(plan(extents_mm=[[22.0, 10.0, 9.0]] * 5)).heads.central_region_mm == 32.0
 

@@ -10,6 +10,7 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from dsmt_nnunet.cli.env import EXT_TRAINER, plugin_folder
 from dsmt_nnunet.trainers import budgets
+from dsmt_nnunet.trainers.comparisons import COMPARISONS
 from dsmt_nnunet.trainers.dsmt_trainer import DSMTTrainer
 
 TRAINERS = {
@@ -17,6 +18,7 @@ TRAINERS = {
     "DSMTTrainer_5epochs": budgets.DSMTTrainer_5epochs,
     "DSMTTrainer_50epochs": budgets.DSMTTrainer_50epochs,
     "DSMTTrainer_250epochs": budgets.DSMTTrainer_250epochs,
+    **{trainer.__name__: trainer for trainer in COMPARISONS},
 }
 
 

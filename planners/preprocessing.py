@@ -1,0 +1,123 @@
+"""nnU-Net's preprocessing, resumable: cases that are done are not done again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess_dataset
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
+from tqdm import tqdm
+
+from dsmt_nnunet.nnunet_folders import folder_from_environment
+from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION
+
+_DECISIVE = (
+    *("preprocessor_name", "spacing", "patch_size", "normalization_schemes", "use_mask_for_norm"),
+    *("resampling_fn_data", "resampling_fn_data_kwargs", "resampling_fn_seg", "resampling_fn_seg_kwargs"),
+)
+"""What of a configuration decides how a case is preprocessed; the patch size decides the layout on disk."""
+
+
+def preprocess_what_is_missing(
+    dataset_id: int, plans_name: str, folder: Path, processes: int = 1, clean: bool = False
+) -> int:
+    """Preprocesses the cases that are not there yet, or whose files or plans have changed.
+
+    `<data_identifier>_recipe.json` beside the folder says how and from which files the cases were made.
+
+    Args:
+        dataset_id: of the data set.
+        plans_name: of its plans.
+        folder: of the configuration's preprocessed cases.
+        processes: workers.
+        clean: do everything anew.
+
+    Returns:
+        How many cases were preprocessed.
+    """
+    raw = folder_from_environment("nnUNet_raw") / folder.parent.name
+    plans = load_json(str(folder.parent / f"{plans_name}.json"))
+    dataset_json = load_json(str(raw / "dataset.json"))
+    cases = get_filenames_of_train_images_and_targets(str(raw), dataset_json)
+    recipe = _recipe(plans)
+    sources = {name: _stamps([*case["images"], case["label"]]) for name, case in cases.items()}
+    path = folder.with_name(f"{folder.name}_recipe.json")
+    before: Mapping[str, Any] = {} if clean or not path.is_file() else json.loads(path.read_text(encoding="utf-8"))
+    if before.get("recipe") != recipe:
+        shutil.rmtree(folder, ignore_errors=True)
+        before = {}
+    done = {file.stem for file in folder.glob("*.pkl")}
+    for name in done - set(cases):
+        _remove(folder, name)
+    known = before.get("sources", {})
+    missing = [name for name in cases if name not in done or known.get(name) != sources[name]]
+    for name in missing:
+        _remove(folder, name)
+    # Only now: an interruption before must not leave old cases that pass for new ones.
+    path.write_text(json.dumps({"recipe": recipe, "sources": sources}), encoding="utf-8")
+    if len(missing) == len(cases):
+        preprocess_dataset(dataset_id, plans_name, (CONFIGURATION,), num_processes=[processes])
+        return len(missing)
+    print(f"{len(cases) - len(missing)} of {len(cases)} cases are preprocessed already.")
+    _run(missing, cases, folder, plans, dataset_json, processes)
+    # Without a configuration nnU-Net only copies the reference masks.
+    preprocess_dataset(dataset_id, plans_name, (), num_processes=[])
+    return len(missing)
+
+
+def _recipe(plans: Mapping[str, Any]) -> dict[str, Any]:
+    configuration = plans["configurations"][CONFIGURATION]
+    recipe: dict[str, Any] = {key: configuration.get(key) for key in _DECISIVE}
+    recipe["transpose_forward"] = plans["transpose_forward"]
+    recipe["intensities"] = plans["foreground_intensity_properties_per_channel"]
+    normalised: dict[str, Any] = json.loads(json.dumps(recipe))
+    return normalised
+
+
+def _stamps(files: Sequence[str]) -> list[list[int]]:
+    """Size and time of change of each file."""
+    return [[Path(file).stat().st_size, Path(file).stat().st_mtime_ns] for file in files]
+
+
+def _remove(folder: Path, case_id: str) -> None:
+    """Takes a case away, the file that tells it is complete first."""
+    for name in (f"{case_id}.pkl", f"{case_id}.b2nd", f"{case_id}_seg.b2nd"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _run(
+    missing: Sequence[str],
+    cases: Mapping[str, Any],
+    folder: Path,
+    plans: Mapping[str, Any],
+    dataset_json: Mapping[str, Any],
+    processes: int,
+) -> None:
+    jobs = [(str(folder / name), cases[name]["images"], cases[name]["label"], plans, dataset_json) for name in missing]
+    with tqdm(total=len(jobs), desc="Preprocessing cases", disable=None if jobs else True) as progress:
+        if processes <= 1 or len(jobs) < 2 * processes:
+            for job in jobs:
+                _preprocess_case(*job)
+                progress.update()
+            return
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            for future in as_completed([pool.submit(_preprocess_case, *job) for job in jobs]):
+                future.result()
+                progress.update()
+
+
+def _preprocess_case(
+    output: str, images: list[str], label: str, plans: dict[str, Any], dataset_json: dict[str, Any]
+) -> None:
+    manager = PlansManager(plans)
+    configuration = manager.get_configuration(CONFIGURATION)
+    preprocessor = configuration.preprocessor_class(verbose=False)
+    preprocessor.run_case_save(output, images, label, manager, configuration, dataset_json)

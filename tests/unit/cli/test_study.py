@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsmt_nnunet.cli import study
+from dsmt_nnunet.cli.main import main
+from dsmt_nnunet.evaluation import study_tables
+
+TRAINERS = ("DSMTTrainer", "DSMTTrainerNoContext")
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | None, str]]:
+    """Commands that were run, which leave behind what the real ones would."""
+    noted: list[tuple[int | None, str]] = []
+    out = tmp_path / "study"
+
+    def call(self: Any, command: str, seed: int | None = None) -> tuple[float, float]:
+        noted.append((seed, command))
+        words = shlex.split(command)
+        if words[:3] == ["dsmt", "convert", "phantom"]:
+            (self.raw / "imagesTs").mkdir(parents=True)
+            (self.raw / "nodulesTs.csv").write_text("case_id,nodule_id,x_mm,y_mm,z_mm\nt,1,0,0,0\n")
+        elif words[:2] == ["dsmt", "plan"]:
+            (out / "nnUNet_preprocessed" / study.DATASET).mkdir(parents=True)
+            (out / "nnUNet_preprocessed" / study.DATASET / "splits_final.json").write_text("[]")
+        elif words[0] == "nnUNetv2_train":
+            name = f"{words[words.index('-tr') + 1]}__DSMTPlansXS__3d_fullres"
+            results = Path(self.variables(seed)["nnUNet_results"]) / study.DATASET
+            (results / name / "fold_0" / "validation").mkdir(parents=True)
+            (results / name / "fold_0" / "validation" / "summary.json").write_text("{}")
+        elif words[0] == "nnUNetv2_predict":
+            folder = Path(words[words.index("-o") + 1])
+            folder.mkdir(parents=True)
+            (folder / "classification.csv").write_text("case_id\n")
+        return 2.0, 1.5
+
+    monkeypatch.setattr(study._Study, "call", call)
+    monkeypatch.setattr(study_tables, "write_study", lambda raw, runs, out: noted.append((None, f"{len(runs)} runs")))
+    return noted
+
+
+def run(tmp_path: Path, *more: str) -> int:
+    return main(["study", "-o", str(tmp_path / "study"), "--trainers", *TRAINERS, "--seeds", "0", "1", *more])
+
+
+def test_every_trainer_is_trained_with_every_seed_and_predicted(calls: Any, tmp_path: Path) -> None:
+    assert run(tmp_path) == 0
+    trained = [(seed, command.split()[5]) for seed, command in calls if command.startswith("nnUNetv2_train")]
+    assert sorted(trained) == sorted((seed, trainer) for seed in (0, 1) for trainer in TRAINERS)
+    predicted = [command for _, command in calls if command.startswith("nnUNetv2_predict")]
+    assert sum("checkpoint_joint.pth" in command for command in predicted) == 2, "DSMTTrainer before fine-tuning too"
+    assert len(predicted) == 6
+    assert [command for _, command in calls if command.endswith(" runs")] == ["2 runs", "3 runs", "5 runs", "6 runs"]
+    positions = tmp_path / "study" / "nnUNet_raw" / study.DATASET / "imagesTs" / "nodules.csv"
+    assert positions.read_text().splitlines()[0] == "case_id,nodule_id,x_mm,y_mm,z_mm"
+
+
+def test_what_is_done_is_not_done_again(calls: Any, tmp_path: Path) -> None:
+    run(tmp_path)
+    calls.clear()
+    run(tmp_path)
+    assert not [command for _, command in calls if not command.endswith(" runs")]
+
+
+def test_an_interrupted_training_is_continued(calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path)
+    fold = tmp_path / "study/nnUNet_results/seed_1" / study.DATASET / "DSMTTrainer__DSMTPlansXS__3d_fullres/fold_0"
+    (fold / "validation" / "summary.json").unlink()
+    (fold / "validation").rmdir()
+    (fold / "checkpoint_latest.pth").touch()
+    asked: list[str] = []
+
+    def noting(self: Any, command: str, seed: int | None = None) -> tuple[float, float]:
+        asked.append(command)
+        return 1.0, 1.0
+
+    monkeypatch.setattr(study._Study, "call", noting)
+    run(tmp_path)
+    assert len(asked) == 1
+    assert asked[0].endswith(" --c")
+
+
+def test_a_command_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = study._Study(tmp_path, "XS")
+    with pytest.raises(OSError, match="run 'dsmt study' again"):
+        own.call("false")
+    minutes, memory_gb = own.call("true")
+    assert minutes < 1
+    assert memory_gb > 0

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from sklearn.metrics import roc_auc_score
+
+from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
+from dsmt_nnunet.evaluation.study_tables import FLOOR, Run, write_study
+from dsmt_nnunet.inference.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
+from dsmt_nnunet.tasks import Nodule
+from tests.unit.small_plans import SCHEMA
+
+NEGATIVE, POSITIVE = SCHEMA.primary.classes
+LABELS = [NEGATIVE, POSITIVE, POSITIVE, NEGATIVE, POSITIVE, None]
+
+
+def ball(radius: float) -> np.ndarray:
+    positions = np.moveaxis(np.indices((16, 16, 16)), 0, -1)
+    return np.linalg.norm(positions - 8, axis=-1) <= radius
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """Six training and six test cases; the invasive nodules are larger and denser."""
+    with RawDatasetWriter(901, "Tiny", SCHEMA, raw_folder=tmp_path) as writer:
+        for part, letter in (("train", "a"), ("test", "t")):
+            for number, label in enumerate(LABELS):
+                mask = ball(5.0 if label == POSITIVE else 3.0)
+                hu = np.where(mask, 20 if label == POSITIVE else -400, -800) + number
+                nodule = Nodule(
+                    f"{letter}{number}", "1", f"{letter}{number}", (8.0, 8.0, 8.0), 10.0 if label == POSITIVE else 6.0,
+                    {"invasiveness": label}, {"cohort": "internal" if number < 4 else "external"},
+                )  # fmt: skip
+                image, labels = (
+                    sitk.GetImageFromArray(array.astype(kind)) for array, kind in ((hu, np.int16), (mask, np.uint8))
+                )
+                writer.add_case(f"{letter}{number}", image, labels, [nodule], part)
+    return tmp_path / "Dataset901_Tiny"
+
+
+def predicted(raw: Path, folder: Path, label: str, seed: int, scores: list[float]) -> Run:
+    out = folder / f"{label}_{seed}"
+    out.mkdir()
+    for number, score in enumerate(scores):
+        task = TaskPrediction({NEGATIVE: 1 - score, POSITIVE: score}, {}, POSITIVE, 0.5)
+        texture = TaskPrediction(dict.fromkeys(SCHEMA["texture"].classes, 1 / 3), {}, "solid", None)
+        nodule = NodulePrediction("1", (8.0, 8.0, 8.0), 8.0, 300.0, {"texture": texture, "invasiveness": task})
+        write_case(CasePrediction(f"t{number}", SCHEMA, (nodule,), {}), out / f"t{number}.json")
+        sitk.WriteImage(sitk.ReadImage(str(raw / "labelsTs" / f"t{number}.nii.gz")), str(out / f"t{number}.nii.gz"))
+    checkpoint = out / "checkpoint.pth"
+    torch.save({"network_weights": {"a": torch.zeros(3, 4), "decoder.encoder.a": torch.zeros(3, 4)}}, checkpoint)
+    return Run(label, seed, out, checkpoint, 1.25 if seed else math.nan, 2.0 if seed else math.nan)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_scores_of_all_runs_stand_beside_the_truth(raw: Path, tmp_path: Path) -> None:
+    first = predicted(raw, tmp_path, "DSMTTrainer", 1, [0.1, 0.8, 0.6, 0.7, 0.9, 0.5])
+    second = predicted(raw, tmp_path, "DSMTTrainer", 2, [0.3, 0.4, 0.2, 0.1, 0.5, 0.5])
+    write_study(raw, [first, second], tmp_path)
+    scores = rows(tmp_path / "scores.csv")
+    assert [row["case_id"] for row in scores] == ["t0", "t1", "t2", "t3", "t4"], "a nodule without label is left out"
+    assert [int(row["truth"]) for row in scores] == [0, 1, 1, 0, 1]
+    assert [float(row["DSMTTrainer_seed1"]) for row in scores] == pytest.approx([0.1, 0.8, 0.6, 0.7, 0.9])
+    assert [float(row["DSMTTrainer"]) for row in scores] == pytest.approx([0.2, 0.6, 0.4, 0.4, 0.7])
+    floor = [float(row[FLOOR]) for row in scores]
+    assert roc_auc_score([int(row["truth"]) for row in scores], floor) == 1.0
+
+
+def test_each_run_has_a_row_and_keeps_what_was_measured_before(raw: Path, tmp_path: Path) -> None:
+    run = predicted(raw, tmp_path, "DSMTTrainer", 1, [0.1, 0.8, 0.6, 0.7, 0.9, 0.5])
+    write_study(raw, [run], tmp_path)
+    again = Run(run.label, run.seed, run.predictions, run.checkpoint, math.nan, math.nan)
+    write_study(raw, [again, predicted(raw, tmp_path, "Other", 0, [0.5] * 6)], tmp_path)
+    first, other = rows(tmp_path / "runs.csv")
+    assert (first["run"], first["seed"], first["parameters"]) == ("DSMTTrainer", "1", "12")
+    assert (float(first["training_minutes"]), float(first["peak_memory_gb"])) == (1.2, 2.0)
+    assert float(first["internal_invasiveness_auc"]) == pytest.approx(roc_auc_score([0, 1, 1, 0], [0.1, 0.8, 0.6, 0.7]))
+    assert float(first["internal_dice"]) == 1.0
+    assert math.isnan(float(first["external_invasiveness_auc"])), "one class only"
+    assert (other["run"], other["training_minutes"]) == ("Other", "")
+    assert float(other["internal_invasiveness_auc"]) == 0.5
+    write_study(raw, [again], tmp_path)
+    assert [row["run"] for row in rows(tmp_path / "runs.csv")] == ["DSMTTrainer", "Other"], "other runs keep their rows"

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
+
+from dsmt_nnunet.inference.air_padding import AirPaddedPredictor, padding_to_patch
+from dsmt_nnunet.inference.nnunet_hook import validation_predictor
+from dsmt_nnunet.plan import PLAN_KEY
+from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, small_plan, stock_plans
+
+AIR = -2.0
+"""(-1000 - -400) / 300, as the small plans normalise it."""
+
+
+class Recorder(nn.Module):
+    """Says the image back, and keeps what it has seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(x.clone())
+        return torch.cat([-x, x], dim=1)
+
+
+@pytest.fixture
+def own() -> AirPaddedPredictor:
+    plans = deepcopy(stock_plans())
+    plans[PLAN_KEY] = small_plan(plans).to_block()
+    manager = PlansManager(plans)
+    predictor = AirPaddedPredictor(device=torch.device("cpu"), use_mirroring=False, allow_tqdm=False)
+    configuration = manager.get_configuration(CONFIGURATION)
+    predictor.manual_initialization(Recorder(), manager, configuration, [], DATASET_JSON, "DSMTTrainer", None)
+    return predictor
+
+
+def test_the_network_sees_air_around_a_small_scan(own: AirPaddedPredictor) -> None:
+    image = torch.rand(1, 7, 20, 10)
+    logits = own.predict_sliding_window_return_logits(image)
+    assert logits.shape == (2, 7, 20, 10)
+    torch.testing.assert_close(logits[1].float(), image[0], atol=2e-3, rtol=0)
+    network: Any = own.network
+    tile = network.seen[0][0, 0]
+    assert tile.shape == (16, 16, 16)
+    outside = torch.ones(16, 16, 16, dtype=torch.bool)
+    outside[4:11, :, 3:13] = False
+    assert (tile[outside] == AIR).all()
+    assert (tile[~outside] >= 0).all()
+
+
+def test_padding_makes_room_for_a_patch() -> None:
+    assert padding_to_patch((10, 20, 7), (12, 16, 10)) == ((1, 1), (0, 0), (1, 2))
+
+
+def test_nnunets_trainer_validates_with_the_predictor_it_is_lent() -> None:
+    stock = trainer_module.nnUNetPredictor
+    with validation_predictor(AirPaddedPredictor):
+        assert trainer_module.nnUNetPredictor is AirPaddedPredictor
+    assert trainer_module.nnUNetPredictor is stock
+    # The name is looked up where the trainer validates, or lending does nothing.
+    assert "nnUNetPredictor" in trainer_module.nnUNetTrainer.perform_actual_validation.__code__.co_names

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
+
+from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
+from dsmt_nnunet.planners import preprocessing
+from dsmt_nnunet.planners.preprocessing import preprocess_what_is_missing
+from dsmt_nnunet.tasks import Nodule
+from tests.unit.small_plans import CONFIGURATION, SCHEMA, stock_plans
+
+NAME = "Dataset901_Tiny"
+CASES = 3
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the cases go; nnU-Net's own preprocessing of everything is replaced by ours of each case."""
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    image = sitk.GetImageFromArray(np.full((8, 8, 8), -700, dtype=np.int16))
+    mask = sitk.GetImageFromArray(np.pad(np.ones((2, 2, 2), dtype=np.uint8), 3))
+    with RawDatasetWriter(901, "Tiny", SCHEMA, raw_folder=tmp_path / "raw") as writer:
+        for number in range(CASES):
+            nodule = Nodule(f"c{number}", "1", f"p{number}", (3.5, 3.5, 3.5), labels={"invasiveness": None})
+            writer.add_case(f"c{number}", image, mask, [nodule], "train")
+    base = tmp_path / "preprocessed" / NAME
+    base.mkdir(parents=True)
+    save_json(stock_plans(patch_size=(8, 8, 8)), str(base / "nnUNetPlans.json"), sort_keys=False)
+
+    def everything(dataset_id: int, plans_name: str, configurations: Any, **_: Any) -> None:
+        if not configurations:
+            return
+        raw = tmp_path / "raw" / NAME
+        dataset_json = load_json(str(raw / "dataset.json"))
+        cases = preprocessing.get_filenames_of_train_images_and_targets(str(raw), dataset_json)
+        target = base / "nnUNetPlans_3d_fullres"
+        target.mkdir(exist_ok=True)
+        preprocessing._run(list(cases), cases, target, load_json(str(base / f"{plans_name}.json")), dataset_json, 1)
+
+    monkeypatch.setattr(preprocessing, "preprocess_dataset", everything)
+    return base / "nnUNetPlans_3d_fullres"
+
+
+def run(folder: Path, **options: Any) -> int:
+    return preprocess_what_is_missing(901, "nnUNetPlans", folder, **options)
+
+
+def test_what_is_done_is_kept(folder: Path) -> None:
+    assert run(folder) == CASES
+    assert {path.name for path in folder.iterdir()} == {
+        f"c{number}{ending}" for number in range(CASES) for ending in (".b2nd", "_seg.b2nd", ".pkl")
+    }, "no stray file, or nnU-Net cannot tell the format"
+    assert run(folder) == 0
+    assert run(folder, clean=True) == CASES
+
+
+def test_an_interrupted_case_is_done_again_and_the_others_are_kept(folder: Path) -> None:
+    run(folder)
+    (folder / "c1.pkl").unlink()
+    before = (folder / "c0.b2nd").stat().st_mtime_ns
+    assert run(folder) == 1
+    assert (folder / "c1.pkl").is_file()
+    assert (folder / "c0.b2nd").stat().st_mtime_ns == before
+
+
+def test_a_changed_image_is_preprocessed_again(folder: Path, tmp_path: Path) -> None:
+    run(folder)
+    os.utime(tmp_path / "raw" / NAME / "imagesTr" / "c2_0000.nii.gz", (1, 1))
+    assert run(folder) == 1
+
+
+@pytest.mark.parametrize("change", [{"spacing": [2.0, 2.0, 2.0]}, {"normalization_schemes": ["ZScoreNormalization"]}])
+def test_other_plans_start_anew(folder: Path, change: dict[str, Any]) -> None:
+    run(folder)
+    path = folder.parent / "nnUNetPlans.json"
+    plans = load_json(str(path))
+    plans["configurations"][CONFIGURATION].update(change)
+    save_json(plans, str(path), sort_keys=False)
+    assert run(folder) == CASES
+
+
+def test_a_case_that_is_gone_is_taken_away(folder: Path, tmp_path: Path) -> None:
+    run(folder)
+    raw = tmp_path / "raw" / NAME
+    (raw / "imagesTr" / "c0_0000.nii.gz").unlink()
+    (raw / "labelsTr" / "c0.nii.gz").unlink()
+    assert run(folder) == 0
+    assert not list(folder.glob("c0*"))
