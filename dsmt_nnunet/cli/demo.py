@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
-from dsmt_nnunet.cli.env import FOLDERS, environment
+from dsmt_nnunet.cli.env import FOLDERS, variables_of_children, worker_processes
 from dsmt_nnunet.cli.stock import best_device
 from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, POSITION_COLUMNS
@@ -38,17 +37,9 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    processes = str(min(8, os.cpu_count() or 1))
-    variables = {
-        **os.environ,
-        **environment(out),
-        **{name: str(out / name) for name in FOLDERS},
-        # nnU-Net's pools: each worker takes seconds to start, which small volumes do not repay.
-        "nnUNet_def_n_proc": processes,
-        "nnUNet_n_proc_DA": "1" if processes in ("1", "2") else processes,
-    }
+    processes = worker_processes()
+    variables = variables_of_children(out)
     for name in FOLDERS:
-        Path(variables[name]).mkdir(exist_ok=True)
         shutil.rmtree(out / name / DATASET, ignore_errors=True)
     raw = out / "nnUNet_raw" / DATASET
     predictions, metrics, report = out / "predictions", out / "metrics", out / "report.html"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,26 @@ def environment(base: Path) -> dict[str, str]:
         if not os.environ.get(name):
             variables[name] = str(base.resolve() / name)
     return variables
+
+
+def variables_of_children(base: Path, folders: Sequence[str] = FOLDERS) -> dict[str, str]:
+    """The environment of commands that work below `base`, with few workers, since small volumes do not repay more.
+
+    Args:
+        base: where the folders go.
+        folders: those of nnU-Net's folders that are set to lie below `base`, and made.
+    """
+    processes = worker_processes()
+    variables = {**os.environ, **environment(base), **{name: str(base.resolve() / name) for name in folders}}
+    for name in folders:
+        Path(variables[name]).mkdir(parents=True, exist_ok=True)
+    augmentation = 1 if processes <= 2 else processes
+    return {**variables, "nnUNet_def_n_proc": str(processes), "nnUNet_n_proc_DA": str(augmentation)}
+
+
+def worker_processes() -> int:
+    """One a core, eight at most."""
+    return min(8, os.cpu_count() or 1)
 
 
 def apply_environment(base: Path | None = None) -> None:

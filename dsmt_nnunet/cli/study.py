@@ -1,19 +1,22 @@
-"""`dsmt study`: baselines and ablations on one phantom cohort, with the same folds, seeds, budget and augmentation."""
+"""`dsmt study`: baselines and ablations with the same folds, seeds, budget and augmentation."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
 from dsmt_nnunet.cli.demo import give_positions, resolved
-from dsmt_nnunet.cli.env import FOLDERS, environment
+from dsmt_nnunet.cli.env import FOLDERS, variables_of_children, worker_processes
 from dsmt_nnunet.cli.stock import best_device
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME
 
@@ -38,97 +41,102 @@ def add_parser(subparsers: Any) -> None:
     """Adds `study`."""
     parser = subparsers.add_parser(
         "study",
-        help="compare DSMT with baselines and ablations on phantoms",
-        description="Trains every trainer with every seed on one phantom cohort, predicts unseen internal and external "
-        "phantoms, and writes one row a run (runs.csv) and all scores (scores.csv). What is done is not done again.",
+        help="compare DSMT with baselines and ablations, on phantoms or by cross-validation of your own data",
+        description="Trains every trainer with every seed. Without -d on a phantom cohort, whose unseen internal and "
+        "external cases are predicted; with -d on a data set of yours, by cross-validation. Writes one row a run "
+        "(runs.csv) and the scores of all unseen nodules (scores.csv). What is done is not done again.",
     )
     parser.add_argument("-o", dest="out", type=Path, default=Path("study"), help="folder (default: study)")
+    parser.add_argument("-d", dest="dataset", help="data set of yours, planned by 'dsmt plan'; default: phantoms")
+    parser.add_argument("-f", dest="folds", nargs="+", type=int, help="with -d: folds; default: all")
     parser.add_argument("--trainers", nargs="+", default=list(TRAINERS), help="default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--preset", choices=sorted(PRESETS), default="XS", help="'' for the standard preset")
-    parser.add_argument("--cases", type=int, default=320, help="training cases")
-    parser.add_argument("--test-cases", type=int, default=400, help="unseen cases of the same protocols")
-    parser.add_argument("--external-cases", type=int, default=200, help="unseen cases of another protocol")
+    parser.add_argument("--cases", type=int, default=320, help="phantoms to train on")
+    parser.add_argument("--test-cases", type=int, default=400, help="unseen phantoms of the same protocols")
+    parser.add_argument("--external-cases", type=int, default=200, help="unseen phantoms of another protocol")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """`dsmt study`."""
+    """`dsmt study`.
+
+    Raises:
+        FileNotFoundError: the data set has not been planned.
+        ValueError: it has no such fold.
+        OSError: a command failed.
+    """
     from dsmt_nnunet.evaluation.study_tables import Run, write_study
 
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    study = _Study(out, args.preset)
-    study.prepare(args.cases, args.test_cases, args.external_cases)
+    study: _Study
+    if args.dataset is None:
+        study = PhantomStudy(out, args.preset)
+        study.prepare(args.cases, args.test_cases, args.external_cases)
+    else:
+        study = CrossValidation(out, args.preset, args.dataset, args.folds)
+    question = study.question()
     runs: list[Run] = []
     for seed in args.seeds:
         for trainer in args.trainers:
-            runs += study.train_and_predict(trainer, seed)
-            write_study(study.raw, runs, out)
+            runs += study.runs(trainer, seed)
+            write_study(question, runs, out, worker_processes())
     print(f"\n{out / 'runs.csv'} and {out / 'scores.csv'} are complete. Compare with, for example:")
     scores = " ".join(f"--score {trainer}" for trainer in args.trainers)
-    print(f"dsmt evaluate table {out / 'scores.csv'} --truth truth {scores} --group cohort -o {out / 'metrics'}")
+    group = " --group cohort" if args.dataset is None else ""
+    print(
+        f"dsmt evaluate table {out / 'scores.csv'} --truth truth {scores}{group} --cluster patient_id "
+        f"-o {out / 'metrics'}"
+    )
     print(NOT_A_MEDICAL_DEVICE)
     return 0
 
 
 class _Study:
-    def __init__(self, out: Path, preset: str) -> None:
-        self.out, self.preset = out, preset
-        self.raw = out / "nnUNet_raw" / DATASET
-        self.plans = f"DSMTPlans{preset}"
+    """Trainings of one data set, each in a results folder of its seed."""
+
+    own_folders: Sequence[str] = FOLDERS
+    """Those of nnU-Net's folders that lie in the study's folder."""
+
+    def __init__(self, out: Path, preset: str, dataset: str) -> None:
+        self.out, self.dataset = out, dataset
+        self.planner, self.plans = PRESETS[preset], f"DSMTPlans{preset}"
         self.device = best_device()
-        self.processes = str(min(8, os.cpu_count() or 1))
+        folders = self.variables()
+        self.raw = Path(folders["nnUNet_raw"]) / dataset
+        self.preprocessed = Path(folders["nnUNet_preprocessed"]) / dataset
+
+    def question(self) -> Any:
+        """What the study asks of its runs."""
+        raise NotImplementedError
+
+    def runs(self, trainer: str, seed: int) -> list[Any]:
+        """Trains, predicts, and returns the runs."""
+        raise NotImplementedError
+
+    def splits(self) -> list[Mapping[str, list[str]]]:
+        """nnU-Net's folds."""
+        folds: list[Mapping[str, list[str]]] = json.loads((self.preprocessed / "splits_final.json").read_text())
+        return folds
 
     def variables(self, seed: int | None = None) -> dict[str, str]:
-        folders = {name: str(self.out / name) for name in FOLDERS}
-        variables = {**os.environ, **environment(self.out), **folders}
-        variables["nnUNet_def_n_proc"] = self.processes
-        variables["nnUNet_n_proc_DA"] = "1" if self.processes in ("1", "2") else self.processes
+        """Of the commands."""
+        variables = variables_of_children(self.out, self.own_folders)
         if seed is not None:
             variables["nnUNet_results"] = str(self.out / "nnUNet_results" / f"seed_{seed}")
             variables["dsmt_seed"] = str(seed)
-        for name in FOLDERS:
-            Path(variables[name]).mkdir(parents=True, exist_ok=True)
         return variables
 
-    def prepare(self, cases: int, test_cases: int, external_cases: int) -> None:
-        """Phantoms and plans, once."""
-        if not self.raw.is_dir():
-            self.call(
-                f"dsmt convert phantom -d {DATASET_ID} --cases {cases} --test-cases {test_cases} "
-                f"--external-cases {external_cases} --seed 1 -np {self.processes}"
-            )
-        give_positions(self.raw / "nodulesTs.csv", self.raw / "imagesTs" / NODULE_TABLE_NAME)
-        if not (self.out / "nnUNet_preprocessed" / DATASET / "splits_final.json").is_file():
-            self.call(f"dsmt plan -d {DATASET_ID} -pl {PRESETS[self.preset]} -np {self.processes}")
-
-    def train_and_predict(self, trainer: str, seed: int) -> list[Any]:
-        """The runs of one training: its final checkpoint, and for DSMTTrainer the joint one too."""
-        from dsmt_nnunet.evaluation.study_tables import Run
-
+    def train(self, trainer: str, seed: int, fold: int) -> tuple[Path, float, float]:
+        """Folder of a trained fold; minutes and peak memory in GB, NaN if it was trained before."""
         name = f"{trainer}__{self.plans}__3d_fullres"
-        fold = self.out / "nnUNet_results" / f"seed_{seed}" / DATASET / name / "fold_0"
-        minutes = memory_gb = float("nan")
-        if not (fold / "validation" / "summary.json").is_file():
-            resume = " --c" if (fold / "checkpoint_latest.pth").is_file() else ""
-            command = f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr {trainer} -p {self.plans} -device {self.device}"
-            minutes, memory_gb = self.call(command + resume, seed)
-        checkpoints = {trainer: "checkpoint_final.pth"}
-        if trainer == "DSMTTrainer":
-            checkpoints[f"{trainer}{JOINT}"] = "checkpoint_joint.pth"
-        runs = []
-        for label, checkpoint in checkpoints.items():
-            predictions = self.out / "predictions" / f"seed_{seed}" / label
-            if not (predictions / "classification.csv").is_file():
-                self.call(
-                    f"nnUNetv2_predict -i {shlex.quote(str(self.raw / 'imagesTs'))} "
-                    f"-o {shlex.quote(str(predictions))} -d {DATASET_ID} -c 3d_fullres -f 0 -tr {trainer} "
-                    f"-p {self.plans} -chk {checkpoint} -device {self.device} -npp 1 -nps 1",
-                    seed,
-                )
-            runs.append(Run(label, seed, predictions, fold / checkpoint, minutes, memory_gb))
-        return runs
+        folder = self.out / "nnUNet_results" / f"seed_{seed}" / self.dataset / name / f"fold_{fold}"
+        if (folder / "validation" / "summary.json").is_file():
+            return folder, math.nan, math.nan
+        resume = " --c" if (folder / "checkpoint_latest.pth").is_file() else ""
+        command = f"nnUNetv2_train {self.dataset} 3d_fullres {fold} -tr {trainer} -p {self.plans}"
+        return folder, *self.call(f"{command} -device {self.device}{resume}", seed)
 
     def call(self, command: str, seed: int | None = None) -> tuple[float, float]:
         """Runs a command to its end; wall time in minutes and peak memory of its largest process in GB.
@@ -144,3 +152,81 @@ class _Study:
             raise OSError(f"this command failed, run 'dsmt study' again to continue: {command}")
         unit = 2**30 if sys.platform == "darwin" else 2**20
         return (time.monotonic() - start) / 60, usage.ru_maxrss / unit
+
+
+class PhantomStudy(_Study):
+    """Trained on fold 0 of a phantom cohort, asked about its unseen cases."""
+
+    def __init__(self, out: Path, preset: str) -> None:
+        super().__init__(out, preset, DATASET)
+
+    def prepare(self, cases: int, test_cases: int, external_cases: int) -> None:
+        """Phantoms and plans, once."""
+        if not self.raw.is_dir():
+            self.call(
+                f"dsmt convert phantom -d {DATASET_ID} --cases {cases} --test-cases {test_cases} "
+                f"--external-cases {external_cases} --seed 1 -np {worker_processes()}"
+            )
+        give_positions(self.raw / "nodulesTs.csv", self.raw / "imagesTs" / NODULE_TABLE_NAME)
+        if not (self.preprocessed / "splits_final.json").is_file():
+            self.call(f"dsmt plan -d {DATASET_ID} -pl {self.planner} -np {worker_processes()}")
+
+    def question(self) -> Any:
+        from dsmt_nnunet.evaluation.study_tables import Question
+
+        return Question.of_test_cases(self.raw, self.splits())
+
+    def runs(self, trainer: str, seed: int) -> list[Any]:
+        """One training: its final checkpoint, and for DSMTTrainer the joint one too."""
+        from dsmt_nnunet.evaluation.study_tables import Run
+
+        fold, minutes, memory_gb = self.train(trainer, seed, 0)
+        checkpoints = {trainer: "checkpoint_final.pth"}
+        if trainer == "DSMTTrainer":
+            checkpoints[f"{trainer}{JOINT}"] = "checkpoint_joint.pth"
+        runs = []
+        for label, checkpoint in checkpoints.items():
+            predictions = self.out / "predictions" / f"seed_{seed}" / label
+            if not (predictions / "classification.csv").is_file():
+                self.call(
+                    f"nnUNetv2_predict -i {shlex.quote(str(self.raw / 'imagesTs'))} "
+                    f"-o {shlex.quote(str(predictions))} -d {self.dataset} -c 3d_fullres -f 0 -tr {trainer} "
+                    f"-p {self.plans} -chk {checkpoint} -device {self.device} -npp 1 -nps 1",
+                    seed,
+                )
+            runs.append(Run(label, seed, (predictions,), fold / checkpoint, minutes, memory_gb))
+        return runs
+
+
+class CrossValidation(_Study):
+    """Trained on each fold of a data set of the user's own, asked about the cases that the fold left out."""
+
+    own_folders = ("nnUNet_results",)
+
+    def __init__(self, out: Path, preset: str, dataset: str, folds: Sequence[int] | None) -> None:
+        from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
+        super().__init__(out, preset, maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset))
+        for file in (self.preprocessed / "splits_final.json", self.preprocessed / f"{self.plans}.json"):
+            if not file.is_file():
+                raise FileNotFoundError(f"{file} is missing. Run first: dsmt plan -d {dataset} -pl {self.planner}")
+        there = range(len(self.splits()))
+        self.folds = tuple(there) if folds is None else tuple(folds)
+        unknown = sorted(set(self.folds) - set(there))
+        if unknown:
+            raise ValueError(f"{self.dataset} has the folds 0 to {len(there) - 1}, not {unknown}.")
+
+    def question(self) -> Any:
+        from dsmt_nnunet.evaluation.study_tables import Question
+
+        folds = self.splits()
+        return Question.of_folds(self.raw, [folds[fold] for fold in self.folds])
+
+    def runs(self, trainer: str, seed: int) -> list[Any]:
+        """One run of all folds, its minutes their sum."""
+        from dsmt_nnunet.evaluation.study_tables import Run
+
+        trained = [self.train(trainer, seed, fold) for fold in self.folds]
+        folders = tuple(folder / "validation" for folder, _, _ in trained)
+        minutes, memory_gb = sum(item[1] for item in trained), max(item[2] for item in trained)
+        return [Run(trainer, seed, folders, trained[0][0] / "checkpoint_final.pth", minutes, memory_gb)]

@@ -12,22 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.evaluation.delong import auc_score
 from dsmt_nnunet.evaluation.dice import dice_of_files
+from dsmt_nnunet.evaluation.floors import Key, MeasuredNodule, Split, floor_columns, nodules_of
 from dsmt_nnunet.inference.results import read_folder
-from dsmt_nnunet.tasks import ClassificationSchema, Nodule, NoduleTable
+from dsmt_nnunet.tasks import ClassificationSchema, Nodule
 
-FLOOR = "logistic_diameter_mean_hu"
-"""Logistic regression on what a ruler and a region of interest tell: the floor a network must beat."""
-
-Key = tuple[str, str]
+RADIOMICS_CACHE = "radiomics.csv"
 
 
 @dataclass(frozen=True)
@@ -37,33 +31,77 @@ class Run:
     Attributes:
         label: trainer, and the checkpoint where it is not the final one.
         seed: of the training.
-        predictions: folder with CASE.json and masks.
-        checkpoint: of the model.
+        predictions: folders with CASE.json and masks; several where each fold predicted its own.
+        checkpoint: of the model, or of one of its folds.
         minutes, memory_gb: of the training; NaN if it was trained before.
     """
 
     label: str
     seed: int
-    predictions: Path
+    predictions: tuple[Path, ...]
     checkpoint: Path
     minutes: float
     memory_gb: float
 
 
-def write_study(raw: Path, runs: Sequence[Run], out: Path) -> None:
+@dataclass(frozen=True)
+class Question:
+    """What a study asks of its runs.
+
+    Attributes:
+        raw: the raw data set.
+        schema: its tasks.
+        splits: cases that were learnt from, and cases that were not seen meanwhile.
+        part: where the unseen cases are: `Ts` or `Tr`.
+    """
+
+    raw: Path
+    schema: ClassificationSchema
+    splits: tuple[Split, ...]
+    part: str
+
+    @classmethod
+    def of_test_cases(cls, raw: Path, folds: Sequence[Mapping[str, Sequence[str]]]) -> Question:
+        """Trained on fold 0, asked about the test cases."""
+        schema = _schema_of(raw)
+        unseen = frozenset(measured.nodule.case_id for measured in nodules_of(raw, "Ts", schema))
+        return cls(raw, schema, (Split(frozenset(folds[0]["train"]), unseen),), "Ts")
+
+    @classmethod
+    def of_folds(cls, raw: Path, folds: Sequence[Mapping[str, Sequence[str]]]) -> Question:
+        """A cross-validation."""
+        splits = tuple(Split(frozenset(fold["train"]), frozenset(fold["val"])) for fold in folds)
+        return cls(raw, _schema_of(raw), splits, "Tr")
+
+    def unseen(self) -> list[MeasuredNodule]:
+        """Nodules that are asked about."""
+        cases = frozenset().union(*(split.unseen for split in self.splits))
+        return [item for item in nodules_of(self.raw, self.part, self.schema) if item.nodule.case_id in cases]
+
+    def all_nodules(self) -> list[MeasuredNodule]:
+        """Nodules that are learnt from or asked about."""
+        parts = ("Tr", "Ts") if self.part == "Ts" else ("Tr",)
+        return [item for part in parts for item in nodules_of(self.raw, part, self.schema)]
+
+
+def write_study(question: Question, runs: Sequence[Run], out: Path, processes: int = 1) -> None:
     """Writes runs.csv and scores.csv.
 
     Args:
-        raw: the raw data set, its test cases with a `cohort` column.
+        question: what was asked.
         runs: finished runs.
-        out: folder.
+        out: folder, which keeps the radiomic features too.
+        processes: at work together.
+
+    Raises:
+        ValueError: a run does not answer for a nodule that it was asked about.
     """
-    schema = ClassificationSchema.from_dataset_json(json.loads((raw / "dataset.json").read_text(encoding="utf-8")))
-    truth = NoduleTable.read(raw / "nodulesTs.csv", schema)
-    known = [nodule for nodule in truth.nodules if nodule.labels.get(schema.primary_task)]
-    scores = {run: _scores(run) for run in runs}
-    _write_runs(raw, schema, truth, scores, out / "runs.csv")
-    columns: dict[str, dict[Key, float]] = {FLOOR: _floor(raw, schema)}
+    schema = question.schema
+    unseen = question.unseen()
+    known = [measured for measured in unseen if measured.label >= 0]
+    scores = {run: _scores(run, schema, unseen) for run in runs}
+    _write_runs(question, [measured.nodule for measured in unseen], scores, out / "runs.csv")
+    columns = floor_columns(question.all_nodules(), question.splits, out / RADIOMICS_CACHE, processes)
     seeds_of: dict[str, list[dict[Key, float]]] = defaultdict(list)
     for run, tasks in scores.items():
         columns[f"{run.label}_seed{run.seed}"] = tasks[schema.primary_task]
@@ -71,25 +109,27 @@ def write_study(raw: Path, runs: Sequence[Run], out: Path) -> None:
     for label, seeds in seeds_of.items():
         columns[label] = {key: float(np.mean([seed[key] for seed in seeds])) for key in seeds[0]}
     rows = []
-    for nodule in known:
-        key = (nodule.case_id, nodule.nodule_id)
-        positive = nodule.labels[schema.primary_task] == schema.primary.positive_class
+    for measured in known:
+        nodule = measured.nodule
         row: dict[str, Any] = {
             "case_id": nodule.case_id,
             "nodule_id": nodule.nodule_id,
             "patient_id": nodule.patient_id,
             "cohort": nodule.extra.get("cohort", ""),
             "diameter_mm": f"{nodule.diameter_mm:.2f}",
-            "truth": int(positive),
+            "truth": int(nodule.labels[schema.primary_task] == schema.primary.positive_class),
         }
-        rows.append({**row, **{name: f"{values[key]:.5f}" for name, values in columns.items()}})
+        rows.append({**row, **{name: f"{values[measured.key]:.5f}" for name, values in columns.items()}})
     _write_csv(out / "scores.csv", rows)
 
 
+def _schema_of(raw: Path) -> ClassificationSchema:
+    return ClassificationSchema.from_dataset_json(json.loads((raw / "dataset.json").read_text(encoding="utf-8")))
+
+
 def _write_runs(
-    raw: Path,
-    schema: ClassificationSchema,
-    truth: NoduleTable,
+    question: Question,
+    nodules: Sequence[Nodule],
     scores: Mapping[Run, Mapping[str, Mapping[Key, float]]],
     path: Path,
 ) -> None:
@@ -104,25 +144,35 @@ def _write_runs(
             "training_minutes": before.get("training_minutes", "") if math.isnan(run.minutes) else f"{run.minutes:.1f}",
             "peak_memory_gb": before.get("peak_memory_gb", "") if math.isnan(run.memory_gb) else f"{run.memory_gb:.2f}",
         }
-        for cohort in sorted({nodule.extra.get("cohort", "") for nodule in truth.nodules}):
-            own = [nodule for nodule in truth.nodules if nodule.extra.get("cohort", "") == cohort]
-            for task in schema.tasks:
+        for cohort in sorted({nodule.extra.get("cohort", "") for nodule in nodules}):
+            own = [nodule for nodule in nodules if nodule.extra.get("cohort", "") == cohort]
+            prefix = f"{cohort}_" if cohort else ""
+            for task in question.schema.tasks:
                 if task.is_binary:
-                    row[f"{cohort}_{task.name}_auc"] = f"{_auc(own, task.name, task.positive_class, tasks):.4f}"
-            row[f"{cohort}_dice"] = f"{_dice(raw, run.predictions, {nodule.case_id for nodule in own}):.4f}"
+                    row[f"{prefix}{task.name}_auc"] = f"{_auc(own, task.name, task.positive_class, tasks):.4f}"
+            labels = question.raw / f"labels{question.part}"
+            row[f"{prefix}dice"] = f"{_dice(labels, run.predictions, {nodule.case_id for nodule in own}):.4f}"
         rows.append(row)
         kept.pop((run.label, str(run.seed)), None)
     # Runs of an earlier call keep their rows.
     _write_csv(path, [*rows, *kept.values()])
 
 
-def _scores(run: Run) -> dict[str, dict[Key, float]]:
+def _scores(run: Run, schema: ClassificationSchema, nodules: Sequence[MeasuredNodule]) -> dict[str, dict[Key, float]]:
     """Task name -> nodule -> probability of the last class."""
     scores: dict[str, dict[Key, float]] = defaultdict(dict)
-    for case in read_folder(run.predictions):
-        for nodule in case.nodules:
-            for name, task in nodule.tasks.items():
-                scores[name][case.case_id, nodule.nodule_id] = list(task.probabilities.values())[-1]
+    for folder in run.predictions:
+        for case in read_folder(folder):
+            for nodule in case.nodules:
+                for name, task in nodule.tasks.items():
+                    scores[name][case.case_id, nodule.nodule_id] = list(task.probabilities.values())[-1]
+    for name in schema.task_names:
+        missing = [measured.key for measured in nodules if measured.key not in scores[name]]
+        if missing:
+            raise ValueError(
+                f"{run.label}, seed {run.seed}, has no score of {name} for {len(missing)} nodules, such as nodule "
+                f"{missing[0][1]} of case {missing[0][0]}. Delete {run.predictions[0]} and run again."
+            )
     return scores
 
 
@@ -134,44 +184,19 @@ def _auc(nodules: Sequence[Nodule], task: str, positive: str, scores: Mapping[st
     return auc_score(truth, [scores[task][nodule.case_id, nodule.nodule_id] for nodule in known])
 
 
-def _dice(raw: Path, predictions: Path, case_ids: set[str]) -> float:
+def _dice(labels: Path, predictions: Sequence[Path], case_ids: set[str]) -> float:
     """Mean over cases."""
-    names = [f"{case_id}.nii.gz" for case_id in sorted(case_ids)]
-    return float(np.mean([dice_of_files(raw / "labelsTs" / name, predictions / name) for name in names]))
+    values = []
+    for case_id in sorted(case_ids):
+        name = f"{case_id}.nii.gz"
+        predicted = next(folder / name for folder in predictions if (folder / name).is_file())
+        values.append(dice_of_files(labels / name, predicted))
+    return float(np.mean(values))
 
 
 def _parameters(checkpoint: Path) -> int:
     weights = torch.load(checkpoint, map_location="cpu", weights_only=False)["network_weights"]
     return sum(value.numel() for name, value in weights.items() if not name.startswith("decoder.encoder."))
-
-
-def _floor(raw: Path, schema: ClassificationSchema) -> dict[Key, float]:
-    """Scores of the unseen nodules by logistic regression on diameter and mean HU of the training ones."""
-    features, labels, _ = _measured(raw, "Tr", "nodules.csv", schema)
-    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(features[labels >= 0], labels[labels >= 0])
-    features, _, keys = _measured(raw, "Ts", "nodulesTs.csv", schema)
-    return dict(zip(keys, model.predict_proba(features)[:, 1].tolist(), strict=True))
-
-
-def _measured(
-    raw: Path, part: str, table: str, schema: ClassificationSchema
-) -> tuple[np.ndarray, np.ndarray, list[Key]]:
-    """(N, 2) diameter in mm and mean HU of the mask within that diameter, (N,) label or -1, and the nodules."""
-    features, labels, keys = [], [], []
-    for case_id, nodules in NoduleTable.read(raw / table, schema).by_case().items():
-        image = sitk.ReadImage(str(raw / f"images{part}" / f"{case_id}_0000.nii.gz"))
-        mask = sitk.ReadImage(str(raw / f"labels{part}" / f"{case_id}.nii.gz"))
-        hu = sitk.GetArrayViewFromImage(image)
-        inside = np.argwhere(sitk.GetArrayViewFromImage(mask) > 0)
-        spacing = np.array(image.GetSpacing())[::-1]
-        for nodule in nodules:
-            centre = np.array(image.TransformPhysicalPointToContinuousIndex(nodule.centre_mm))[::-1]
-            near = inside[np.linalg.norm((inside - centre) * spacing, axis=1) <= nodule.diameter_mm]
-            features.append([nodule.diameter_mm, float(hu[tuple(near.T)].mean()) if len(near) else 0.0])
-            label = nodule.labels.get(schema.primary_task)
-            labels.append(schema.primary.index(label) if label else -1)
-            keys.append((case_id, nodule.nodule_id))
-    return np.array(features), np.array(labels), keys
 
 
 def _rows_of(path: Path) -> list[dict[str, str]]:

@@ -30,9 +30,9 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | N
             (out / "nnUNet_preprocessed" / study.DATASET / "splits_final.json").write_text("[]")
         elif words[0] == "nnUNetv2_train":
             name = f"{words[words.index('-tr') + 1]}__DSMTPlansXS__3d_fullres"
-            results = Path(self.variables(seed)["nnUNet_results"]) / study.DATASET
-            (results / name / "fold_0" / "validation").mkdir(parents=True)
-            (results / name / "fold_0" / "validation" / "summary.json").write_text("{}")
+            fold = Path(self.variables(seed)["nnUNet_results"]) / words[1] / name / f"fold_{words[3]}"
+            (fold / "validation").mkdir(parents=True)
+            (fold / "validation" / "summary.json").write_text("{}")
         elif words[0] == "nnUNetv2_predict":
             folder = Path(words[words.index("-o") + 1])
             folder.mkdir(parents=True)
@@ -40,7 +40,8 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | N
         return 2.0, 1.5
 
     monkeypatch.setattr(study._Study, "call", call)
-    monkeypatch.setattr(study_tables, "write_study", lambda raw, runs, out: noted.append((None, f"{len(runs)} runs")))
+    monkeypatch.setattr(study_tables, "write_study", lambda _, runs, *more: noted.append((None, f"{len(runs)} runs")))
+    monkeypatch.setattr(study_tables.Question, "of_test_cases", lambda raw, folds: None)
     return noted
 
 
@@ -86,9 +87,46 @@ def test_an_interrupted_training_is_continued(calls: Any, tmp_path: Path, monkey
 
 
 def test_a_command_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own = study._Study(tmp_path, "XS")
+    own = study.PhantomStudy(tmp_path, "XS")
     with pytest.raises(OSError, match="run 'dsmt study' again"):
         own.call("false")
     minutes, memory_gb = own.call("true")
     assert minutes < 1
     assert memory_gb > 0
+
+
+@pytest.fixture
+def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A planned data set of the user's own, with two folds; its folder of preprocessed data."""
+    name = "Dataset777_Nodules"
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+        (tmp_path / variable / name).mkdir(parents=True)
+    folder = tmp_path / "nnUNet_preprocessed" / name
+    (folder / "splits_final.json").write_text('[{"train": ["a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}]')
+    (folder / "DSMTPlansXS.json").write_text("{}")
+    return folder
+
+
+def test_own_data_are_cross_validated(
+    own_data: Path, calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(study_tables.Question, "of_folds", lambda raw, folds: asked.append((raw.name, folds)))
+    assert run(tmp_path, "-d", "777") == 0
+    assert asked == [(own_data.name, [{"train": ["a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}])]
+    trained = [(seed, *command.split()[1:6:2]) for seed, command in calls if command.startswith("nnUNetv2_train")]
+    assert sorted(trained) == [
+        (seed, own_data.name, str(fold), trainer) for seed in (0, 1) for fold in (0, 1) for trainer in TRAINERS
+    ]
+    assert not any("nnUNetv2_predict" in command or "dsmt" in command.split()[0] for _, command in calls)
+    assert [command for _, command in calls if command.endswith(" runs")] == ["1 runs", "2 runs", "3 runs", "4 runs"]
+
+
+def test_own_data_must_be_planned_and_have_the_folds(own_data: Path, calls: Any, tmp_path: Path, capsys: Any) -> None:
+    assert run(tmp_path, "-d", "777", "-f", "0", "5") != 0
+    assert "has the folds 0 to 1, not [5]" in capsys.readouterr().err
+    (own_data / "splits_final.json").unlink()
+    assert run(tmp_path, "-d", "777") != 0
+    assert "Run first: dsmt plan -d 777 -pl DSMTPlannerXS" in capsys.readouterr().err
+    assert calls == []

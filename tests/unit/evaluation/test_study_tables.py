@@ -11,7 +11,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
-from dsmt_nnunet.evaluation.study_tables import FLOOR, Run, write_study
+from dsmt_nnunet.evaluation import floors
+from dsmt_nnunet.evaluation.floors import RULER
+from dsmt_nnunet.evaluation.study_tables import Question, Run, write_study
 from dsmt_nnunet.inference.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
 from dsmt_nnunet.tasks import Nodule
 from tests.unit.small_plans import SCHEMA
@@ -26,8 +28,9 @@ def ball(radius: float) -> np.ndarray:
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    """Six training and six test cases; the invasive nodules are larger and denser."""
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Six training and six test cases; the invasive nodules are larger and denser. Too few for radiomics."""
+    monkeypatch.setattr(floors, "has_radiomics", lambda: False)
     with RawDatasetWriter(901, "Tiny", SCHEMA, raw_folder=tmp_path) as writer:
         for part, letter in (("train", "a"), ("test", "t")):
             for number, label in enumerate(LABELS):
@@ -55,7 +58,11 @@ def predicted(raw: Path, folder: Path, label: str, seed: int, scores: list[float
         sitk.WriteImage(sitk.ReadImage(str(raw / "labelsTs" / f"t{number}.nii.gz")), str(out / f"t{number}.nii.gz"))
     checkpoint = out / "checkpoint.pth"
     torch.save({"network_weights": {"a": torch.zeros(3, 4), "decoder.encoder.a": torch.zeros(3, 4)}}, checkpoint)
-    return Run(label, seed, out, checkpoint, 1.25 if seed else math.nan, 2.0 if seed else math.nan)
+    return Run(label, seed, (out,), checkpoint, 1.25 if seed else math.nan, 2.0 if seed else math.nan)
+
+
+def asked(raw: Path) -> Question:
+    return Question.of_test_cases(raw, [{"train": [f"a{number}" for number in range(5)], "val": ["a5"]}])
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -66,21 +73,21 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_scores_of_all_runs_stand_beside_the_truth(raw: Path, tmp_path: Path) -> None:
     first = predicted(raw, tmp_path, "DSMTTrainer", 1, [0.1, 0.8, 0.6, 0.7, 0.9, 0.5])
     second = predicted(raw, tmp_path, "DSMTTrainer", 2, [0.3, 0.4, 0.2, 0.1, 0.5, 0.5])
-    write_study(raw, [first, second], tmp_path)
+    write_study(asked(raw), [first, second], tmp_path)
     scores = rows(tmp_path / "scores.csv")
     assert [row["case_id"] for row in scores] == ["t0", "t1", "t2", "t3", "t4"], "a nodule without label is left out"
     assert [int(row["truth"]) for row in scores] == [0, 1, 1, 0, 1]
     assert [float(row["DSMTTrainer_seed1"]) for row in scores] == pytest.approx([0.1, 0.8, 0.6, 0.7, 0.9])
     assert [float(row["DSMTTrainer"]) for row in scores] == pytest.approx([0.2, 0.6, 0.4, 0.4, 0.7])
-    floor = [float(row[FLOOR]) for row in scores]
+    floor = [float(row[RULER]) for row in scores]
     assert roc_auc_score([int(row["truth"]) for row in scores], floor) == 1.0
 
 
 def test_each_run_has_a_row_and_keeps_what_was_measured_before(raw: Path, tmp_path: Path) -> None:
     run = predicted(raw, tmp_path, "DSMTTrainer", 1, [0.1, 0.8, 0.6, 0.7, 0.9, 0.5])
-    write_study(raw, [run], tmp_path)
+    write_study(asked(raw), [run], tmp_path)
     again = Run(run.label, run.seed, run.predictions, run.checkpoint, math.nan, math.nan)
-    write_study(raw, [again, predicted(raw, tmp_path, "Other", 0, [0.5] * 6)], tmp_path)
+    write_study(asked(raw), [again, predicted(raw, tmp_path, "Other", 0, [0.5] * 6)], tmp_path)
     first, other = rows(tmp_path / "runs.csv")
     assert (first["run"], first["seed"], first["parameters"]) == ("DSMTTrainer", "1", "12")
     assert (float(first["training_minutes"]), float(first["peak_memory_gb"])) == (1.2, 2.0)
@@ -89,5 +96,37 @@ def test_each_run_has_a_row_and_keeps_what_was_measured_before(raw: Path, tmp_pa
     assert math.isnan(float(first["external_invasiveness_auc"])), "one class only"
     assert (other["run"], other["training_minutes"]) == ("Other", "")
     assert float(other["internal_invasiveness_auc"]) == 0.5
-    write_study(raw, [again], tmp_path)
+    write_study(asked(raw), [again], tmp_path)
     assert [row["run"] for row in rows(tmp_path / "runs.csv")] == ["DSMTTrainer", "Other"], "other runs keep their rows"
+
+
+def test_a_run_that_lacks_a_nodule_is_refused(raw: Path, tmp_path: Path) -> None:
+    run = predicted(raw, tmp_path, "DSMTTrainer", 1, [0.1, 0.8, 0.6, 0.7, 0.9])
+    with pytest.raises(ValueError, match="no score of texture for 1 nodules, such as nodule 1 of case t5"):
+        write_study(asked(raw), [run], tmp_path)
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_a_cross_validation_asks_about_the_cases_that_each_fold_left_out(raw: Path, tmp_path: Path) -> None:
+    for kind in ("images", "labels"):
+        for file in (raw / f"{kind}Ts").iterdir():
+            (raw / f"{kind}Tr" / file.name).write_bytes(file.read_bytes())
+    lines = (raw / "nodulesTs.csv").read_text().splitlines()[1:]
+    with (raw / "nodules.csv").open("a") as stream:
+        stream.write("\n".join(lines) + "\n")
+    train, unseen = [f"a{number}" for number in range(6)], ["t0", "t1", "t2", "t3", "t4", "t5"]
+    folds = [{"train": [*train, *unseen[3:]], "val": unseen[:3]}, {"train": [*train, *unseen[:3]], "val": unseen[3:]}]
+    whole = predicted(raw, tmp_path, "DSMTTrainer", 1, [0.1, 0.8, 0.6, 0.7, 0.9, 0.5])
+    folders = tmp_path / "fold_0", tmp_path / "fold_1"
+    for folder, fold in zip(folders, folds, strict=True):
+        folder.mkdir()
+        for case in fold["val"]:
+            for file in whole.predictions[0].glob(f"{case}.*"):
+                file.rename(folder / file.name)
+    run = Run("DSMTTrainer", 1, folders, whole.checkpoint, 1.0, 1.0)
+    write_study(Question.of_folds(raw, folds), [run], tmp_path)
+    scores = rows(tmp_path / "scores.csv")
+    assert [row["case_id"] for row in scores] == ["t0", "t1", "t2", "t3", "t4"]
+    assert [float(row["DSMTTrainer"]) for row in scores] == pytest.approx([0.1, 0.8, 0.6, 0.7, 0.9])
+    (only,) = rows(tmp_path / "runs.csv")
+    assert float(only["internal_dice"]) == 1.0
