@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-class _Study:
+class _Study(ABC):
     """Trainings of one data set, each in a results folder of its seed."""
 
     own_folders: Sequence[str] = FOLDERS
@@ -107,13 +108,13 @@ class _Study:
         self.raw = Path(folders["nnUNet_raw"]) / dataset
         self.preprocessed = Path(folders["nnUNet_preprocessed"]) / dataset
 
+    @abstractmethod
     def question(self) -> Any:
         """What the study asks of its runs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def runs(self, trainer: str, seed: int) -> list[Any]:
         """Trains, predicts, and returns the runs."""
-        raise NotImplementedError
 
     def splits(self) -> list[Mapping[str, list[str]]]:
         """nnU-Net's folds."""

@@ -1,4 +1,4 @@
-"""The tables of a study: one row a run, and one row a nodule with the score of every run."""
+"""The tables of a study: one row a run, one row a nodule with the score of every run, and what certainty is worth."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.evaluation.delong import auc_score
 from dsmt_nnunet.evaluation.dice import dice_of_files
 from dsmt_nnunet.evaluation.floors import Key, MeasuredNodule, Split, floor_columns, nodules_of
+from dsmt_nnunet.inference.operating_point import DEFAULT_THRESHOLD
 from dsmt_nnunet.inference.results import read_folder
 from dsmt_nnunet.tasks import ClassificationSchema, Nodule
 
 RADIOMICS_CACHE = "radiomics.csv"
+LEAST_CERTAIN = 0.2
+"""Share of the nodules that certainty.csv leaves out."""
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Question:
 
 
 def write_study(question: Question, runs: Sequence[Run], out: Path, processes: int = 1) -> None:
-    """Writes runs.csv and scores.csv.
+    """Writes runs.csv, scores.csv and certainty.csv.
 
     Args:
         question: what was asked.
@@ -121,6 +126,29 @@ def write_study(question: Question, runs: Sequence[Run], out: Path, processes: i
         }
         rows.append({**row, **{name: f"{values[measured.key]:.5f}" for name, values in columns.items()}})
     _write_csv(out / "scores.csv", rows)
+    truth = np.array([row["truth"] for row in rows])
+    certainty = [
+        {"run": label, **_certainty(truth, np.array([[seed[item.key] for item in known] for seed in seeds]))}
+        for label, seeds in seeds_of.items()
+    ]
+    _write_csv(out / "certainty.csv", certainty)
+
+
+def _certainty(truth: Array, scores: Array) -> dict[str, str]:
+    """Accuracy at 0.5 of all nodules, and without the share of them that the model is least certain of.
+
+    Args:
+        truth: (N,) 0 or 1.
+        scores: (seeds, N) probabilities. Uncertain is a mean near 0.5, or, with several seeds, a wide spread.
+    """
+    mean = scores.mean(axis=0)
+    correct = (mean >= DEFAULT_THRESHOLD) == (truth == 1)
+    kept = len(truth) - round(LEAST_CERTAIN * len(truth))
+    near = np.argsort(-np.abs(mean - DEFAULT_THRESHOLD), kind="stable")[:kept]
+    row = {"nodules": str(len(truth)), "accuracy": f"{correct.mean():.4f}"}
+    row["without_nearest"] = f"{correct[near].mean():.4f}"
+    agreed = np.argsort(scores.std(axis=0), kind="stable")[:kept]
+    return {**row, "without_widest_spread": f"{correct[agreed].mean():.4f}" if len(scores) > 1 else ""}
 
 
 def _schema_of(raw: Path) -> ClassificationSchema:

@@ -83,6 +83,21 @@ def test_scores_of_all_runs_stand_beside_the_truth(raw: Path, tmp_path: Path) ->
     assert roc_auc_score([int(row["truth"]) for row in scores], floor) == 1.0
 
 
+def test_what_dropping_the_uncertain_gains(raw: Path, tmp_path: Path) -> None:
+    # Wrong on t2, which is nearest to 0.5, and on t3, on which the seeds differ most; truth is 0 1 1 0 1.
+    first = predicted(raw, tmp_path, "Two", 1, [0.1, 0.8, 0.46, 0.99, 0.9, 0.5])
+    second = predicted(raw, tmp_path, "Two", 2, [0.1, 0.8, 0.44, 0.41, 0.9, 0.5])
+    write_study(
+        asked(raw), [first, second, predicted(raw, tmp_path, "One", 1, [0.1, 0.8, 0.46, 0.99, 0.9, 0.5])], tmp_path
+    )
+    two, one = rows(tmp_path / "certainty.csv")
+    assert {name: two[name] for name in ("run", "nodules", "accuracy")} == {
+        "run": "Two", "nodules": "5", "accuracy": "0.6000",
+    }  # fmt: skip
+    assert float(two["without_nearest"]) == float(two["without_widest_spread"]) == 0.75
+    assert (one["accuracy"], one["without_nearest"], one["without_widest_spread"]) == ("0.6000", "0.7500", "")
+
+
 def test_each_run_has_a_row_and_keeps_what_was_measured_before(raw: Path, tmp_path: Path) -> None:
     run = predicted(raw, tmp_path, "DSMTTrainer", 1, [0.1, 0.8, 0.6, 0.7, 0.9, 0.5])
     write_study(asked(raw), [run], tmp_path)
