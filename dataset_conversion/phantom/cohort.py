@@ -157,6 +157,11 @@ class _Patient:
     context: Mapping[str, float]
 
 
+def case_name(group: str, index: int) -> str:
+    """nnU-Net case identifier of a case of a group, from 0."""
+    return f"{CASE_PREFIX[group]}_{index + 1:04d}"
+
+
 def draw_case(
     seed: int, index: int, group: str = "train", size: int = REFERENCE_SIZE, settings: CohortSettings | None = None
 ) -> PhantomCase:
@@ -184,7 +189,7 @@ def draw_case(
     if rng.random() < settings.two_nodules:
         nodules.append(_draw_distant_nodule(rng, patient, settings, nodules[0]))
     return PhantomCase(
-        case_id=f"{CASE_PREFIX[group]}_{index + 1:04d}",
+        case_id=case_name(group, index),
         patient_id=patient.patient_id,
         group=group,
         protocol=protocol,

@@ -19,6 +19,8 @@ from dsmt_nnunet.tasks import NODULE_TABLE_NAME, POSITION_COLUMNS
 
 DATASET_ID = 500
 DATASET = f"Dataset{DATASET_ID}_Phantom"
+EXPLAINED_CASES = 2
+"""So few because maps of one nodule take seconds on a CPU."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,6 +37,9 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """`dsmt demo`."""
+    from dsmt_nnunet.dataset_conversion.phantom.cohort import case_name
+
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     processes = worker_processes()
@@ -46,12 +51,14 @@ def run(args: argparse.Namespace) -> int:
     device = best_device()
     shutil.rmtree(predictions, ignore_errors=True)
     model = f"-d {DATASET_ID} -c 3d_fullres -f 0 -tr DSMTTrainer -p DSMTPlansXS -device {device}"
+    explained = " ".join(case_name("test", index) for index in range(min(EXPLAINED_CASES, args.test_cases)))
     commands = [
         f"dsmt convert phantom -d {DATASET_ID} --cases {args.cases} --test-cases {args.test_cases} "
         f"--external-cases {args.external_cases} --seed 1 -np {processes}",
         f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np {processes}",
         f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr DSMTTrainer -p DSMTPlansXS -device {device}",
         f"nnUNetv2_predict -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} -npp 1 -nps 1",
+        f"dsmt explain -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} --cases {explained}",
         f"dsmt evaluate predictions {_quoted(predictions)} --truth {_quoted(raw / 'nodulesTs.csv')} "
         f"--labels {_quoted(raw / 'labelsTs')} --group cohort -o {_quoted(metrics)}",
         f"dsmt report {_quoted(metrics)} -o {_quoted(report)} --images {_quoted(raw / 'imagesTs')} "
