@@ -31,15 +31,12 @@ CENTRE = (150.0, 256.0, 256.0)
 
 def measure(repeats: int) -> list[Ratio]:
     """One process each, augmentation included."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "plans_3d_fullres"
-        plan = smallest_preset_plan()
-        plan = replace(plan, context=replace(plan.context, spacing_mm=2.5, grid=64))
-        store = ContextStore.beside(folder, plan.context)
-        _write_cases(folder, store)
-        seconds = medians(_loaders(folder, store, plan), repeats)
-    per_second = {name: BATCH / value for name, value in seconds.items()}
+    try:
+        per_second = _samples_per_second(repeats)
+    finally:
+        torch.set_num_threads(threads)
     return [
         Ratio(
             f"loader: samples a second of one worker, patch 64 x 64 x 64, scans of 512 x 512 x 300, {what}",
@@ -53,6 +50,17 @@ def measure(repeats: int) -> list[Ratio]:
             ("theirs, nodules", "stock with a nodule in all"),
         )
     ]
+
+
+def _samples_per_second(repeats: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "plans_3d_fullres"
+        plan = smallest_preset_plan()
+        plan = replace(plan, context=replace(plan.context, spacing_mm=2.5, grid=64))
+        store = ContextStore.beside(folder, plan.context)
+        _write_cases(folder, store)
+        seconds = medians(_loaders(folder, store, plan), repeats)
+    return {name: BATCH / value for name, value in seconds.items()}
 
 
 def _write_cases(folder: Path, store: ContextStore) -> None:

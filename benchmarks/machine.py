@@ -60,6 +60,12 @@ def description() -> str:
     return f"{date.today()}, {versions}, {machine}; ours in {Precision.choose(where)}."
 
 
+def synchronize() -> None:
+    """Waits for the device, so that the clock sees all of the work."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def medians(functions: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, float]:
     """Median seconds of each function, the functions taking turns."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
@@ -67,8 +73,7 @@ def medians(functions: Mapping[str, Callable[[], object]], repeats: int, warm_up
         for name, function in functions.items():
             start = time.perf_counter()
             function()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            synchronize()
             if turn >= warm_up:
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}

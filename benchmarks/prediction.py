@@ -22,7 +22,7 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from benchmarks.machine import Ratio, chest, device, peak_memory_gb
+from benchmarks.machine import Ratio, chest, device, peak_memory_gb, synchronize
 from benchmarks.training_step import configuration, smallest_preset_plan
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.precision import Precision
@@ -154,9 +154,12 @@ def whole_scan(preset: str, file: Path) -> dict[str, float]:
     per_tile: dict[str, list[float]] = {"stock": [], "ours": []}
     for tile in some:
         for name, predictor in (("stock", stock), ("ours", own)):
+            synchronize()
             start = time.perf_counter()
-            with torch.inference_mode():
+            # As nnU-Net's own sliding window does around this method.
+            with torch.inference_mode(), torch.autocast("cuda", enabled=device().type == "cuda"):
                 predictor._internal_maybe_mirror_and_predict(tensor[tile][None].to(device()))
+            synchronize()
             per_tile[name].append(time.perf_counter() - start)
     centre = np.array(data.shape[1:]) / 2
     seconds = []

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import cc3d
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
-from tqdm import tqdm
+
+from dsmt_nnunet.parallel import in_processes
 
 
 def nodule_extents_mm(masks: Sequence[Path], processes: int = 1) -> npt.NDArray[np.float64]:
@@ -27,12 +26,7 @@ def nodule_extents_mm(masks: Sequence[Path], processes: int = 1) -> npt.NDArray[
     Raises:
         ValueError: no mask holds a nodule.
     """
-    progress = {"total": len(masks), "desc": "Nodule extents", "disable": None}
-    if processes <= 1 or len(masks) < 8:
-        extents = [_extents_of(path) for path in tqdm(masks, **progress)]
-    else:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            extents = list(tqdm(pool.map(_extents_of, masks, chunksize=4), **progress))
+    extents = in_processes(_extents_of, [(path,) for path in masks], processes, "Nodule extents")
     boxes = np.concatenate(extents) if extents else np.zeros((0, 3))
     if not len(boxes):
         raise ValueError("No mask of labelsTr holds a nodule, so the local patch cannot be sized.")

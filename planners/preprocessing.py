@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,10 @@ from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess_dataset
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
-from tqdm import tqdm
 
+from dsmt_nnunet.dataloading.context_volumes import ContextStore
 from dsmt_nnunet.nnunet_folders import folder_from_environment
+from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION
 
 _DECISIVE = (
@@ -62,7 +61,9 @@ def preprocess_what_is_missing(
     for name in missing:
         _remove(folder, name)
     # Only now: an interruption before must not leave old cases that pass for new ones.
-    path.write_text(json.dumps({"recipe": recipe, "sources": sources}), encoding="utf-8")
+    partial = path.with_name(f".{path.name}.tmp")
+    partial.write_text(json.dumps({"recipe": recipe, "sources": sources}), encoding="utf-8")
+    partial.replace(path)
     if len(missing) == len(cases):
         preprocess_dataset(dataset_id, plans_name, (CONFIGURATION,), num_processes=[processes])
         return len(missing)
@@ -88,9 +89,10 @@ def _stamps(files: Sequence[str]) -> list[list[int]]:
 
 
 def _remove(folder: Path, case_id: str) -> None:
-    """Takes a case away, the file that tells it is complete first."""
+    """Takes a case away, the files that tell it is complete first; its context volume too, made of the same images."""
     for name in (f"{case_id}.pkl", f"{case_id}.b2nd", f"{case_id}_seg.b2nd"):
         (folder / name).unlink(missing_ok=True)
+    ContextStore.forget(folder, case_id)
 
 
 def _run(
@@ -102,16 +104,7 @@ def _run(
     processes: int,
 ) -> None:
     jobs = [(str(folder / name), cases[name]["images"], cases[name]["label"], plans, dataset_json) for name in missing]
-    with tqdm(total=len(jobs), desc="Preprocessing cases", disable=None if jobs else True) as progress:
-        if processes <= 1 or len(jobs) < 2 * processes:
-            for job in jobs:
-                _preprocess_case(*job)
-                progress.update()
-            return
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            for future in as_completed([pool.submit(_preprocess_case, *job) for job in jobs]):
-                future.result()
-                progress.update()
+    in_processes(_preprocess_case, jobs, processes, "Preprocessing cases")
 
 
 def _preprocess_case(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import math
 import os
@@ -18,7 +19,8 @@ from typing import Any
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
 from dsmt_nnunet.cli.demo import give_positions, resolved
 from dsmt_nnunet.cli.env import FOLDERS, variables_of_children, worker_processes
-from dsmt_nnunet.cli.stock import best_device
+from dsmt_nnunet.cli.stock import best_device, prepare
+from dsmt_nnunet.inference.results import CLASSIFICATION_TABLE_NAME
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME
 
 DATASET_ID = 510
@@ -33,7 +35,10 @@ TRAINERS = (
     "DSMTTrainerAveragePooling",
     "DSMTTrainerDenseNet",
 )
-PRESETS = {"XS": "DSMTPlannerXS", "": "DSMTPlanner"}
+PRESETS = {"XS": ("DSMTPlannerXS", "DSMTPlansXS"), "standard": ("DSMTPlanner", "DSMTPlans")}
+"""Planner and plans."""
+DENSENET, DENSENET_SMALLEST_PATCH = "DSMTTrainerDenseNet", 32
+IDENTITY_NAME = "study.json"
 JOINT = "@joint"
 """Suffix of a row: predicted with checkpoint_joint.pth, before fine-tuning."""
 
@@ -52,7 +57,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-f", dest="folds", nargs="+", type=int, help="with -d: folds; default: all")
     parser.add_argument("--trainers", nargs="+", default=list(TRAINERS), help="default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="XS", help="'' for the standard preset")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="XS", help="default: XS")
     parser.add_argument("--cases", type=int, default=320, help="phantoms to train on")
     parser.add_argument("--test-cases", type=int, default=400, help="unseen phantoms of the same protocols")
     parser.add_argument("--external-cases", type=int, default=200, help="unseen phantoms of another protocol")
@@ -64,27 +69,35 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         FileNotFoundError: the data set has not been planned.
-        ValueError: it has no such fold.
+        ValueError: it has no such fold, its primary task is not binary, or the folder holds another study.
         OSError: a command failed.
     """
-    from dsmt_nnunet.evaluation.study_tables import Run, write_study
+    prepare()
+    from dsmt_nnunet.evaluation.study_tables import floors_of, write_study
 
     out = args.out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
     study: _Study
     if args.dataset is None:
-        study = PhantomStudy(out, args.preset)
-        study.prepare(args.cases, args.test_cases, args.external_cases)
+        cohort = {"cases": args.cases, "test_cases": args.test_cases, "external_cases": args.external_cases}
+        study = PhantomStudy(out, args.preset, cohort)
     else:
         study = CrossValidation(out, args.preset, args.dataset, args.folds)
+    out.mkdir(parents=True, exist_ok=True)
+    study.claim_folder()
+    study.make_ready()
+    trainers = study.possible(args.trainers)
     question = study.question()
-    runs: list[Run] = []
+    floors = floors_of(question, out, worker_processes())
+    finished = study.finished()
+    runs = [item for trainer, seed in finished for item in study.runs(trainer, seed)]
     for seed in args.seeds:
-        for trainer in args.trainers:
-            runs += study.runs(trainer, seed)
-            write_study(question, runs, out, worker_processes())
+        for trainer in trainers:
+            if (trainer, seed) not in finished:
+                runs += study.runs(trainer, seed)
+                write_study(question, runs, floors, out)
+    write_study(question, runs, floors, out)
     print(f"\n{out / 'runs.csv'} and {out / 'scores.csv'} are complete. Compare with, for example:")
-    scores = " ".join(f"--score {trainer}" for trainer in args.trainers)
+    scores = " ".join(f"--score {trainer}" for trainer in trainers)
     group = " --group cohort" if args.dataset is None else ""
     print(
         f"dsmt evaluate table {out / 'scores.csv'} --truth truth {scores}{group} --cluster patient_id "
@@ -102,11 +115,19 @@ class _Study(ABC):
 
     def __init__(self, out: Path, preset: str, dataset: str) -> None:
         self.out, self.dataset = out, dataset
-        self.planner, self.plans = PRESETS[preset], f"DSMTPlans{preset}"
+        self.planner, self.plans = PRESETS[preset]
         self.device = best_device()
-        folders = self.variables()
+        folders = {**os.environ, **{name: str(out / name) for name in self.own_folders}}
         self.raw = Path(folders["nnUNet_raw"]) / dataset
         self.preprocessed = Path(folders["nnUNet_preprocessed"]) / dataset
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What must be the same when a study is continued."""
+
+    @abstractmethod
+    def make_ready(self) -> None:
+        """Sees to raw and preprocessed data and plans."""
 
     @abstractmethod
     def question(self) -> Any:
@@ -114,7 +135,53 @@ class _Study(ABC):
 
     @abstractmethod
     def runs(self, trainer: str, seed: int) -> list[Any]:
-        """Trains, predicts, and returns the runs."""
+        """Trains and predicts as far as that has not been done, and returns the runs."""
+
+    def claim_folder(self) -> None:
+        """Writes what the folder is for.
+
+        Raises:
+            ValueError: it is for another study.
+        """
+        path, wanted = self.out / IDENTITY_NAME, self.identity()
+        if not path.is_file():
+            path.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if there != wanted:
+            raise ValueError(f"{self.out} holds the study {there}, not {wanted}. Name another folder with -o.")
+
+    def possible(self, trainers: Sequence[str]) -> list[str]:
+        """The trainers without those that cannot run here, which are named."""
+        left = list(trainers)
+        if DENSENET in left:
+            plans = json.loads((self.preprocessed / f"{self.plans}.json").read_text(encoding="utf-8"))
+            patch = plans["configurations"]["3d_fullres"]["patch_size"]
+            reason = None
+            if importlib.util.find_spec("monai") is None:
+                reason = "MONAI is not installed (pip install 'dsmt-nnunet[study]')"
+            elif min(patch) < DENSENET_SMALLEST_PATCH:
+                reason = f"its five halvings need {DENSENET_SMALLEST_PATCH} voxels a side, the local patch has {patch}"
+            if reason:
+                left.remove(DENSENET)
+                print(f"{DENSENET} is left out: {reason}.")
+        return left
+
+    def finished(self) -> list[tuple[str, int]]:
+        """Trainer and seed of all trainings of this data set and preset that are complete, of earlier calls too."""
+        found = []
+        for model in sorted((self.out / "nnUNet_results").glob(f"seed_*/{self.dataset}/*__{self.plans}__3d_fullres")):
+            trainer, seed = model.name.split("__")[0], int(model.parents[1].name.removeprefix("seed_"))
+            if all(_is_trained(self.fold_folder(trainer, seed, fold)) for fold in self.folds()):
+                found.append((trainer, seed))
+        return found
+
+    def folds(self) -> Sequence[int]:
+        """Those that are trained."""
+        return (0,)
+
+    def fold_folder(self, trainer: str, seed: int, fold: int) -> Path:
+        model = f"{trainer}__{self.plans}__3d_fullres"
+        return self.out / "nnUNet_results" / f"seed_{seed}" / self.dataset / model / f"fold_{fold}"
 
     def splits(self) -> list[Mapping[str, list[str]]]:
         """nnU-Net's folds."""
@@ -130,14 +197,14 @@ class _Study(ABC):
         return variables
 
     def train(self, trainer: str, seed: int, fold: int) -> tuple[Path, float, float]:
-        """Folder of a trained fold; minutes and peak memory in GB, NaN if it was trained before."""
-        name = f"{trainer}__{self.plans}__3d_fullres"
-        folder = self.out / "nnUNet_results" / f"seed_{seed}" / self.dataset / name / f"fold_{fold}"
-        if (folder / "validation" / "summary.json").is_file():
+        """Folder of a trained fold; minutes and peak memory in GB, NaN where this call did not see all of it."""
+        folder = self.fold_folder(trainer, seed, fold)
+        if _is_trained(folder):
             return folder, math.nan, math.nan
-        resume = " --c" if (folder / "checkpoint_latest.pth").is_file() else ""
+        begun = any((folder / f"checkpoint_{name}.pth").is_file() for name in ("latest", "final"))
         command = f"nnUNetv2_train {self.dataset} 3d_fullres {fold} -tr {trainer} -p {self.plans}"
-        return folder, *self.call(f"{command} -device {self.device}{resume}", seed)
+        minutes, memory_gb = self.call(f"{command} -device {self.device}{' --c' if begun else ''}", seed)
+        return (folder, math.nan, math.nan) if begun else (folder, minutes, memory_gb)
 
     def call(self, command: str, seed: int | None = None) -> tuple[float, float]:
         """Runs a command to its end; wall time in minutes and peak memory of its largest process in GB.
@@ -155,18 +222,28 @@ class _Study(ABC):
         return (time.monotonic() - start) / 60, usage.ru_maxrss / unit
 
 
+def _is_trained(fold: Path) -> bool:
+    """Whether a fold was trained and validated; the table is written last."""
+    return (fold / "validation" / CLASSIFICATION_TABLE_NAME).is_file()
+
+
 class PhantomStudy(_Study):
     """Trained on fold 0 of a phantom cohort, asked about its unseen cases."""
 
-    def __init__(self, out: Path, preset: str) -> None:
+    def __init__(self, out: Path, preset: str, cohort: Mapping[str, int]) -> None:
         super().__init__(out, preset, DATASET)
+        self.cohort = cohort
 
-    def prepare(self, cases: int, test_cases: int, external_cases: int) -> None:
+    def identity(self) -> dict[str, Any]:
+        return {"dataset": self.dataset, "plans": self.plans, **self.cohort}
+
+    def make_ready(self) -> None:
         """Phantoms and plans, once."""
         if not self.raw.is_dir():
             self.call(
-                f"dsmt convert phantom -d {DATASET_ID} --cases {cases} --test-cases {test_cases} "
-                f"--external-cases {external_cases} --seed 1 -np {worker_processes()}"
+                f"dsmt convert phantom -d {DATASET_ID} --cases {self.cohort['cases']} "
+                f"--test-cases {self.cohort['test_cases']} --external-cases {self.cohort['external_cases']} --seed 1 "
+                f"-np {worker_processes()}"
             )
         give_positions(self.raw / "nodulesTs.csv", self.raw / "imagesTs" / NODULE_TABLE_NAME)
         if not (self.preprocessed / "splits_final.json").is_file():
@@ -188,7 +265,7 @@ class PhantomStudy(_Study):
         runs = []
         for label, checkpoint in checkpoints.items():
             predictions = self.out / "predictions" / f"seed_{seed}" / label
-            if not (predictions / "classification.csv").is_file():
+            if not (predictions / CLASSIFICATION_TABLE_NAME).is_file():
                 self.call(
                     f"nnUNetv2_predict -i {shlex.quote(str(self.raw / 'imagesTs'))} "
                     f"-o {shlex.quote(str(predictions))} -d {self.dataset} -c 3d_fullres -f 0 -tr {trainer} "
@@ -208,26 +285,52 @@ class CrossValidation(_Study):
         from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
         super().__init__(out, preset, maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset))
-        for file in (self.preprocessed / "splits_final.json", self.preprocessed / f"{self.plans}.json"):
+        self.asked_folds = folds
+
+    def identity(self) -> dict[str, Any]:
+        return {"dataset": self.dataset, "plans": self.plans, "folds": list(self.folds())}
+
+    def make_ready(self) -> None:
+        """Nothing is made: the data are the user's.
+
+        Raises:
+            FileNotFoundError: there are no such plans, or no folds.
+        """
+        for file in (self.preprocessed / f"{self.plans}.json", self.preprocessed / "splits_final.json"):
             if not file.is_file():
-                raise FileNotFoundError(f"{file} is missing. Run first: dsmt plan -d {dataset} -pl {self.planner}")
+                presets = ", ".join(f"--preset {name} for {plans}" for name, (_, plans) in PRESETS.items())
+                there = sorted(path.stem for path in self.preprocessed.glob("*Plans*.json"))
+                raise FileNotFoundError(
+                    f"{self.dataset} has no {file.name}. Run first: dsmt plan -d {self.dataset} -pl {self.planner}. "
+                    f"Or choose the plans that are there, {there or 'none'} ({presets})."
+                )
+
+    def folds(self) -> Sequence[int]:
+        """Those asked for, or all.
+
+        Raises:
+            ValueError: there is no such fold.
+        """
+        self.make_ready()
         there = range(len(self.splits()))
-        self.folds = tuple(there) if folds is None else tuple(folds)
-        unknown = sorted(set(self.folds) - set(there))
+        asked = tuple(there if self.asked_folds is None else self.asked_folds)
+        unknown = sorted(set(asked) - set(there))
         if unknown:
             raise ValueError(f"{self.dataset} has the folds 0 to {len(there) - 1}, not {unknown}.")
+        return asked
 
     def question(self) -> Any:
         from dsmt_nnunet.evaluation.study_tables import Question
 
         folds = self.splits()
-        return Question.of_folds(self.raw, [folds[fold] for fold in self.folds])
+        return Question.of_folds(self.raw, [folds[fold] for fold in self.folds()])
 
     def runs(self, trainer: str, seed: int) -> list[Any]:
         """One run of all folds, its minutes their sum."""
         from dsmt_nnunet.evaluation.study_tables import Run
 
-        trained = [self.train(trainer, seed, fold) for fold in self.folds]
+        trained = [self.train(trainer, seed, fold) for fold in self.folds()]
         folders = tuple(folder / "validation" for folder, _, _ in trained)
-        minutes, memory_gb = sum(item[1] for item in trained), max(item[2] for item in trained)
+        minutes = sum(item[1] for item in trained)
+        memory_gb = math.nan if math.isnan(minutes) else max(item[2] for item in trained)
         return [Run(trainer, seed, folders, trained[0][0] / "checkpoint_final.pth", minutes, memory_gb)]

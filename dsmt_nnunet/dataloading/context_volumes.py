@@ -13,18 +13,16 @@ import math
 import os
 import zlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from batchgenerators.utilities.file_and_folder_operations import load_pickle
-from tqdm import tqdm
 
 from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop
+from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.plan import ContextPlan
 
 Array = npt.NDArray[Any]
@@ -134,6 +132,10 @@ def _normalised(channel: Array, window: tuple[float, float] | None) -> Array:
     return np.clip((channel - low) * (2.0 / (high - low)) - 1.0, -1.0, 1.0)
 
 
+def _folder_beside(preprocessed_folder: Path) -> Path:
+    return preprocessed_folder.with_name(f"{preprocessed_folder.name}_context")
+
+
 @dataclass(frozen=True)
 class ContextStore:
     """The folder of coarse copies of one configuration.
@@ -149,8 +151,12 @@ class ContextStore:
     @classmethod
     def beside(cls, preprocessed_folder: str | Path, plan: ContextPlan) -> ContextStore:
         """The store that belongs to a configuration's preprocessed folder."""
-        preprocessed_folder = Path(preprocessed_folder)
-        return cls(preprocessed_folder.with_name(f"{preprocessed_folder.name}_context"), plan)
+        return cls(_folder_beside(Path(preprocessed_folder)), plan)
+
+    @classmethod
+    def forget(cls, preprocessed_folder: Path, case_id: str) -> None:
+        """Has the copy of a case made again, because its images have changed."""
+        (_folder_beside(preprocessed_folder) / f"{case_id}.json").unlink(missing_ok=True)
 
     def load(self, case_id: str) -> ContextVolume:
         """Opens a coarse copy without reading it whole."""
@@ -238,16 +244,7 @@ def make_context_volumes(
              tuple(spacing_mm), stamps[case_id])
         for case_id in missing
     ]  # fmt: skip
-    with tqdm(total=len(jobs), desc="Context volumes", disable=None if jobs else True) as progress:
-        if processes <= 1 or len(jobs) < 2 * processes:
-            for job in jobs:
-                job.run()
-                progress.update()
-            return len(jobs)
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            for future in as_completed([pool.submit(job.run) for job in jobs]):
-                future.result()
-                progress.update()
+    in_processes(_Job.run, [(job,) for job in jobs], processes, "Context volumes")
     return len(jobs)
 
 

@@ -25,6 +25,7 @@ LUNG_SHARE = 0.75
 """Of the patches that are drawn without a nodule in mind."""
 LUNG_HU = (-950.0, -500.0)
 _TRIES = 30
+_VOLUMES_AT_HAND = 64
 
 MAX_CLASS_WEIGHT = 10.0
 
@@ -201,9 +202,11 @@ class DualScaleDataLoader(nnUNetDataLoader):
         return {**transformed, "labels": labels, "nodule": index, "key": case_id}
 
     def _volume(self, case_id: str) -> ContextVolume:
-        """The coarse copy, mapped rather than read."""
-        if case_id not in self._volumes:
-            self._volumes[case_id] = self.store.load(case_id)
+        """The coarse copy, mapped rather than read; each mapping is an open file, so only the latest are kept."""
+        volume = self._volumes.pop(case_id, None)
+        self._volumes[case_id] = volume if volume is not None else self.store.load(case_id)
+        if len(self._volumes) > _VOLUMES_AT_HAND:
+            del self._volumes[next(iter(self._volumes))]
         return self._volumes[case_id]
 
     def _geometry(self, case_id: str) -> ArrayGeometry:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cc3d
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
@@ -19,15 +20,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tqdm import tqdm
 
-from dsmt_nnunet.tasks import ClassificationSchema, Nodule, NoduleTable
+from dsmt_nnunet.parallel import in_processes
+from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema, Nodule, NoduleTable
 
 RULER = "logistic_diameter_mean_hu"
 """Logistic regression on what a ruler and a region of interest tell."""
 RADIOMICS = "logistic_radiomics"
 """Logistic regression, its L2 penalty chosen by cross-validation, on the IBSI features of MIRP."""
-_MARGIN_MM = 10.0
+_MARGIN_MM, _REACH_MM = 10.0, 5.0
 _HU_RANGE, _BIN_WIDTH_HU, _SPACING_MM = (-1000.0, 400.0), 25.0, 1.0
 _INNER_FOLDS = 5
 _PENALTIES = np.logspace(-4, 1, 6)
@@ -66,12 +67,13 @@ class MeasuredNodule:
 
 def nodules_of(raw: Path, part: str, schema: ClassificationSchema) -> list[MeasuredNodule]:
     """All nodules of the training (`Tr`) or test (`Ts`) cases of a raw data set, with labels of the primary task."""
-    table = NoduleTable.read(raw / ("nodules.csv" if part == "Tr" else "nodulesTs.csv"), schema)
+    table = NoduleTable.read(raw / (NODULE_TABLE_NAME if part == "Tr" else TEST_NODULE_TABLE_NAME), schema)
+    ending = json.loads((raw / "dataset.json").read_text(encoding="utf-8"))["file_ending"]
     measured = []
     for nodule in table.nodules:
         label = nodule.labels.get(schema.primary_task)
-        image = raw / f"images{part}" / f"{nodule.case_id}_0000.nii.gz"
-        mask = raw / f"labels{part}" / f"{nodule.case_id}.nii.gz"
+        image = raw / f"images{part}" / f"{nodule.case_id}_0000{ending}"
+        mask = raw / f"labels{part}" / f"{nodule.case_id}{ending}"
         measured.append(MeasuredNodule(nodule, schema.primary.index(label) if label else -1, image, mask))
     return measured
 
@@ -94,7 +96,8 @@ def radiomics_scores(
     Args:
         nodules: of training and test cases.
         splits: what is learnt from and what is scored.
-        cache: CSV with the features, read if it names these nodules, written otherwise; a nodule takes seconds.
+        cache: CSV with the features, read if it holds these nodules of these files, written otherwise; a nodule takes
+            seconds.
         processes: at work together.
 
     Raises:
@@ -112,25 +115,36 @@ def _cached_radiomics(nodules: Sequence[MeasuredNodule], cache: Path, processes:
     """(N, F) features."""
     import pandas as pd
 
-    index = pd.MultiIndex.from_tuples([measured.key for measured in nodules], names=["case_id", "nodule_id"])
+    stamps = [_stamp(measured) for measured in nodules]
+    index = pd.MultiIndex.from_tuples(
+        [(*measured.key, stamp) for measured, stamp in zip(nodules, stamps, strict=True)],
+        names=["case_id", "nodule_id", "files"],
+    )
     if cache.is_file():
-        kept = pd.read_csv(cache, dtype={"case_id": str, "nodule_id": str}).set_index(["case_id", "nodule_id"])
+        kept = pd.read_csv(cache, dtype=dict.fromkeys(index.names, str)).set_index(index.names)
         if index.isin(kept.index).all():
             return kept.loc[index].to_numpy(dtype=float)
-    with ProcessPoolExecutor(processes) as pool:
-        rows = list(tqdm(pool.map(_radiomics, nodules), total=len(nodules), desc="Radiomics", disable=None))
+    rows = in_processes(_radiomics, [(measured,) for measured in nodules], processes, "Radiomics")
     table = pd.DataFrame(rows, index=index)
-    partial_file = cache.with_name(f".{cache.name}.tmp")
-    table.to_csv(partial_file)
-    partial_file.replace(cache)
+    partial = cache.with_name(f".{cache.name}.tmp")
+    table.to_csv(partial)
+    partial.replace(cache)
     return table.to_numpy(dtype=float)
 
 
+def _stamp(measured: MeasuredNodule) -> str:
+    """Tells the nodule's files and position from others."""
+    files = [f"{file.stat().st_size}-{file.stat().st_mtime_ns}" for file in (measured.image, measured.mask)]
+    return " ".join([*files, *(f"{value:.3f}" for value in measured.nodule.centre_mm)])
+
+
 def _radiomics(measured: MeasuredNodule) -> dict[str, float]:
-    """Features by their IBSI names: voxels of 1 mm, -1000 to 400 HU in bins of 25 HU."""
+    """Features by their IBSI names, none without a mask: voxels of 1 mm, -1000 to 400 HU in bins of 25 HU."""
     from mirp import extract_features
 
     image, mask = _around(measured)
+    if not sitk.GetArrayViewFromImage(mask).any():
+        return {}
     # MIRP tells of every image, on a logger that it sets up itself.
     logging.disable(logging.INFO)
     try:
@@ -156,15 +170,21 @@ def _radiomics(measured: MeasuredNodule) -> dict[str, float]:
 def _around(measured: MeasuredNodule) -> tuple[sitk.Image, sitk.Image]:
     """The scan and the nodule's own mask (0 and 1), cut to the mask and a margin.
 
-    The mask of a nodule is what lies within one diameter of its centre; the whole image is cut to the neighbourhood of
-    the centre where the mask is empty there.
+    The mask of a nodule is the connected component nearest to its position, at most `_REACH_MM` away; where there is
+    none, it is empty, and the scan is cut to the neighbourhood of the position.
     """
     image, labels = sitk.ReadImage(str(measured.image)), sitk.ReadImage(str(measured.mask))
     nodule = measured.nodule
     spacing = np.array(image.GetSpacing())
     centre = np.array(image.TransformPhysicalPointToContinuousIndex(nodule.centre_mm))
-    foreground = np.argwhere(sitk.GetArrayViewFromImage(labels) > 0)[:, ::-1]
-    own = foreground[np.linalg.norm((foreground - centre) * spacing, axis=1) <= nodule.diameter_mm]
+    components = cc3d.connected_components(sitk.GetArrayFromImage(labels) > 0, connectivity=26)
+    foreground = np.argwhere(components > 0)
+    distance = np.linalg.norm((foreground[:, ::-1] - centre) * spacing, axis=1)
+    own = foreground[:0]
+    if len(foreground) and distance.min() <= _REACH_MM:
+        nearest = components[tuple(foreground[distance.argmin()])]
+        own = np.argwhere(components == nearest)
+    own = own[:, ::-1]
     extent = own if len(own) else np.round(centre[None]).astype(int)
     margin = np.ceil(_MARGIN_MM / spacing).astype(int)
     low = np.clip(extent.min(axis=0) - margin, 0, None)
@@ -188,9 +208,11 @@ def _scores(
         learnt = np.array([case in split.train for case in cases]) & (labels >= 0)
         unseen = [position for position, case in enumerate(cases) if case in split.unseen]
         classifier = LogisticRegression(max_iter=5000)
-        model: Any = make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), classifier)
-        if chooses_penalty:
-            inner = StratifiedGroupKFold(_INNER_FOLDS).split(features[learnt], labels[learnt], patients[learnt])
+        imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+        model: Any = make_pipeline(imputer, StandardScaler(), classifier)
+        inner_folds = min(_INNER_FOLDS, int(np.bincount(labels[learnt]).min()))
+        if chooses_penalty and inner_folds > 1:
+            inner = StratifiedGroupKFold(inner_folds).split(features[learnt], labels[learnt], patients[learnt])
             penalties = {"logisticregression__C": _PENALTIES}
             model = GridSearchCV(model, penalties, scoring="roc_auc_ovr", cv=list(inner))
         model.fit(features[learnt], labels[learnt])

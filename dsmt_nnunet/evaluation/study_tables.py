@@ -20,8 +20,9 @@ from dsmt_nnunet.evaluation.delong import auc_score
 from dsmt_nnunet.evaluation.dice import dice_of_files
 from dsmt_nnunet.evaluation.floors import Key, MeasuredNodule, Split, floor_columns, nodules_of
 from dsmt_nnunet.inference.operating_point import DEFAULT_THRESHOLD
-from dsmt_nnunet.inference.results import read_folder
-from dsmt_nnunet.tasks import ClassificationSchema, Nodule
+from dsmt_nnunet.inference.results import CLASSIFICATION_TABLE_NAME, read_folder
+from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.tasks import ClassificationSchema
 
 RADIOMICS_CACHE = "radiomics.csv"
 LEAST_CERTAIN = 0.2
@@ -38,7 +39,7 @@ class Run:
         seed: of the training.
         predictions: folders with CASE.json and masks; several where each fold predicted its own.
         checkpoint: of the model, or of one of its folds.
-        minutes, memory_gb: of the training; NaN if it was trained before.
+        minutes, memory_gb: of the training; NaN where it was not seen from beginning to end.
     """
 
     label: str
@@ -89,14 +90,33 @@ class Question:
         return [item for part in parts for item in nodules_of(self.raw, part, self.schema)]
 
 
-def write_study(question: Question, runs: Sequence[Run], out: Path, processes: int = 1) -> None:
+def floors_of(question: Question, out: Path, processes: int) -> dict[str, dict[Key, float]]:
+    """Scores of the unseen nodules without a network, by name of the floor.
+
+    Args:
+        question: what is asked.
+        out: folder of the study, which keeps the radiomic features.
+        processes: at work together.
+
+    Raises:
+        ValueError: the primary task is not binary, so that there is no one score.
+    """
+    primary = question.schema.primary
+    if not primary.is_binary:
+        raise ValueError(
+            f"A study compares scores of a binary primary task; '{primary.name}' has {len(primary.classes)} classes."
+        )
+    return floor_columns(question.all_nodules(), question.splits, out / RADIOMICS_CACHE, processes)
+
+
+def write_study(question: Question, runs: Sequence[Run], floors: Mapping[str, Mapping[Key, float]], out: Path) -> None:
     """Writes runs.csv, scores.csv and certainty.csv.
 
     Args:
         question: what was asked.
-        runs: finished runs.
-        out: folder, which keeps the radiomic features too.
-        processes: at work together.
+        runs: all finished runs.
+        floors: what `floors_of` gives.
+        out: folder.
 
     Raises:
         ValueError: a run does not answer for a nodule that it was asked about.
@@ -105,8 +125,8 @@ def write_study(question: Question, runs: Sequence[Run], out: Path, processes: i
     unseen = question.unseen()
     known = [measured for measured in unseen if measured.label >= 0]
     scores = {run: _scores(run, schema, unseen) for run in runs}
-    _write_runs(question, [measured.nodule for measured in unseen], scores, out / "runs.csv")
-    columns = floor_columns(question.all_nodules(), question.splits, out / RADIOMICS_CACHE, processes)
+    _write_runs(schema, unseen, scores, out / "runs.csv")
+    columns: dict[str, Mapping[Key, float]] = dict(floors)
     seeds_of: dict[str, list[dict[Key, float]]] = defaultdict(list)
     for run, tasks in scores.items():
         columns[f"{run.label}_seed{run.seed}"] = tasks[schema.primary_task]
@@ -120,7 +140,7 @@ def write_study(question: Question, runs: Sequence[Run], out: Path, processes: i
             "case_id": nodule.case_id,
             "nodule_id": nodule.nodule_id,
             "patient_id": nodule.patient_id,
-            "cohort": nodule.extra.get("cohort", ""),
+            "cohort": _cohort(measured),
             "diameter_mm": f"{nodule.diameter_mm:.2f}",
             "truth": int(nodule.labels[schema.primary_task] == schema.primary.positive_class),
         }
@@ -156,8 +176,8 @@ def _schema_of(raw: Path) -> ClassificationSchema:
 
 
 def _write_runs(
-    question: Question,
-    nodules: Sequence[Nodule],
+    schema: ClassificationSchema,
+    nodules: Sequence[MeasuredNodule],
     scores: Mapping[Run, Mapping[str, Mapping[Key, float]]],
     path: Path,
 ) -> None:
@@ -165,25 +185,26 @@ def _write_runs(
     rows = []
     for run, tasks in scores.items():
         before = kept.get((run.label, str(run.seed)), {})
+        plan = DSMTPlan.from_plans(json.loads((run.checkpoint.parents[1] / "plans.json").read_text(encoding="utf-8")))
         row: dict[str, Any] = {
             "run": run.label,
             "seed": run.seed,
-            "parameters": _parameters(run.checkpoint),
+            "parameters": _parameters(run, plan),
             "training_minutes": before.get("training_minutes", "") if math.isnan(run.minutes) else f"{run.minutes:.1f}",
             "peak_memory_gb": before.get("peak_memory_gb", "") if math.isnan(run.memory_gb) else f"{run.memory_gb:.2f}",
         }
-        for cohort in sorted({nodule.extra.get("cohort", "") for nodule in nodules}):
-            own = [nodule for nodule in nodules if nodule.extra.get("cohort", "") == cohort]
+        for cohort in sorted({_cohort(measured) for measured in nodules}):
+            own = [measured for measured in nodules if _cohort(measured) == cohort]
             prefix = f"{cohort}_" if cohort else ""
-            for task in question.schema.tasks:
+            for task in schema.tasks:
                 if task.is_binary:
-                    row[f"{prefix}{task.name}_auc"] = f"{_auc(own, task.name, task.positive_class, tasks):.4f}"
-            labels = question.raw / f"labels{question.part}"
-            row[f"{prefix}dice"] = f"{_dice(labels, run.predictions, {nodule.case_id for nodule in own}):.4f}"
+                    learnt = plan.training.task_weights.get(task.name, 1.0) > 0
+                    auc = _auc(own, task.name, task.positive_class, tasks)
+                    row[f"{prefix}{task.name}_auc"] = f"{auc:.4f}" if learnt else ""
+            dice = _dice(own, run.predictions)
+            row[f"{prefix}dice"] = f"{dice:.4f}" if plan.training.segmentation_weight > 0 else ""
         rows.append(row)
-        kept.pop((run.label, str(run.seed)), None)
-    # Runs of an earlier call keep their rows.
-    _write_csv(path, [*rows, *kept.values()])
+    _write_csv(path, rows)
 
 
 def _scores(run: Run, schema: ClassificationSchema, nodules: Sequence[MeasuredNodule]) -> dict[str, dict[Key, float]]:
@@ -199,32 +220,44 @@ def _scores(run: Run, schema: ClassificationSchema, nodules: Sequence[MeasuredNo
         if missing:
             raise ValueError(
                 f"{run.label}, seed {run.seed}, has no score of {name} for {len(missing)} nodules, such as nodule "
-                f"{missing[0][1]} of case {missing[0][0]}. Delete {run.predictions[0]} and run again."
+                f"{missing[0][1]} of case {missing[0][0]}. Remove {CLASSIFICATION_TABLE_NAME} from "
+                f"its folder ({' or '.join(str(folder) for folder in run.predictions)}) and run 'dsmt study' again."
             )
     return scores
 
 
-def _auc(nodules: Sequence[Nodule], task: str, positive: str, scores: Mapping[str, Mapping[Key, float]]) -> float:
-    known = [nodule for nodule in nodules if nodule.labels.get(task)]
-    truth = [int(nodule.labels[task] == positive) for nodule in known]
+def _cohort(measured: MeasuredNodule) -> str:
+    return measured.nodule.extra.get("cohort", "")
+
+
+def _auc(
+    nodules: Sequence[MeasuredNodule], task: str, positive: str, scores: Mapping[str, Mapping[Key, float]]
+) -> float:
+    known = [measured for measured in nodules if measured.nodule.labels.get(task)]
+    truth = [int(measured.nodule.labels[task] == positive) for measured in known]
     if len(set(truth)) < 2:
         return math.nan
-    return auc_score(truth, [scores[task][nodule.case_id, nodule.nodule_id] for nodule in known])
+    return auc_score(truth, [scores[task][measured.key] for measured in known])
 
 
-def _dice(labels: Path, predictions: Sequence[Path], case_ids: set[str]) -> float:
+def _dice(nodules: Sequence[MeasuredNodule], predictions: Sequence[Path]) -> float:
     """Mean over cases."""
     values = []
-    for case_id in sorted(case_ids):
-        name = f"{case_id}.nii.gz"
-        predicted = next(folder / name for folder in predictions if (folder / name).is_file())
-        values.append(dice_of_files(labels / name, predicted))
+    for mask in {measured.mask for measured in nodules}:
+        found = [folder / mask.name for folder in predictions]
+        values.append(dice_of_files(mask, next(file for file in found if file.is_file())))
     return float(np.mean(values))
 
 
-def _parameters(checkpoint: Path) -> int:
-    weights = torch.load(checkpoint, map_location="cpu", weights_only=False)["network_weights"]
-    return sum(value.numel() for name, value in weights.items() if not name.startswith("decoder.encoder."))
+def _parameters(run: Run, plan: DSMTPlan) -> int:
+    """Of the parts that answer: without the decoder where nothing was segmented, without the U-Net beside DenseNet."""
+    idle = ["decoder.encoder."]
+    if plan.training.segmentation_weight == 0:
+        idle.append("decoder.")
+    if plan.heads.pooling == "densenet":
+        idle.append("encoder.")
+    weights = torch.load(run.checkpoint, map_location="cpu", weights_only=False)["network_weights"]
+    return sum(value.numel() for name, value in weights.items() if not name.startswith(tuple(idle)))
 
 
 def _rows_of(path: Path) -> list[dict[str, str]]:

@@ -23,7 +23,8 @@ MARGIN = 10
 """Voxels of the scan around what is needed: beyond them a cubic spline has come down to 1e-5."""
 SEARCH = 40
 """Further voxels, in which the edge is looked for that is nearest to an edge of the resampled grid."""
-_POINTWISE = {"CTNormalization", "NoNormalization", "RGBTo01Normalization"}
+_POINTWISE = {"CTNormalization"}
+"""Normalisations whose result in a region, and whose air around the scan, do not depend on the rest of the scan."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dsmt_nnunet.cli import study
 from dsmt_nnunet.cli.main import main
 from dsmt_nnunet.evaluation import study_tables
 
+PLANS = '{"configurations": {"3d_fullres": {"patch_size": [28, 40, 40]}}}'
 TRAINERS = ("DSMTTrainer", "DSMTTrainerNoContext")
 
 
@@ -28,11 +29,12 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | N
         elif words[:2] == ["dsmt", "plan"]:
             (out / "nnUNet_preprocessed" / study.DATASET).mkdir(parents=True)
             (out / "nnUNet_preprocessed" / study.DATASET / "splits_final.json").write_text("[]")
+            (out / "nnUNet_preprocessed" / study.DATASET / "DSMTPlansXS.json").write_text(PLANS)
         elif words[0] == "nnUNetv2_train":
             name = f"{words[words.index('-tr') + 1]}__DSMTPlansXS__3d_fullres"
             fold = Path(self.variables(seed)["nnUNet_results"]) / words[1] / name / f"fold_{words[3]}"
             (fold / "validation").mkdir(parents=True)
-            (fold / "validation" / "summary.json").write_text("{}")
+            (fold / "validation" / "classification.csv").touch()
         elif words[0] == "nnUNetv2_predict":
             folder = Path(words[words.index("-o") + 1])
             folder.mkdir(parents=True)
@@ -41,6 +43,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | N
 
     monkeypatch.setattr(study._Study, "call", call)
     monkeypatch.setattr(study_tables, "write_study", lambda _, runs, *more: noted.append((None, f"{len(runs)} runs")))
+    monkeypatch.setattr(study_tables, "floors_of", lambda *more: {})
     monkeypatch.setattr(study_tables.Question, "of_test_cases", lambda raw, folds: None)
     return noted
 
@@ -56,7 +59,13 @@ def test_every_trainer_is_trained_with_every_seed_and_predicted(calls: Any, tmp_
     predicted = [command for _, command in calls if command.startswith("nnUNetv2_predict")]
     assert sum("checkpoint_joint.pth" in command for command in predicted) == 2, "DSMTTrainer before fine-tuning too"
     assert len(predicted) == 6
-    assert [command for _, command in calls if command.endswith(" runs")] == ["2 runs", "3 runs", "5 runs", "6 runs"]
+    assert [command for _, command in calls if command.endswith(" runs")] == [
+        "2 runs",
+        "3 runs",
+        "5 runs",
+        "6 runs",
+        "6 runs",
+    ]
     positions = tmp_path / "study" / "nnUNet_raw" / study.DATASET / "imagesTs" / "nodules.csv"
     assert positions.read_text().splitlines()[0] == "case_id,nodule_id,x_mm,y_mm,z_mm"
 
@@ -65,15 +74,39 @@ def test_what_is_done_is_not_done_again(calls: Any, tmp_path: Path) -> None:
     run(tmp_path)
     calls.clear()
     run(tmp_path)
-    assert not [command for _, command in calls if not command.endswith(" runs")]
+    assert [command for _, command in calls] == ["6 runs"]
 
 
-def test_an_interrupted_training_is_continued(calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_of_earlier_calls_stay_in_the_tables(calls: Any, tmp_path: Path) -> None:
+    run(tmp_path)
+    calls.clear()
+    assert main(["study", "-o", str(tmp_path / "study"), "--trainers", "DSMTTrainerNoSigns", "--seeds", "1"]) == 0
+    assert [command for _, command in calls if command.endswith(" runs")] == ["7 runs", "7 runs"]
+
+
+def test_a_folder_holds_one_study(calls: Any, tmp_path: Path, capsys: Any) -> None:
+    run(tmp_path)
+    calls.clear()
+    assert run(tmp_path, "--cases", "7") == 2
+    assert "Name another folder with -o" in capsys.readouterr().err
+    assert run(tmp_path, "--preset", "standard") == 2
+    assert calls == []
+
+
+def test_densenet_is_left_out_where_it_cannot_run(calls: Any, tmp_path: Path, capsys: Any) -> None:
+    assert main(["study", "-o", str(tmp_path / "study"), "--seeds", "0"]) == 0
+    assert "DSMTTrainerDenseNet is left out: " in capsys.readouterr().out
+    assert not any("DenseNet" in command for _, command in calls)
+
+
+@pytest.mark.parametrize("checkpoint", ["latest", "final"])
+def test_an_interrupted_training_or_validation_is_continued(
+    calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: str
+) -> None:
     run(tmp_path)
     fold = tmp_path / "study/nnUNet_results/seed_1" / study.DATASET / "DSMTTrainer__DSMTPlansXS__3d_fullres/fold_0"
-    (fold / "validation" / "summary.json").unlink()
-    (fold / "validation").rmdir()
-    (fold / "checkpoint_latest.pth").touch()
+    (fold / "validation" / "classification.csv").unlink()
+    (fold / f"checkpoint_{checkpoint}.pth").touch()
     asked: list[str] = []
 
     def noting(self: Any, command: str, seed: int | None = None) -> tuple[float, float]:
@@ -87,7 +120,7 @@ def test_an_interrupted_training_is_continued(calls: Any, tmp_path: Path, monkey
 
 
 def test_a_command_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own = study.PhantomStudy(tmp_path, "XS")
+    own = study.PhantomStudy(tmp_path, "XS", {})
     with pytest.raises(OSError, match="run 'dsmt study' again"):
         own.call("false")
     minutes, memory_gb = own.call("true")
@@ -104,7 +137,7 @@ def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / variable / name).mkdir(parents=True)
     folder = tmp_path / "nnUNet_preprocessed" / name
     (folder / "splits_final.json").write_text('[{"train": ["a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}]')
-    (folder / "DSMTPlansXS.json").write_text("{}")
+    (folder / "DSMTPlansXS.json").write_text(PLANS)
     return folder
 
 
@@ -120,7 +153,13 @@ def test_own_data_are_cross_validated(
         (seed, own_data.name, str(fold), trainer) for seed in (0, 1) for fold in (0, 1) for trainer in TRAINERS
     ]
     assert not any("nnUNetv2_predict" in command or "dsmt" in command.split()[0] for _, command in calls)
-    assert [command for _, command in calls if command.endswith(" runs")] == ["1 runs", "2 runs", "3 runs", "4 runs"]
+    assert [command for _, command in calls if command.endswith(" runs")] == [
+        "1 runs",
+        "2 runs",
+        "3 runs",
+        "4 runs",
+        "4 runs",
+    ]
 
 
 def test_own_data_must_be_planned_and_have_the_folds(own_data: Path, calls: Any, tmp_path: Path, capsys: Any) -> None:
@@ -128,5 +167,5 @@ def test_own_data_must_be_planned_and_have_the_folds(own_data: Path, calls: Any,
     assert "has the folds 0 to 1, not [5]" in capsys.readouterr().err
     (own_data / "splits_final.json").unlink()
     assert run(tmp_path, "-d", "777") != 0
-    assert "Run first: dsmt plan -d 777 -pl DSMTPlannerXS" in capsys.readouterr().err
+    assert "Run first: dsmt plan -d Dataset777_Nodules -pl DSMTPlannerXS" in capsys.readouterr().err
     assert calls == []

@@ -139,6 +139,17 @@ def test_validation_covers_all_nodules_in_turn(small_data: SmallData) -> None:
     assert Counter(drawn) == dict.fromkeys(range(7), 3)
 
 
+def test_few_context_volumes_are_kept_open(small_data: SmallData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsmt_nnunet.dataloading.dual_scale_loader._VOLUMES_AT_HAND", 1)
+    own = loader(small_data, training=True)
+    cases = own._data.identifiers
+    assert len(cases) > 1
+    for case_id in (*cases, cases[0]):
+        volume = own._volume(case_id)
+        assert own._volume(case_id) is volume
+        assert list(own._volumes) == [case_id]
+
+
 def test_a_fold_without_nodules_gives_background(small_data: SmallData) -> None:
     for training in (False, True):
         batch = loader(small_data, training=training, nodules=[]).generate_train_batch()

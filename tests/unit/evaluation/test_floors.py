@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_the_nodule_is_cut_out_with_its_own_mask(tmp_path: Path) -> None:
     labels = sitk.ReadImage(str(mask))
     labels[38, 38, 18] = 1
     sitk.WriteImage(labels, str(mask))
-    nodule = Nodule("c", "1", "p", (16.0, 16.0, 20.0), 10.0, {})
+    nodule = Nodule("c", "1", "p", (16.0, 16.0, 20.0), math.nan, {})
     cut, own = floors._around(MeasuredNodule(nodule, 1, image, mask))
     assert cut.GetSize() == own.GetSize() == (39, 39, 15)
     values = sitk.GetArrayFromImage(cut)[sitk.GetArrayFromImage(own) > 0]
@@ -102,29 +103,29 @@ def test_features_are_kept_and_measured_again_when_nodules_are_added(
 ) -> None:
     asked: list[int] = []
 
-    class Pool:
-        def __init__(self, processes: int) -> None:
-            pass
+    def measured(item: MeasuredNodule) -> dict[str, float]:
+        asked.append(item.label)
+        return {"stat_mean": float(item.label), "morph_volume": item.nodule.diameter_mm}
 
-        def __enter__(self) -> Pool:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def map(self, _: object, items: list[MeasuredNodule]) -> list[dict[str, float]]:
-            asked.append(len(items))
-            return [{"stat_mean": float(item.label), "morph_volume": item.nodule.diameter_mm} for item in items]
-
-    monkeypatch.setattr(floors, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(floors, "_radiomics", measured)
     monkeypatch.setattr(floors, "has_radiomics", lambda: True)
     cache = tmp_path / "radiomics.csv"
     few = floor_columns(nodules[:28], [split()], cache, 1)[RADIOMICS]
     assert floor_columns(nodules[:28], [split()], cache, 1)[RADIOMICS] == few
-    assert asked == [28]
+    assert len(asked) == 28
     scores = floor_columns(nodules, [split()], cache, 1)[RADIOMICS]
-    assert asked == [28, 30]
+    assert len(asked) == 28 + 30
+    nodules[3].mask.write_bytes(nodules[4].mask.read_bytes() + b" ")
+    floor_columns(nodules, [split()], cache, 1)
+    assert len(asked) == 28 + 30 + 30, "a mask that has changed is measured again"
     assert roc_auc_score([item.label for item in nodules[20:]], [scores[item.key] for item in nodules[20:]]) == 1.0
+
+
+def test_a_nodule_without_mask_has_no_radiomics(tmp_path: Path) -> None:
+    pytest.importorskip("mirp", reason="MIRP is not installed (pip install 'dsmt-nnunet[study]')")
+    image, mask = nodule_files(tmp_path, "c", 12.0, 40.0, empty=True)
+    nodule = Nodule("c", "1", "p", (16.0, 16.0, 20.0), 12.0, {})
+    assert floors._radiomics(MeasuredNodule(nodule, 1, image, mask)) == {}
 
 
 def test_radiomics_of_a_ball(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +16,11 @@ from sklearn.metrics import roc_auc_score
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
 from dsmt_nnunet.evaluation import floors
 from dsmt_nnunet.evaluation.floors import RULER
-from dsmt_nnunet.evaluation.study_tables import Question, Run, write_study
+from dsmt_nnunet.evaluation.study_tables import Question, Run, floors_of, write_study
 from dsmt_nnunet.inference.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
+from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.tasks import Nodule
-from tests.unit.small_plans import SCHEMA
+from tests.unit.small_plans import SCHEMA, small_plan, stock_plans
 
 NEGATIVE, POSITIVE = SCHEMA.primary.classes
 LABELS = [NEGATIVE, POSITIVE, POSITIVE, NEGATIVE, POSITIVE, None]
@@ -47,7 +51,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "Dataset901_Tiny"
 
 
-def predicted(raw: Path, folder: Path, label: str, seed: int, scores: list[float]) -> Run:
+def predicted(raw: Path, folder: Path, label: str, seed: int, scores: list[float], **changes: Any) -> Run:
     out = folder / f"{label}_{seed}"
     out.mkdir()
     for number, score in enumerate(scores):
@@ -56,13 +60,24 @@ def predicted(raw: Path, folder: Path, label: str, seed: int, scores: list[float
         nodule = NodulePrediction("1", (8.0, 8.0, 8.0), 8.0, 300.0, {"texture": texture, "invasiveness": task})
         write_case(CasePrediction(f"t{number}", SCHEMA, (nodule,), {}), out / f"t{number}.json")
         sitk.WriteImage(sitk.ReadImage(str(raw / "labelsTs" / f"t{number}.nii.gz")), str(out / f"t{number}.nii.gz"))
-    checkpoint = out / "checkpoint.pth"
-    torch.save({"network_weights": {"a": torch.zeros(3, 4), "decoder.encoder.a": torch.zeros(3, 4)}}, checkpoint)
+    model = folder / f"model_{label}_{seed}"
+    (model / "fold_0").mkdir(parents=True)
+    plans = stock_plans()
+    plan = small_plan(plans)
+    plans[PLAN_KEY] = replace(plan, training=replace(plan.training, **changes)).to_block()
+    (model / "plans.json").write_text(json.dumps(plans))
+    checkpoint = model / "fold_0" / "checkpoint_final.pth"
+    weights = {"encoder.a": torch.zeros(3, 4), "decoder.encoder.a": torch.zeros(3, 4), "decoder.b": torch.zeros(5)}
+    torch.save({"network_weights": weights}, checkpoint)
     return Run(label, seed, (out,), checkpoint, 1.25 if seed else math.nan, 2.0 if seed else math.nan)
 
 
 def asked(raw: Path) -> Question:
     return Question.of_test_cases(raw, [{"train": [f"a{number}" for number in range(5)], "val": ["a5"]}])
+
+
+def write(question: Question, runs: list[Run], out: Path) -> None:
+    write_study(question, runs, floors_of(question, out, 1), out)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -73,7 +88,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_scores_of_all_runs_stand_beside_the_truth(raw: Path, tmp_path: Path) -> None:
     first = predicted(raw, tmp_path, "DSMTTrainer", 1, [0.1, 0.8, 0.6, 0.7, 0.9, 0.5])
     second = predicted(raw, tmp_path, "DSMTTrainer", 2, [0.3, 0.4, 0.2, 0.1, 0.5, 0.5])
-    write_study(asked(raw), [first, second], tmp_path)
+    write(asked(raw), [first, second], tmp_path)
     scores = rows(tmp_path / "scores.csv")
     assert [row["case_id"] for row in scores] == ["t0", "t1", "t2", "t3", "t4"], "a nodule without label is left out"
     assert [int(row["truth"]) for row in scores] == [0, 1, 1, 0, 1]
@@ -87,9 +102,7 @@ def test_what_dropping_the_uncertain_gains(raw: Path, tmp_path: Path) -> None:
     # Wrong on t2, which is nearest to 0.5, and on t3, on which the seeds differ most; truth is 0 1 1 0 1.
     first = predicted(raw, tmp_path, "Two", 1, [0.1, 0.8, 0.46, 0.99, 0.9, 0.5])
     second = predicted(raw, tmp_path, "Two", 2, [0.1, 0.8, 0.44, 0.41, 0.9, 0.5])
-    write_study(
-        asked(raw), [first, second, predicted(raw, tmp_path, "One", 1, [0.1, 0.8, 0.46, 0.99, 0.9, 0.5])], tmp_path
-    )
+    write(asked(raw), [first, second, predicted(raw, tmp_path, "One", 1, [0.1, 0.8, 0.46, 0.99, 0.9, 0.5])], tmp_path)
     two, one = rows(tmp_path / "certainty.csv")
     assert {name: two[name] for name in ("run", "nodules", "accuracy")} == {
         "run": "Two", "nodules": "5", "accuracy": "0.6000",
@@ -100,25 +113,39 @@ def test_what_dropping_the_uncertain_gains(raw: Path, tmp_path: Path) -> None:
 
 def test_each_run_has_a_row_and_keeps_what_was_measured_before(raw: Path, tmp_path: Path) -> None:
     run = predicted(raw, tmp_path, "DSMTTrainer", 1, [0.1, 0.8, 0.6, 0.7, 0.9, 0.5])
-    write_study(asked(raw), [run], tmp_path)
+    write(asked(raw), [run], tmp_path)
     again = Run(run.label, run.seed, run.predictions, run.checkpoint, math.nan, math.nan)
-    write_study(asked(raw), [again, predicted(raw, tmp_path, "Other", 0, [0.5] * 6)], tmp_path)
+    write(asked(raw), [again, predicted(raw, tmp_path, "Other", 0, [0.5] * 6)], tmp_path)
     first, other = rows(tmp_path / "runs.csv")
-    assert (first["run"], first["seed"], first["parameters"]) == ("DSMTTrainer", "1", "12")
+    assert (first["run"], first["seed"], first["parameters"]) == ("DSMTTrainer", "1", "17")
     assert (float(first["training_minutes"]), float(first["peak_memory_gb"])) == (1.2, 2.0)
     assert float(first["internal_invasiveness_auc"]) == pytest.approx(roc_auc_score([0, 1, 1, 0], [0.1, 0.8, 0.6, 0.7]))
     assert float(first["internal_dice"]) == 1.0
     assert math.isnan(float(first["external_invasiveness_auc"])), "one class only"
     assert (other["run"], other["training_minutes"]) == ("Other", "")
     assert float(other["internal_invasiveness_auc"]) == 0.5
-    write_study(asked(raw), [again], tmp_path)
-    assert [row["run"] for row in rows(tmp_path / "runs.csv")] == ["DSMTTrainer", "Other"], "other runs keep their rows"
+
+
+def test_what_was_not_learnt_is_not_reported(raw: Path, tmp_path: Path) -> None:
+    weights = {"texture": 0.0, "invasiveness": 1.0}
+    run = predicted(raw, tmp_path, "Single", 1, [0.5] * 6, segmentation_weight=0.0, task_weights=weights)
+    write(asked(raw), [run], tmp_path)
+    (row,) = rows(tmp_path / "runs.csv")
+    assert row["internal_dice"] == ""
+    assert row["parameters"] == "12", "without the decoder"
+    assert row["internal_invasiveness_auc"] == "0.5000"
+
+
+def test_a_primary_task_of_several_classes_is_refused(raw: Path, tmp_path: Path) -> None:
+    question = replace(asked(raw), schema=replace(SCHEMA, primary_task="texture"))
+    with pytest.raises(ValueError, match="'texture' has 3 classes"):
+        floors_of(question, tmp_path, 1)
 
 
 def test_a_run_that_lacks_a_nodule_is_refused(raw: Path, tmp_path: Path) -> None:
     run = predicted(raw, tmp_path, "DSMTTrainer", 1, [0.1, 0.8, 0.6, 0.7, 0.9])
     with pytest.raises(ValueError, match="no score of texture for 1 nodules, such as nodule 1 of case t5"):
-        write_study(asked(raw), [run], tmp_path)
+        write(asked(raw), [run], tmp_path)
     assert not (tmp_path / "scores.csv").exists()
 
 
@@ -139,7 +166,7 @@ def test_a_cross_validation_asks_about_the_cases_that_each_fold_left_out(raw: Pa
             for file in whole.predictions[0].glob(f"{case}.*"):
                 file.rename(folder / file.name)
     run = Run("DSMTTrainer", 1, folders, whole.checkpoint, 1.0, 1.0)
-    write_study(Question.of_folds(raw, folds), [run], tmp_path)
+    write(Question.of_folds(raw, folds), [run], tmp_path)
     scores = rows(tmp_path / "scores.csv")
     assert [row["case_id"] for row in scores] == ["t0", "t1", "t2", "t3", "t4"]
     assert [float(row["DSMTTrainer"]) for row in scores] == pytest.approx([0.1, 0.8, 0.6, 0.7, 0.9])

@@ -73,7 +73,12 @@ def test_an_interrupted_case_is_done_again_and_the_others_are_kept(folder: Path)
 def test_a_changed_image_is_preprocessed_again(folder: Path, tmp_path: Path) -> None:
     run(folder)
     os.utime(tmp_path / "raw" / NAME / "imagesTr" / "c2_0000.nii.gz", (1, 1))
+    contexts = folder.with_name(f"{folder.name}_context")
+    contexts.mkdir()
+    for name in ("c1", "c2"):
+        (contexts / f"{name}.json").touch()
     assert run(folder) == 1
+    assert [path.name for path in contexts.iterdir()] == ["c1.json"], "its context volume is made again too"
 
 
 @pytest.mark.parametrize("change", [{"spacing": [2.0, 2.0, 2.0]}, {"normalization_schemes": ["ZScoreNormalization"]}])
