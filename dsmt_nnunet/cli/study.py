@@ -72,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
         ValueError: it has no such fold, its primary task is not binary, or the folder holds another study.
         OSError: a command failed.
     """
-    prepare()
+    if args.dataset is not None:
+        prepare()
     from dsmt_nnunet.evaluation.study_tables import floors_of, write_study
 
     out = args.out.resolve()
