@@ -10,12 +10,14 @@ from typing import Any
 
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess_dataset
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
-from dsmt_nnunet.dataloading.context_volumes import ContextStore
+from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
 from dsmt_nnunet.nnunet_folders import folder_from_environment
 from dsmt_nnunet.parallel import in_processes
+from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION
 
 _DECISIVE = (
@@ -72,6 +74,41 @@ def preprocess_what_is_missing(
     # Without a configuration nnU-Net only copies the reference masks.
     preprocess_dataset(dataset_id, plans_name, (), num_processes=[])
     return len(missing)
+
+
+def preprocess_test_cases(raw: Path, preprocessed: Path, plans_name: str, processes: int = 1) -> Path:
+    """Preprocesses the test cases like the training cases, with their context volumes; what is there is kept.
+
+    Args:
+        raw: folder of the raw data set, with imagesTs and labelsTs.
+        preprocessed: folder of the preprocessed data set, with the plans.
+        plans_name: of the plans.
+        processes: workers.
+
+    Returns:
+        `<data_identifier>_test`, the folder of the preprocessed test cases.
+    """
+    plans = load_json(str(preprocessed / f"{plans_name}.json"))
+    dataset_json = load_json(str(raw / "dataset.json"))
+    ending = dataset_json["file_ending"]
+    channels = range(len(dataset_json["channel_names"]))
+    names = [file.name.removesuffix(ending) for file in sorted((raw / "labelsTs").glob(f"*{ending}"))]
+    images = {name: [str(raw / "imagesTs" / f"{name}_{channel:04d}{ending}") for channel in channels] for name in names}
+    configuration = plans["configurations"][CONFIGURATION]
+    folder = preprocessed / f"{configuration['data_identifier']}_test"
+    folder.mkdir(exist_ok=True)
+    missing = [name for name in names if not (folder / f"{name}.pkl").is_file()]
+    cases = {name: {"images": images[name], "label": str(raw / "labelsTs" / f"{name}{ending}")} for name in missing}
+    _run(missing, cases, folder, plans, dataset_json, processes)
+    make_context_volumes(
+        infer_dataset_class(str(folder))(str(folder)),
+        ContextStore.beside(folder, DSMTPlan.from_plans(plans).context),
+        images,
+        PlansManager(plans),
+        configuration["spacing"],
+        processes,
+    )
+    return folder
 
 
 def _recipe(plans: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from dsmt_nnunet.inference.validation import classify_validation_cases
 from dsmt_nnunet.nnunet_folders import read_nodule_table, training_images
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan, check_configuration, derive_plan, resolve_configuration
 from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
+from dsmt_nnunet.training.environment import SEED_VARIABLE, VALIDATION_VARIABLE, seed_of_run, validation_wanted
 from dsmt_nnunet.training.epoch_metrics import smoothed, softmax, task_auc
 from dsmt_nnunet.training.logger import DSMTLogger
 from dsmt_nnunet.training.losses import MultiTaskLoss
@@ -57,8 +58,6 @@ from dsmt_nnunet.training.stages import (
 )
 
 MAX_VALIDATION_ITERATIONS = 50
-SEED_VARIABLE = "dsmt_seed"
-"""Environment variable; set, it makes the initial weights and the augmentation the same in every run."""
 
 
 class DSMTTrainer(nnUNetTrainer):
@@ -147,7 +146,7 @@ class DSMTTrainer(nnUNetTrainer):
         return configured
 
     def initialize(self) -> None:
-        seed = _seed()
+        seed = seed_of_run()
         if seed is not None:
             self.print_to_log_file(f"{SEED_VARIABLE} is {seed}.")
             torch.manual_seed(seed)
@@ -286,7 +285,7 @@ class DSMTTrainer(nnUNetTrainer):
         )
 
     def _in_background(self, loader: DualScaleDataLoader, workers: int) -> Any:
-        seed = _seed()
+        seed = seed_of_run()
         if get_allowed_n_proc_DA() == 0:
             return SingleThreadedAugmenter(loader, None)
         augmenter = NonDetMultiThreadedAugmenter(
@@ -460,6 +459,9 @@ class DSMTTrainer(nnUNetTrainer):
         self._best_score, self._best_ema = self._best_ema, math.inf
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        if not validation_wanted():
+            self.print_to_log_file(f"{VALIDATION_VARIABLE} is off: no validation.")
+            return
         start = time.time()
         with validation_predictor(AirPaddedPredictor):
             super().perform_actual_validation(save_probabilities)
@@ -473,20 +475,6 @@ class DSMTTrainer(nnUNetTrainer):
             )
         if self.is_ddp:
             dist.barrier()
-
-
-def _seed() -> int | None:
-    """The seed of the environment.
-
-    Raises:
-        ValueError: it is no whole number from 0.
-    """
-    value = os.environ.get(SEED_VARIABLE, "")
-    if not value:
-        return None
-    if not value.isdecimal():
-        raise ValueError(f"The environment variable {SEED_VARIABLE} must be a whole number from 0, got '{value}'.")
-    return int(value)
 
 
 def _nanmean(values: np.ndarray) -> np.ndarray:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional
+
+SMALLEST_PATCH = 32
+"""Voxels a side: the network halves five times."""
 
 
 class DenseNetFeatures(nn.Module):
-    """MONAI's 3-D DenseNet121 on the local patch; nothing of the U-Net is looked at."""
+    """MONAI's 3-D DenseNet121 on the local patch; nothing of the U-Net is looked at.
+
+    A side shorter than `SMALLEST_PATCH` is continued by its outermost voxels.
+    """
 
     def __init__(self, in_channels: int, out_features: int = 128) -> None:
         """
@@ -32,5 +39,7 @@ class DenseNetFeatures(nn.Module):
         Returns:
             (B, out_features).
         """
-        described: Tensor = self.network(image)
+        short = [max(0, SMALLEST_PATCH - length) for length in image.shape[:1:-1]]
+        margins = [side for missing in short for side in (missing // 2, missing - missing // 2)]
+        described: Tensor = self.network(functional.pad(image, margins, mode="replicate"))
         return described.float()

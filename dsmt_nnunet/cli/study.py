@@ -7,21 +7,22 @@ import importlib.util
 import json
 import math
 import os
-import shlex
 import subprocess
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
-from dsmt_nnunet.cli.demo import give_positions, resolved
+from dsmt_nnunet.cli.demo import resolved
 from dsmt_nnunet.cli.env import FOLDERS, variables_of_children, worker_processes
 from dsmt_nnunet.cli.stock import best_device, prepare
 from dsmt_nnunet.inference.results import CLASSIFICATION_TABLE_NAME
-from dsmt_nnunet.tasks import NODULE_TABLE_NAME
+from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME
 
 DATASET_ID = 510
 DATASET = f"Dataset{DATASET_ID}_Phantom"
@@ -37,10 +38,11 @@ TRAINERS = (
 )
 PRESETS = {"XS": ("DSMTPlannerXS", "DSMTPlansXS"), "standard": ("DSMTPlanner", "DSMTPlans")}
 """Planner and plans."""
-DENSENET, DENSENET_SMALLEST_PATCH = "DSMTTrainerDenseNet", 32
+DENSENET = "DSMTTrainerDenseNet"
 IDENTITY_NAME = "study.json"
+FINAL_CHECKPOINT, JOINT_CHECKPOINT = "checkpoint_final.pth", "checkpoint_joint.pth"
 JOINT = "@joint"
-"""Suffix of a row: predicted with checkpoint_joint.pth, before fine-tuning."""
+"""Suffix of a row: DSMTTrainer before fine-tuning."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -48,8 +50,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "study",
         help="compare DSMT with baselines and ablations, on phantoms or by cross-validation of your own data",
-        description="Trains every trainer with every seed. Without -d on a phantom cohort, whose unseen internal and "
-        "external cases are predicted; with -d on a data set of yours, by cross-validation. Writes one row a run "
+        description="Trains every trainer with every seed. Without -d on a phantom cohort, asked about its unseen "
+        "internal and external cases; with -d on a data set of yours, by cross-validation. Writes one row a run "
         "(runs.csv) and the scores of all unseen nodules (scores.csv). What is done is not done again.",
     )
     parser.add_argument("-o", dest="out", type=Path, default=Path("study"), help="folder (default: study)")
@@ -58,9 +60,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--trainers", nargs="+", default=list(TRAINERS), help="default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--preset", choices=sorted(PRESETS), default="XS", help="default: XS")
+    parser.add_argument("--jobs", type=int, help="trainings at a time; default: one on a GPU, one a core on a CPU")
     parser.add_argument("--cases", type=int, default=320, help="phantoms to train on")
     parser.add_argument("--test-cases", type=int, default=400, help="unseen phantoms of the same protocols")
     parser.add_argument("--external-cases", type=int, default=200, help="unseen phantoms of another protocol")
+    parser.add_argument("--cohort-seed", type=int, default=1, help="of the phantoms; choices belong on another cohort")
     parser.set_defaults(run=run)
 
 
@@ -72,30 +76,42 @@ def run(args: argparse.Namespace) -> int:
         ValueError: it has no such fold, its primary task is not binary, or the folder holds another study.
         OSError: a command failed.
     """
-    if args.dataset is not None:
+    out = args.out.resolve()
+    if args.dataset is None:
+        os.environ.update(variables_of_children(out))
+    else:
         prepare()
     from dsmt_nnunet.evaluation.study_tables import floors_of, write_study
 
-    out = args.out.resolve()
     study: _Study
     if args.dataset is None:
-        cohort = {"cases": args.cases, "test_cases": args.test_cases, "external_cases": args.external_cases}
-        study = PhantomStudy(out, args.preset, cohort)
+        cohort = {
+            "cases": args.cases,
+            "test_cases": args.test_cases,
+            "external_cases": args.external_cases,
+            "seed": args.cohort_seed,
+        }
+        study = PhantomStudy(out, args.preset, args.jobs, cohort)
     else:
-        study = CrossValidation(out, args.preset, args.dataset, args.folds)
+        study = CrossValidation(out, args.preset, args.jobs, args.dataset, args.folds)
     out.mkdir(parents=True, exist_ok=True)
     study.claim_folder()
     study.make_ready()
-    trainers = study.possible(args.trainers)
+    trainers = possible(args.trainers)
     question = study.question()
     floors = floors_of(question, out, worker_processes())
     finished = study.finished()
     runs = [item for trainer, seed in finished for item in study.runs(trainer, seed)]
-    for seed in args.seeds:
-        for trainer in trainers:
-            if (trainer, seed) not in finished:
-                runs += study.runs(trainer, seed)
+    with ThreadPoolExecutor(study.jobs) as pool:
+        wanted = [(trainer, seed) for seed in args.seeds for trainer in trainers if (trainer, seed) not in finished]
+        futures = [pool.submit(study.runs, trainer, seed) for trainer, seed in wanted]
+        try:
+            for future in as_completed(futures):
+                runs += future.result()
                 write_study(question, runs, floors, out)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     write_study(question, runs, floors, out)
     print(f"\n{out / 'runs.csv'} and {out / 'scores.csv'} are complete. Compare with, for example:")
     scores = " ".join(f"--score {trainer}" for trainer in trainers)
@@ -108,19 +124,29 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def possible(trainers: Sequence[str]) -> list[str]:
+    """The trainers without the one that lacks its library, which is named."""
+    if DENSENET in trainers and importlib.util.find_spec("monai") is None:
+        print(f"{DENSENET} is left out: MONAI is not installed (pip install 'dsmt-nnunet[study]').")
+        return [trainer for trainer in trainers if trainer != DENSENET]
+    return list(trainers)
+
+
 class _Study(ABC):
     """Trainings of one data set, each in a results folder of its seed."""
 
     own_folders: Sequence[str] = FOLDERS
     """Those of nnU-Net's folders that lie in the study's folder."""
 
-    def __init__(self, out: Path, preset: str, dataset: str) -> None:
+    def __init__(self, out: Path, preset: str, jobs: int | None, dataset: str) -> None:
         self.out, self.dataset = out, dataset
         self.planner, self.plans = PRESETS[preset]
         self.device = best_device()
+        self.jobs = jobs or (worker_processes() if self.device == "cpu" else 1)
         folders = {**os.environ, **{name: str(out / name) for name in self.own_folders}}
         self.raw = Path(folders["nnUNet_raw"]) / dataset
         self.preprocessed = Path(folders["nnUNet_preprocessed"]) / dataset
+        self._one_at_a_time = threading.Lock()
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -135,8 +161,8 @@ class _Study(ABC):
         """What the study asks of its runs."""
 
     @abstractmethod
-    def runs(self, trainer: str, seed: int) -> list[Any]:
-        """Trains and predicts as far as that has not been done, and returns the runs."""
+    def unseen(self, fold: int) -> Any:
+        """The `UnseenCases` that a fold is asked about."""
 
     def claim_folder(self) -> None:
         """Writes what the folder is for.
@@ -151,28 +177,12 @@ class _Study(ABC):
         if there != wanted:
             raise ValueError(f"{self.out} holds the study {there}, not {wanted}. Name another folder with -o.")
 
-    def possible(self, trainers: Sequence[str]) -> list[str]:
-        """The trainers without those that cannot run here, which are named."""
-        left = list(trainers)
-        if DENSENET in left:
-            plans = json.loads((self.preprocessed / f"{self.plans}.json").read_text(encoding="utf-8"))
-            patch = plans["configurations"]["3d_fullres"]["patch_size"]
-            reason = None
-            if importlib.util.find_spec("monai") is None:
-                reason = "MONAI is not installed (pip install 'dsmt-nnunet[study]')"
-            elif min(patch) < DENSENET_SMALLEST_PATCH:
-                reason = f"its five halvings need {DENSENET_SMALLEST_PATCH} voxels a side, the local patch has {patch}"
-            if reason:
-                left.remove(DENSENET)
-                print(f"{DENSENET} is left out: {reason}.")
-        return left
-
     def finished(self) -> list[tuple[str, int]]:
         """Trainer and seed of all trainings of this data set and preset that are complete, of earlier calls too."""
         found = []
         for model in sorted((self.out / "nnUNet_results").glob(f"seed_*/{self.dataset}/*__{self.plans}__3d_fullres")):
             trainer, seed = model.name.split("__")[0], int(model.parents[1].name.removeprefix("seed_"))
-            if all(_is_trained(self.fold_folder(trainer, seed, fold)) for fold in self.folds()):
+            if all((self.fold_folder(trainer, seed, fold) / FINAL_CHECKPOINT).is_file() for fold in self.folds()):
                 found.append((trainer, seed))
         return found
 
@@ -195,27 +205,65 @@ class _Study(ABC):
         if seed is not None:
             variables["nnUNet_results"] = str(self.out / "nnUNet_results" / f"seed_{seed}")
             variables["dsmt_seed"] = str(seed)
+            variables["dsmt_validation"] = "off"
+            if self.device == "cpu":
+                variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))
+                variables["nnUNet_n_proc_DA"] = "1"
         return variables
+
+    def runs(self, trainer: str, seed: int) -> list[Any]:
+        """Trains and asks as far as that has not been done: one run of all folds, its minutes their sum.
+
+        DSMTTrainer has another one, of its checkpoints before fine-tuning.
+        """
+        from dsmt_nnunet.evaluation.study_tables import Run
+
+        trained = [self.train(trainer, seed, fold) for fold in self.folds()]
+        minutes, memory_gb = sum(item[1] for item in trained), max(item[2] for item in trained)
+        if math.isnan(minutes):
+            memory_gb = math.nan
+        checkpoints = {trainer: FINAL_CHECKPOINT}
+        if trainer == "DSMTTrainer":
+            checkpoints[f"{trainer}{JOINT}"] = JOINT_CHECKPOINT
+        runs = []
+        for label, checkpoint in checkpoints.items():
+            answers = tuple(self.answers(label, seed, fold, checkpoint) for fold in self.folds())
+            runs.append(Run(label, seed, answers, trained[0][0] / checkpoint, minutes, memory_gb))
+        return runs
 
     def train(self, trainer: str, seed: int, fold: int) -> tuple[Path, float, float]:
         """Folder of a trained fold; minutes and peak memory in GB, NaN where this call did not see all of it."""
         folder = self.fold_folder(trainer, seed, fold)
-        if _is_trained(folder):
+        if (folder / FINAL_CHECKPOINT).is_file():
             return folder, math.nan, math.nan
-        begun = any((folder / f"checkpoint_{name}.pth").is_file() for name in ("latest", "final"))
+        begun = (folder / "checkpoint_latest.pth").is_file()
         command = f"nnUNetv2_train {self.dataset} 3d_fullres {fold} -tr {trainer} -p {self.plans}"
         minutes, memory_gb = self.call(f"{command} -device {self.device}{' --c' if begun else ''}", seed)
         return (folder, math.nan, math.nan) if begun else (folder, minutes, memory_gb)
 
+    def answers(self, label: str, seed: int, fold: int, checkpoint: str) -> Path:
+        """Folder of the predictions of a trained fold for its unseen cases, which are made if they are not there."""
+        folder = self.out / "predictions" / f"seed_{seed}" / label / f"fold_{fold}"
+        if not (folder / CLASSIFICATION_TABLE_NAME).is_file():
+            from dsmt_nnunet.evaluation.study_answers import answer
+
+            with self._one_at_a_time:
+                trained = self.fold_folder(label.removesuffix(JOINT), seed, fold)
+                answer(trained, checkpoint, self.unseen(fold), folder, self.device)
+        return folder
+
     def call(self, command: str, seed: int | None = None) -> tuple[float, float]:
         """Runs a command to its end; wall time in minutes and peak memory of its largest process in GB.
+
+        What a training prints goes into a file where several run together.
 
         Raises:
             OSError: it failed.
         """
         print(f"\n[seed {seed}] {command}" if seed is not None else f"\n{command}", flush=True)
         start = time.monotonic()
-        process = subprocess.Popen(resolved(command), env=self.variables(seed))
+        quiet = subprocess.DEVNULL if seed is not None and self.jobs > 1 else None
+        process = subprocess.Popen(resolved(command), env=self.variables(seed), stdout=quiet)
         _, status, usage = os.wait4(process.pid, 0)
         if os.waitstatus_to_exitcode(status) != 0:
             raise OSError(f"this command failed, run 'dsmt study' again to continue: {command}")
@@ -223,58 +271,40 @@ class _Study(ABC):
         return (time.monotonic() - start) / 60, usage.ru_maxrss / unit
 
 
-def _is_trained(fold: Path) -> bool:
-    """Whether a fold was trained and validated; the table is written last."""
-    return (fold / "validation" / CLASSIFICATION_TABLE_NAME).is_file()
-
-
 class PhantomStudy(_Study):
     """Trained on fold 0 of a phantom cohort, asked about its unseen cases."""
 
-    def __init__(self, out: Path, preset: str, cohort: Mapping[str, int]) -> None:
-        super().__init__(out, preset, DATASET)
+    def __init__(self, out: Path, preset: str, jobs: int | None, cohort: Mapping[str, int]) -> None:
+        super().__init__(out, preset, jobs, DATASET)
         self.cohort = cohort
 
     def identity(self) -> dict[str, Any]:
         return {"dataset": self.dataset, "plans": self.plans, **self.cohort}
 
     def make_ready(self) -> None:
-        """Phantoms and plans, once."""
+        """Phantoms, plans and preprocessed cases, once."""
         if not self.raw.is_dir():
             self.call(
                 f"dsmt convert phantom -d {DATASET_ID} --cases {self.cohort['cases']} "
-                f"--test-cases {self.cohort['test_cases']} --external-cases {self.cohort['external_cases']} --seed 1 "
-                f"-np {worker_processes()}"
+                f"--test-cases {self.cohort['test_cases']} --external-cases {self.cohort['external_cases']} "
+                f"--seed {self.cohort['seed']} -np {worker_processes()}"
             )
-        give_positions(self.raw / "nodulesTs.csv", self.raw / "imagesTs" / NODULE_TABLE_NAME)
         if not (self.preprocessed / "splits_final.json").is_file():
             self.call(f"dsmt plan -d {DATASET_ID} -pl {self.planner} -np {worker_processes()}")
+        from dsmt_nnunet.planners.preprocessing import preprocess_test_cases
+
+        self.test_folder = preprocess_test_cases(self.raw, self.preprocessed, self.plans, worker_processes())
 
     def question(self) -> Any:
         from dsmt_nnunet.evaluation.study_tables import Question
 
         return Question.of_test_cases(self.raw, self.splits())
 
-    def runs(self, trainer: str, seed: int) -> list[Any]:
-        """One training: its final checkpoint, and for DSMTTrainer the joint one too."""
-        from dsmt_nnunet.evaluation.study_tables import Run
+    def unseen(self, fold: int) -> Any:
+        from dsmt_nnunet.evaluation.study_answers import UnseenCases
 
-        fold, minutes, memory_gb = self.train(trainer, seed, 0)
-        checkpoints = {trainer: "checkpoint_final.pth"}
-        if trainer == "DSMTTrainer":
-            checkpoints[f"{trainer}{JOINT}"] = "checkpoint_joint.pth"
-        runs = []
-        for label, checkpoint in checkpoints.items():
-            predictions = self.out / "predictions" / f"seed_{seed}" / label
-            if not (predictions / CLASSIFICATION_TABLE_NAME).is_file():
-                self.call(
-                    f"nnUNetv2_predict -i {shlex.quote(str(self.raw / 'imagesTs'))} "
-                    f"-o {shlex.quote(str(predictions))} -d {self.dataset} -c 3d_fullres -f 0 -tr {trainer} "
-                    f"-p {self.plans} -chk {checkpoint} -device {self.device} -npp 1 -nps 1",
-                    seed,
-                )
-            runs.append(Run(label, seed, (predictions,), fold / checkpoint, minutes, memory_gb))
-        return runs
+        cases = sorted(path.stem for path in self.test_folder.glob("*.pkl"))
+        return UnseenCases(self.test_folder, self.raw / TEST_NODULE_TABLE_NAME, tuple(cases))
 
 
 class CrossValidation(_Study):
@@ -282,10 +312,11 @@ class CrossValidation(_Study):
 
     own_folders = ("nnUNet_results",)
 
-    def __init__(self, out: Path, preset: str, dataset: str, folds: Sequence[int] | None) -> None:
+    def __init__(self, out: Path, preset: str, jobs: int | None, dataset: str, folds: Sequence[int] | None) -> None:
         from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
-        super().__init__(out, preset, maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset))
+        name = maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
+        super().__init__(out, preset, jobs, name)
         self.asked_folds = folds
 
     def identity(self) -> dict[str, Any]:
@@ -326,12 +357,9 @@ class CrossValidation(_Study):
         folds = self.splits()
         return Question.of_folds(self.raw, [folds[fold] for fold in self.folds()])
 
-    def runs(self, trainer: str, seed: int) -> list[Any]:
-        """One run of all folds, its minutes their sum."""
-        from dsmt_nnunet.evaluation.study_tables import Run
+    def unseen(self, fold: int) -> Any:
+        from dsmt_nnunet.evaluation.study_answers import UnseenCases
 
-        trained = [self.train(trainer, seed, fold) for fold in self.folds()]
-        folders = tuple(folder / "validation" for folder, _, _ in trained)
-        minutes = sum(item[1] for item in trained)
-        memory_gb = math.nan if math.isnan(minutes) else max(item[2] for item in trained)
-        return [Run(trainer, seed, folders, trained[0][0] / "checkpoint_final.pth", minutes, memory_gb)]
+        plans = json.loads((self.preprocessed / f"{self.plans}.json").read_text(encoding="utf-8"))
+        folder = self.preprocessed / plans["configurations"]["3d_fullres"]["data_identifier"]
+        return UnseenCases(folder, self.raw / NODULE_TABLE_NAME, tuple(self.splits()[fold]["val"]))

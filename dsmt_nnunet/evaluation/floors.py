@@ -27,7 +27,10 @@ from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, Classif
 RULER = "logistic_diameter_mean_hu"
 """Logistic regression on what a ruler and a region of interest tell."""
 RADIOMICS = "logistic_radiomics"
-"""Logistic regression, its L2 penalty chosen by cross-validation, on the IBSI features of MIRP."""
+"""Logistic regression, its L2 penalty chosen by cross-validation, on shape and on the IBSI features of MIRP."""
+_FAMILIES = ["local_intensity", "statistical", "ih", "ivh", "glcm", "glrlm", "glszm", "gldzm", "ngtdm", "ngldm"]
+"""Of MIRP. Not its shape, whose spatial autocorrelation takes seconds a nodule: SimpleITK measures that."""
+_SHAPE = ("PhysicalSize", "Perimeter", "Roundness", "FeretDiameter", "Elongation", "Flatness")
 _MARGIN_MM, _REACH_MM = 10.0, 5.0
 _HU_RANGE, _BIN_WIDTH_HU, _SPACING_MM = (-1000.0, 400.0), 25.0, 1.0
 _INNER_FOLDS = 5
@@ -139,7 +142,7 @@ def _stamp(measured: MeasuredNodule) -> str:
 
 
 def _radiomics(measured: MeasuredNodule) -> dict[str, float]:
-    """Features by their IBSI names, none without a mask: voxels of 1 mm, -1000 to 400 HU in bins of 25 HU."""
+    """Features by name, none without a mask: voxels of 1 mm, -1000 to 400 HU in bins of 25 HU; shape as it is."""
     from mirp import extract_features
 
     image, mask = _around(measured)
@@ -156,6 +159,7 @@ def _radiomics(measured: MeasuredNodule) -> dict[str, float]:
                 image=files[0],
                 mask=files[1],
                 image_modality="ct",
+                base_feature_families=_FAMILIES,
                 new_spacing=_SPACING_MM,
                 resegmentation_intensity_range=list(_HU_RANGE),
                 base_discretisation_method="fixed_bin_size",
@@ -164,7 +168,18 @@ def _radiomics(measured: MeasuredNodule) -> dict[str, float]:
     finally:
         logging.disable(logging.NOTSET)
     values = table.iloc[0]
-    return {name: float(values[name]) for name in table.columns if not name.startswith(("image_", "sample_"))}
+    intensity = {name: float(values[name]) for name in table.columns if not name.startswith(("image_", "sample_"))}
+    return {**_shape(mask), **intensity}
+
+
+def _shape(mask: sitk.Image) -> dict[str, float]:
+    """ITK's measures of the mask (mm), the lengths of its three axes among them."""
+    measured = sitk.LabelShapeStatisticsImageFilter()
+    measured.ComputeFeretDiameterOn()
+    measured.Execute(mask)
+    shape = {name: float(getattr(measured, f"Get{name}")(1)) for name in _SHAPE}
+    axes = sorted(measured.GetEquivalentEllipsoidDiameter(1))
+    return {**shape, **{f"Axis{number}": float(length) for number, length in enumerate(axes)}}
 
 
 def _around(measured: MeasuredNodule) -> tuple[sitk.Image, sitk.Image]:

@@ -17,8 +17,8 @@ import torch
 
 from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.evaluation.delong import auc_score
-from dsmt_nnunet.evaluation.dice import dice_of_files
 from dsmt_nnunet.evaluation.floors import Key, MeasuredNodule, Split, floor_columns, nodules_of
+from dsmt_nnunet.evaluation.study_answers import mean_dice
 from dsmt_nnunet.inference.operating_point import DEFAULT_THRESHOLD
 from dsmt_nnunet.inference.results import CLASSIFICATION_TABLE_NAME, read_folder
 from dsmt_nnunet.plan import DSMTPlan
@@ -37,7 +37,7 @@ class Run:
     Attributes:
         label: trainer, and the checkpoint where it is not the final one.
         seed: of the training.
-        predictions: folders with CASE.json and masks; several where each fold predicted its own.
+        predictions: folders that `study_answers.answer` wrote; several where each fold answered its own.
         checkpoint: of the model, or of one of its folds.
         minutes, memory_gb: of the training; NaN where it was not seen from beginning to end.
     """
@@ -201,7 +201,7 @@ def _write_runs(
                     learnt = plan.training.task_weights.get(task.name, 1.0) > 0
                     auc = _auc(own, task.name, task.positive_class, tasks)
                     row[f"{prefix}{task.name}_auc"] = f"{auc:.4f}" if learnt else ""
-            dice = _dice(own, run.predictions)
+            dice = mean_dice(run.predictions, frozenset(measured.nodule.case_id for measured in own))
             row[f"{prefix}dice"] = f"{dice:.4f}" if plan.training.segmentation_weight > 0 else ""
         rows.append(row)
     _write_csv(path, rows)
@@ -238,15 +238,6 @@ def _auc(
     if len(set(truth)) < 2:
         return math.nan
     return auc_score(truth, [scores[task][measured.key] for measured in known])
-
-
-def _dice(nodules: Sequence[MeasuredNodule], predictions: Sequence[Path]) -> float:
-    """Mean over cases."""
-    values = []
-    for mask in {measured.mask for measured in nodules}:
-        found = [folder / mask.name for folder in predictions]
-        values.append(dice_of_files(mask, next(file for file in found if file.is_file())))
-    return float(np.mean(values))
 
 
 def _parameters(run: Run, plan: DSMTPlan) -> int:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import __version__
-from dsmt_nnunet.inference.classifier import NoduleClassifier, answer, describe, volume_at_centre
-from dsmt_nnunet.inference.results import CLASSIFICATION_TABLE_NAME, CasePrediction, write_case, write_table
+from dsmt_nnunet.inference.classifier import NoduleClassifier
+from dsmt_nnunet.inference.preprocessed_cases import PreprocessedCases
+from dsmt_nnunet.inference.results import CLASSIFICATION_TABLE_NAME, write_case, write_table
 from dsmt_nnunet.tasks import NoduleTable
 
 
@@ -35,9 +36,9 @@ def classify_validation_cases(trainer: Any, case_ids: Sequence[str], table: Nodu
         mirror_axes=trainer.inference_allowed_mirroring_axes or (),
         device=trainer.device,
     )
-    store = trainer._context_store()
-    dataset = trainer.dataset_class(trainer.preprocessed_dataset_folder, sorted(case_ids))
-    nodules_of = table.by_case()
+    cases = PreprocessedCases(
+        trainer.dataset_class(trainer.preprocessed_dataset_folder, sorted(case_ids)), trainer._context_store(), table
+    )
     model = {
         "trainer": type(trainer).__name__,
         "plans": trainer.plans_manager.plans_name,
@@ -47,19 +48,9 @@ def classify_validation_cases(trainer: Any, case_ids: Sequence[str], table: Nodu
         "dsmt_nnunet_version": __version__,
         "temperatures": {},
     }
-    predictions = []
-    for case_id in sorted(case_ids):
-        context, geometry = store.load(case_id), store.local_geometry(case_id)
-        data = dataset.load_case(case_id)[0]
-        found = []
-        for nodule in nodules_of.get(case_id, ()):
-            voxel = geometry.to_voxel(nodule.centre_mm)
-            output = classifier(data, geometry, context, voxel)
-            volume_mm3 = volume_at_centre(output, voxel, geometry.spacing_mm, plan)
-            tasks = answer(output.fold_probabilities, plan, None)
-            found.append(describe(nodule.nodule_id, nodule.centre_mm, volume_mm3, tasks))
-        predictions.append(CasePrediction(case_id, plan.schema, tuple(found), model))
-        write_case(predictions[-1], folder / f"{case_id}.json")
+    predictions = [prediction for prediction, _ in cases.classify(classifier, case_ids, model)]
+    for prediction in predictions:
+        write_case(prediction, folder / f"{prediction.case_id}.json")
     if predictions:
         write_table(predictions, folder / CLASSIFICATION_TABLE_NAME)
     return sum(len(prediction.nodules) for prediction in predictions)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib.util
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -7,16 +9,18 @@ from typing import Any
 import pytest
 
 from dsmt_nnunet.cli import study
+from dsmt_nnunet.cli.env import EXT_TRAINER, FOLDERS
 from dsmt_nnunet.cli.main import main
-from dsmt_nnunet.evaluation import study_tables
+from dsmt_nnunet.evaluation import study_answers, study_tables
+from dsmt_nnunet.planners import preprocessing
 
-PLANS = '{"configurations": {"3d_fullres": {"patch_size": [28, 40, 40]}}}'
+PLANS = '{"configurations": {"3d_fullres": {"data_identifier": "DSMTPlansXS_3d_fullres"}}}'
 TRAINERS = ("DSMTTrainer", "DSMTTrainerNoContext")
 
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | None, str]]:
-    """Commands that were run, which leave behind what the real ones would."""
+    """Commands that were run and questions that were asked, which leave behind what the real ones would."""
     noted: list[tuple[int | None, str]] = []
     out = tmp_path / "study"
 
@@ -24,8 +28,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | N
         noted.append((seed, command))
         words = shlex.split(command)
         if words[:3] == ["dsmt", "convert", "phantom"]:
-            (self.raw / "imagesTs").mkdir(parents=True)
-            (self.raw / "nodulesTs.csv").write_text("case_id,nodule_id,x_mm,y_mm,z_mm\nt,1,0,0,0\n")
+            self.raw.mkdir(parents=True)
         elif words[:2] == ["dsmt", "plan"]:
             (out / "nnUNet_preprocessed" / study.DATASET).mkdir(parents=True)
             (out / "nnUNet_preprocessed" / study.DATASET / "splits_final.json").write_text("[]")
@@ -33,32 +36,53 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | N
         elif words[0] == "nnUNetv2_train":
             name = f"{words[words.index('-tr') + 1]}__DSMTPlansXS__3d_fullres"
             fold = Path(self.variables(seed)["nnUNet_results"]) / words[1] / name / f"fold_{words[3]}"
-            (fold / "validation").mkdir(parents=True)
-            (fold / "validation" / "classification.csv").touch()
-        elif words[0] == "nnUNetv2_predict":
-            folder = Path(words[words.index("-o") + 1])
-            folder.mkdir(parents=True)
-            (folder / "classification.csv").write_text("case_id\n")
+            fold.mkdir(parents=True)
+            (fold / "checkpoint_final.pth").touch()
         return 2.0, 1.5
 
+    def answer(fold: Path, checkpoint: str, unseen: Any, folder: Path, device: str) -> None:
+        noted.append((None, f"asked {fold.parent.name.split('__')[0]} {checkpoint} {' '.join(unseen.case_ids)}"))
+        folder.mkdir(parents=True)
+        (folder / "classification.csv").write_text("case_id\n")
+
+    def preprocess(raw: Path, preprocessed: Path, plans: str, processes: int) -> Path:
+        folder = preprocessed / "test"
+        folder.mkdir(exist_ok=True)
+        (folder / "t1.pkl").touch()
+        return folder
+
     monkeypatch.setattr(study._Study, "call", call)
+    monkeypatch.setattr(study_answers, "answer", answer)
+    monkeypatch.setattr(preprocessing, "preprocess_test_cases", preprocess)
     monkeypatch.setattr(study_tables, "write_study", lambda _, runs, *more: noted.append((None, f"{len(runs)} runs")))
     monkeypatch.setattr(study_tables, "floors_of", lambda *more: {})
     monkeypatch.setattr(study_tables.Question, "of_test_cases", lambda raw, folds: None)
     return noted
 
 
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment as it was before: a study sets nnU-Net's folders."""
+    for name in (*FOLDERS, EXT_TRAINER, "nnUNet_def_n_proc", "nnUNet_n_proc_DA"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+
+
 def run(tmp_path: Path, *more: str) -> int:
-    return main(["study", "-o", str(tmp_path / "study"), "--trainers", *TRAINERS, "--seeds", "0", "1", *more])
+    options = ["-o", str(tmp_path / "study"), "--jobs", "1", "--trainers", *TRAINERS, "--seeds", "0", "1"]
+    return main(["study", *options, *more])
 
 
-def test_every_trainer_is_trained_with_every_seed_and_predicted(calls: Any, tmp_path: Path) -> None:
+def starting(calls: Any, word: str) -> list[str]:
+    return [command for _, command in calls if command.startswith(word)]
+
+
+def test_every_trainer_is_trained_with_every_seed_and_asked(calls: Any, tmp_path: Path) -> None:
     assert run(tmp_path) == 0
     trained = [(seed, command.split()[5]) for seed, command in calls if command.startswith("nnUNetv2_train")]
     assert sorted(trained) == sorted((seed, trainer) for seed in (0, 1) for trainer in TRAINERS)
-    predicted = [command for _, command in calls if command.startswith("nnUNetv2_predict")]
-    assert sum("checkpoint_joint.pth" in command for command in predicted) == 2, "DSMTTrainer before fine-tuning too"
-    assert len(predicted) == 6
+    asked = starting(calls, "asked")
+    assert asked.count("asked DSMTTrainer checkpoint_joint.pth t1") == 2, "DSMTTrainer before fine-tuning too"
+    assert len(asked) == 6
     assert [command for _, command in calls if command.endswith(" runs")] == [
         "2 runs",
         "3 runs",
@@ -66,8 +90,16 @@ def test_every_trainer_is_trained_with_every_seed_and_predicted(calls: Any, tmp_
         "6 runs",
         "6 runs",
     ]
-    positions = tmp_path / "study" / "nnUNet_raw" / study.DATASET / "imagesTs" / "nodules.csv"
-    assert positions.read_text().splitlines()[0] == "case_id,nodule_id,x_mm,y_mm,z_mm"
+
+
+def test_trainings_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "best_device", lambda: "cpu")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    variables = study.PhantomStudy(tmp_path, "XS", 3, {}).variables(seed=4)
+    assert (variables["OMP_NUM_THREADS"], variables["dsmt_seed"], variables["dsmt_validation"]) == ("2", "4", "off")
+    assert study.PhantomStudy(tmp_path, "XS", None, {}).jobs == 6
+    monkeypatch.setattr(study, "best_device", lambda: "cuda")
+    assert study.PhantomStudy(tmp_path, "XS", None, {}).jobs == 1
 
 
 def test_what_is_done_is_not_done_again(calls: Any, tmp_path: Path) -> None:
@@ -80,7 +112,8 @@ def test_what_is_done_is_not_done_again(calls: Any, tmp_path: Path) -> None:
 def test_runs_of_earlier_calls_stay_in_the_tables(calls: Any, tmp_path: Path) -> None:
     run(tmp_path)
     calls.clear()
-    assert main(["study", "-o", str(tmp_path / "study"), "--trainers", "DSMTTrainerNoSigns", "--seeds", "1"]) == 0
+    options = ["--trainers", "DSMTTrainerNoSigns", "--seeds", "1", "--jobs", "1"]
+    assert main(["study", "-o", str(tmp_path / "study"), *options]) == 0
     assert [command for _, command in calls if command.endswith(" runs")] == ["7 runs", "7 runs"]
 
 
@@ -90,23 +123,22 @@ def test_a_folder_holds_one_study(calls: Any, tmp_path: Path, capsys: Any) -> No
     assert run(tmp_path, "--cases", "7") == 2
     assert "Name another folder with -o" in capsys.readouterr().err
     assert run(tmp_path, "--preset", "standard") == 2
+    assert run(tmp_path, "--cohort-seed", "2") == 2
     assert calls == []
 
 
-def test_densenet_is_left_out_where_it_cannot_run(calls: Any, tmp_path: Path, capsys: Any) -> None:
-    assert main(["study", "-o", str(tmp_path / "study"), "--seeds", "0"]) == 0
-    assert "DSMTTrainerDenseNet is left out: " in capsys.readouterr().out
-    assert not any("DenseNet" in command for _, command in calls)
+def test_densenet_is_left_out_where_it_cannot_run(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert study.possible(["DSMTTrainer", "DSMTTrainerDenseNet"]) == ["DSMTTrainer"]
+    assert "DSMTTrainerDenseNet is left out: MONAI is not installed" in capsys.readouterr().out
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "there")
+    assert study.possible(["DSMTTrainerDenseNet"]) == ["DSMTTrainerDenseNet"]
 
 
-@pytest.mark.parametrize("checkpoint", ["latest", "final"])
-def test_an_interrupted_training_or_validation_is_continued(
-    calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: str
-) -> None:
+def test_an_interrupted_training_is_continued(calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path)
     fold = tmp_path / "study/nnUNet_results/seed_1" / study.DATASET / "DSMTTrainer__DSMTPlansXS__3d_fullres/fold_0"
-    (fold / "validation" / "classification.csv").unlink()
-    (fold / f"checkpoint_{checkpoint}.pth").touch()
+    (fold / "checkpoint_final.pth").rename(fold / "checkpoint_latest.pth")
     asked: list[str] = []
 
     def noting(self: Any, command: str, seed: int | None = None) -> tuple[float, float]:
@@ -119,13 +151,26 @@ def test_an_interrupted_training_or_validation_is_continued(
     assert asked[0].endswith(" --c")
 
 
-def test_a_command_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own = study.PhantomStudy(tmp_path, "XS", {})
+def test_a_command_that_fails_is_named(tmp_path: Path) -> None:
+    own = study.PhantomStudy(tmp_path, "XS", 1, {})
     with pytest.raises(OSError, match="run 'dsmt study' again"):
         own.call("false")
     minutes, memory_gb = own.call("true")
     assert minutes < 1
     assert memory_gb > 0
+
+
+def test_a_failure_ends_the_study(calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def failing(self: Any, command: str, seed: int | None = None) -> tuple[float, float]:
+        calls.append((seed, command))
+        raise OSError("this command failed")
+
+    run(tmp_path)
+    calls.clear()
+    monkeypatch.setattr(study._Study, "call", failing)
+    assert run(tmp_path, "--trainers", "DSMTTrainerNoSigns", "DSMTTrainerJointOnly") == 2
+    assert "this command failed" in capsys.readouterr().err
+    assert len(starting(calls, "nnUNetv2_train")) <= 2, "the others are not begun"
 
 
 @pytest.fixture
@@ -152,13 +197,14 @@ def test_own_data_are_cross_validated(
     assert sorted(trained) == [
         (seed, own_data.name, str(fold), trainer) for seed in (0, 1) for fold in (0, 1) for trainer in TRAINERS
     ]
-    assert not any("nnUNetv2_predict" in command or "dsmt" in command.split()[0] for _, command in calls)
+    asked = starting(calls, "asked DSMTTrainerNoContext")
+    assert asked == [f"asked DSMTTrainerNoContext checkpoint_final.pth {case}" for case in ("b", "a")] * 2
     assert [command for _, command in calls if command.endswith(" runs")] == [
-        "1 runs",
         "2 runs",
         "3 runs",
-        "4 runs",
-        "4 runs",
+        "5 runs",
+        "6 runs",
+        "6 runs",
     ]
 
 

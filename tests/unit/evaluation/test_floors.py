@@ -133,6 +133,9 @@ def test_radiomics_of_a_ball(tmp_path: Path) -> None:
     image, mask = nodule_files(tmp_path, "c", 12.0, 40.0)
     nodule = Nodule("c", "1", "p", (16.0, 16.0, 20.0), 12.0, {})
     features = floors._radiomics(MeasuredNodule(nodule, 1, image, mask))
-    assert features["morph_volume"] == pytest.approx(np.pi / 6 * 12**3, rel=0.1)
+    assert features["PhysicalSize"] == pytest.approx(np.pi / 6 * 12**3, rel=0.1)
+    assert features["Axis0"] == pytest.approx(features["Axis2"], rel=0.1) == pytest.approx(12.0, rel=0.1)
+    assert features["Roundness"] == pytest.approx(1.0, abs=0.1)
+    assert len(features) > 100, "texture too"
     assert features["stat_median"] == pytest.approx(40.0, abs=20)
     assert not any(name.startswith("image") for name in features)

@@ -125,7 +125,7 @@ def test_densenet_looks_at_the_patch_alone() -> None:
     for part in (network.encoder, network.decoder):
         for parameter in part.parameters():
             parameter.requires_grad_(False)
-    x = torch.randn(2, 1, 32, 32, 32, requires_grad=True)
+    x = torch.randn(2, 1, 16, 24, 40, requires_grad=True)
     network.eval().describe(x).sum().backward()
     assert x.grad is not None
     assert x.grad.abs().sum() > 0

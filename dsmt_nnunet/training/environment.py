@@ -1,0 +1,36 @@
+"""What environment variables say of a training, as nnU-Net's own do."""
+
+from __future__ import annotations
+
+import os
+
+SEED_VARIABLE = "dsmt_seed"
+"""Set, it makes the initial weights and the augmentation the same in every run."""
+VALIDATION_VARIABLE = "dsmt_validation"
+"""`off` leaves out nnU-Net's validation after the training, as long again on a CPU; `--val` does it later."""
+
+
+def seed_of_run() -> int | None:
+    """The seed, None where it is unset.
+
+    Raises:
+        ValueError: it is no whole number from 0.
+    """
+    value = os.environ.get(SEED_VARIABLE, "")
+    if not value:
+        return None
+    if not value.isdecimal():
+        raise ValueError(f"The environment variable {SEED_VARIABLE} must be a whole number from 0, got '{value}'.")
+    return int(value)
+
+
+def validation_wanted() -> bool:
+    """Whether a training ends with nnU-Net's validation.
+
+    Raises:
+        ValueError: the variable is neither `off` nor `on` nor unset.
+    """
+    value = os.environ.get(VALIDATION_VARIABLE, "")
+    if value not in ("", "on", "off"):
+        raise ValueError(f"The environment variable {VALIDATION_VARIABLE} must be 'off', 'on' or unset, got '{value}'.")
+    return value != "off"

@@ -1,0 +1,51 @@
+"""A study asks trained folds about preprocessed cases; nnUNetv2_predict must say the same of the scans."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dsmt_nnunet.cli.demo import give_positions
+from dsmt_nnunet.evaluation.dice import dice_of_files
+from dsmt_nnunet.evaluation.study_answers import UnseenCases, answer, mean_dice
+from dsmt_nnunet.inference.results import read_folder
+from dsmt_nnunet.planners.preprocessing import preprocess_test_cases
+from tests.e2e.conftest import Workspace
+
+TOLERANCE = 0.02
+
+
+def test_a_study_hears_what_prediction_says(
+    trained: Workspace, predict: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("nnUNet_extTrainer", trained.variables["nnUNet_extTrainer"])
+    fold = trained.model("DSMTTrainerShort", "DSMTPlansXS") / "fold_0"
+    folder = preprocess_test_cases(trained.raw, trained.preprocessed, "DSMTPlansXS")
+    cases = tuple(sorted(path.stem for path in folder.glob("*.pkl")))
+    assert len(cases) == 3
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    preprocess_test_cases(trained.raw, trained.preprocessed, "DSMTPlansXS")
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before, "what is there is kept"
+    unseen = UnseenCases(folder, trained.raw / "nodulesTs.csv", cases)
+    answer(fold, "checkpoint_final.pth", unseen, tmp_path / "answers", "cpu")
+
+    scans = shutil.copytree(trained.raw / "imagesTs", tmp_path / "scans")
+    give_positions(trained.raw / "nodulesTs.csv", scans / "nodules.csv")
+    predict("study_predictions", source=scans)
+    masks = trained.base / "study_predictions"
+    for asked, predicted in zip(read_folder(tmp_path / "answers"), read_folder(masks), strict=True):
+        assert asked.case_id == predicted.case_id
+        for one, other in zip(asked.nodules, predicted.nodules, strict=True):
+            assert one.nodule_id == other.nodule_id
+            for name in asked.schema.task_names:
+                assert one.tasks[name].probabilities == pytest.approx(other.tasks[name].probabilities, abs=TOLERANCE)
+    with (tmp_path / "answers" / "dice.csv").open() as stream:
+        dice = {row["case_id"]: float(row["dice"]) for row in csv.DictReader(stream)}
+    labels = trained.raw / "labelsTs"
+    expected = {case: dice_of_files(labels / f"{case}.nii.gz", masks / f"{case}.nii.gz") for case in cases}
+    assert dice == pytest.approx(expected, abs=0.05)
+    assert mean_dice([tmp_path / "answers"], frozenset(cases[:1])) == dice[cases[0]]

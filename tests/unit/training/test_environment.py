@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from dsmt_nnunet.training.environment import seed_of_run, validation_wanted
+
+
+def test_the_seed_is_a_whole_number_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("dsmt_seed", raising=False)
+    assert seed_of_run() is None
+    monkeypatch.setenv("dsmt_seed", "3")
+    assert seed_of_run() == 3
+    monkeypatch.setenv("dsmt_seed", "-1")
+    with pytest.raises(ValueError, match="must be a whole number from 0, got '-1'"):
+        seed_of_run()
+
+
+def test_validation_is_left_out_when_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("dsmt_validation", raising=False)
+    assert validation_wanted()
+    for value, wanted in (("on", True), ("off", False)):
+        monkeypatch.setenv("dsmt_validation", value)
+        assert validation_wanted() is wanted
+    monkeypatch.setenv("dsmt_validation", "no")
+    with pytest.raises(ValueError, match="must be 'off', 'on' or unset, got 'no'"):
+        validation_wanted()
