@@ -10,9 +10,12 @@ from typing import Any
 from dsmt_nnunet.tasks import ClassificationSchema
 
 PLAN_KEY = "dsmt"
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 CONTEXT_WINDOW_HU = (-1024.0, 300.0)
 """Of the context patch: aerated and emphysematous lung, vessels, pleura, mediastinum."""
+
+STANDARDISED_RANGE = (-3.0, 3.0)
+"""Of intensities with zero mean and unit variance."""
 
 MAX_BACKGROUND_SHARE = 0.25
 PATCHES_OF_A_SCAN = 8
@@ -38,6 +41,7 @@ class ContextPlan:
         features: channels of each stage of the encoder; every stage halves the resolution.
         windows: (low, high) in HU for each channel of CT, None for a channel of another modality.
         blocks: residual blocks a stage.
+        density_bins: of the histograms of the context patch; 0 for none.
     """
 
     spacing_mm: float
@@ -45,10 +49,16 @@ class ContextPlan:
     features: tuple[int, ...]
     windows: tuple[tuple[float, float] | None, ...]
     blocks: int = 1
+    density_bins: int = 16
 
     @property
     def field_of_view_mm(self) -> float:
         return self.spacing_mm * self.grid
+
+    @property
+    def intensity_ranges(self) -> tuple[tuple[float, float], ...]:
+        """Of each channel of the context patch: a window becomes -1 to 1, another modality has unit variance."""
+        return tuple(STANDARDISED_RANGE if window is None else (-1.0, 1.0) for window in self.windows)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.experiment_planning.experiment_planners.resencUNet_planner import ResEncUNetPlanner
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-from dsmt_nnunet.architecture.context_encoder import ContextEncoder
+from dsmt_nnunet.architecture.build import build_context_encoder
 from dsmt_nnunet.dataloading.dual_scale_loader import MAX_CLASS_WEIGHT
 from dsmt_nnunet.nnunet_folders import read_nodule_table
 from dsmt_nnunet.plan import (
@@ -168,7 +168,7 @@ class DSMTPlanning:
         """The same of the context encoder."""
         plan = self._context_plan(windows)
         with torch.device("meta"):
-            encoder = ContextEncoder(len(windows), plan.features, plan.blocks)
+            encoder = build_context_encoder(plan)
         return float(encoder.feature_map_size(plan.grid))
 
     def _batch_size(self, by_memory: float) -> int:

@@ -12,7 +12,7 @@ from dsmt_nnunet.architecture.context_encoder import ContextEncoder
 from dsmt_nnunet.architecture.densenet import DenseNetFeatures
 from dsmt_nnunet.architecture.network import DSMTNet, TaskHead
 from dsmt_nnunet.architecture.pooling import AveragePooling, MaskGuidedPooling
-from dsmt_nnunet.plan import POOLINGS, DSMTPlan
+from dsmt_nnunet.plan import POOLINGS, ContextPlan, DSMTPlan
 
 
 def build_network(
@@ -44,9 +44,7 @@ def build_network(
         deep_supervision=enable_deep_supervision,
     )
     pooling = _pooling(plan, configuration_manager, num_input_channels, backbone.encoder.output_channels)
-    context_encoder = (
-        ContextEncoder(num_input_channels, plan.context.features, plan.context.blocks) if plan.use_context else None
-    )
+    context_encoder = build_context_encoder(plan.context) if plan.use_context else None
     in_features = pooling.out_features + (context_encoder.out_features if context_encoder else 0)
     heads = [
         TaskHead(in_features, plan.heads.hidden_features, len(task.classes), plan.heads.dropout)
@@ -55,6 +53,11 @@ def build_network(
     network = DSMTNet(backbone, pooling, context_encoder, heads)
     _initialise(network)
     return network
+
+
+def build_context_encoder(plan: ContextPlan) -> ContextEncoder:
+    """The context encoder of a plan."""
+    return ContextEncoder(plan.features, plan.blocks, plan.intensity_ranges, plan.density_bins)
 
 
 def _pooling(

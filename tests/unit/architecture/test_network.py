@@ -178,4 +178,4 @@ def test_blocks_of_the_context_encoder_follow_the_plan() -> None:
     model = build_network(plan, PlansManager(plans).get_configuration(CONFIGURATION), 1, 2, False)
     assert model.context_encoder is not None
     assert [len(stage.blocks) for stage in model.context_encoder.encoder.stages] == [2, 2, 2]
-    assert model.context_encoder(torch.randn(3, 1, 16, 16, 16)).shape == (3, 3 * 8)
+    assert model.context_encoder(torch.randn(3, 1, 16, 16, 16)).shape == (3, 3 * 8 + 2 * plan.context.density_bins)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from dsmt_nnunet.architecture.context_encoder import ContextEncoder
+from dsmt_nnunet.architecture.context_encoder import ContextEncoder, Densitometry
 from dsmt_nnunet.architecture.pooling import MaskGuidedPooling
 
 SPACING = (2.0, 1.0, 1.0)
@@ -144,7 +144,7 @@ def test_the_mask_gets_no_say_beyond_the_patch() -> None:
 
 
 def test_the_context_encoder_sees_how_dense_the_lung_is_as_a_whole() -> None:
-    encoder = ContextEncoder(1, (4, 8), blocks=1)
+    encoder = ContextEncoder((4, 8), 1, [(-1.0, 1.0)], density_bins=0)
     context = torch.randn(4, 1, 16, 16, 16)
     scales = torch.tensor([0.5, 0.5, 1.5, 1.5]).reshape(4, 1, 1, 1, 1)
     for mode in (True, False):
@@ -154,9 +154,43 @@ def test_the_context_encoder_sees_how_dense_the_lung_is_as_a_whole() -> None:
 
 
 def test_the_context_encoder_knows_the_middle_from_the_margin() -> None:
-    encoder = ContextEncoder(1, (4, 8), blocks=1).eval()
+    encoder = ContextEncoder((4, 8), 1, [(-1.0, 1.0)], density_bins=0).eval()
     context = torch.zeros(2, 1, 16, 16, 16)
     context[0, :, 6:10, 6:10, 6:10] = 5
     context[1, :, :4, :4, :4] = 5
     middle, margin = encoder(context)[:, 16:24]
     assert not torch.allclose(middle, margin, atol=1e-3)
+
+
+def test_densitometry_tells_how_much_is_how_dense() -> None:
+    measured = Densitometry([(-1.0, 1.0)], bins=3)
+    context = torch.full((1, 1, 4, 4, 4), -1.0)
+    context[:, :, :2] = 0.5
+    context[:, :, 3] = -7.0
+    shares = torch.exp(measured(context) - 4.0).reshape(3, 2) - 1e-3
+    # Half of the voxels lie half-way between the middle and the upper bin, and what is darker than air is air.
+    torch.testing.assert_close(shares[:, 0], torch.tensor([0.5, 0.25, 0.25]))
+    torch.testing.assert_close(shares[:, 1], torch.tensor([0.5, 0.25, 0.25]))
+    assert measured.out_features == 6
+
+
+def test_densitometry_weighs_the_centre() -> None:
+    measured = Densitometry([(-3.0, 3.0), (-1.0, 1.0)], bins=2)
+    context = torch.full((1, 2, 8, 8, 8), -3.0)
+    context[:, 0, 2:6, 2:6, 2:6] = 3.0
+    shares = torch.exp(measured(context) - 4.0).reshape(2, 2, 2) - 1e-3
+    first, second = shares
+    assert first[1, 0] == pytest.approx(1 / 8, abs=1e-4)
+    assert 1.5 / 8 < first[1, 1] < 1.0, "the middle counts for more"
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(2, 2), atol=1e-4, rtol=0)
+    assert second[1, 0] == pytest.approx(0.0, abs=1e-4)
+
+
+def test_densitometry_of_a_box_changes_gradually_and_has_a_gradient() -> None:
+    measured = Densitometry([(-1.0, 1.0)], bins=16)
+    context = torch.linspace(-1, 1, 64).reshape(1, 1, 4, 4, 4).requires_grad_(True)
+    moved = (measured(context + 1e-4) - measured(context)).abs().max()
+    assert 0 < moved < 0.01
+    measured(context)[:, 3].sum().backward()
+    assert context.grad is not None
+    assert context.grad.abs().sum() > 0
