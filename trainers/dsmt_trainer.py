@@ -43,7 +43,13 @@ from dsmt_nnunet.inference.validation import classify_validation_cases
 from dsmt_nnunet.nnunet_folders import read_nodule_table, training_images
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan, check_configuration, derive_plan, resolve_configuration
 from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
-from dsmt_nnunet.training.environment import SEED_VARIABLE, VALIDATION_VARIABLE, seed_of_run, validation_wanted
+from dsmt_nnunet.training.environment import (
+    SEED_VARIABLE,
+    VALIDATION_VARIABLE,
+    seed_of_run,
+    threads_of_run,
+    validation_wanted,
+)
 from dsmt_nnunet.training.epoch_metrics import smoothed, softmax, task_auc
 from dsmt_nnunet.training.logger import DSMTLogger
 from dsmt_nnunet.training.losses import MultiTaskLoss
@@ -151,6 +157,9 @@ class DSMTTrainer(nnUNetTrainer):
             self.print_to_log_file(f"{SEED_VARIABLE} is {seed}.")
             torch.manual_seed(seed)
             np.random.seed(seed)
+        threads = threads_of_run()
+        if threads is not None and self.device.type == "cpu":
+            torch.set_num_threads(threads)
         super().initialize()
         self._bare_network().use_precision(Precision.choose(self.device))
 

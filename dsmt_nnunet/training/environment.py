@@ -10,6 +10,15 @@ VALIDATION_VARIABLE = "dsmt_validation"
 """`off` leaves out nnU-Net's validation after the training, as long again on a CPU; `--val` does it later."""
 
 
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+
+
+def threads_of_run() -> int | None:
+    """Threads on a CPU, None where `OMP_NUM_THREADS` leaves it open. (nnU-Net takes one a core whatever it says.)"""
+    value = os.environ.get(THREADS_VARIABLE, "").split(",")[0]
+    return int(value) if value.isdecimal() and int(value) else None
+
+
 def seed_of_run() -> int | None:
     """The seed, None where it is unset.
 

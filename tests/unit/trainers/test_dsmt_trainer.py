@@ -196,3 +196,24 @@ def test_the_epochs_auc_counts_each_nodule_once_and_no_background(monkeypatch: p
 def test_means_pass_over_what_is_not_defined() -> None:
     values = np.array([[1.0, np.nan, np.nan], [3.0, 4.0, np.nan]])
     np.testing.assert_array_equal(_nanmean(values), [2.0, 4.0, np.nan])
+
+
+def test_the_validation_at_the_end_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = trainer(initialise=False)
+    with pytest.raises(AttributeError):  # nothing has been initialised that could be validated
+        own.perform_actual_validation()
+    monkeypatch.setenv("dsmt_validation", "off")
+    own.perform_actual_validation()
+    log = Path(own.log_file).read_text()
+    assert "dsmt_validation is off: no validation." in log
+
+
+def test_a_cpu_works_with_the_threads_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        trainer(monkeypatch=monkeypatch)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

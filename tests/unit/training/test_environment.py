@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsmt_nnunet.training.environment import seed_of_run, validation_wanted
+from dsmt_nnunet.training.environment import seed_of_run, threads_of_run, validation_wanted
 
 
 def test_the_seed_is_a_whole_number_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,3 +24,11 @@ def test_validation_is_left_out_when_switched_off(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("dsmt_validation", "no")
     with pytest.raises(ValueError, match="must be 'off', 'on' or unset, got 'no'"):
         validation_wanted()
+
+
+@pytest.mark.parametrize(("value", "threads"), [("", None), ("3", 3), ("4,2", 4), ("0", None), ("many", None)])
+def test_the_threads_are_those_that_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch, value: str, threads: int | None
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert threads_of_run() == threads
