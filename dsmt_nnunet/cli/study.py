@@ -146,6 +146,8 @@ class _Study(ABC):
         folders = {**os.environ, **{name: str(out / name) for name in self.own_folders}}
         self.raw = Path(folders["nnUNet_raw"]) / dataset
         self.preprocessed = Path(folders["nnUNet_preprocessed"]) / dataset
+        self.threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        """Of each training on a CPU: more than there are cores wait for one another."""
         self._one_at_a_time = threading.Lock()
 
     @abstractmethod
@@ -163,6 +165,18 @@ class _Study(ABC):
     @abstractmethod
     def unseen(self, fold: int) -> Any:
         """The `UnseenCases` that a fold is asked about."""
+
+    def validation(self) -> Any:
+        """The `UnseenCases` on which a temperature can be chosen, where they are not what is asked about."""
+        return None
+
+    def training_cases(self, case_ids: Sequence[str]) -> Any:
+        """Some of the preprocessed cases of nnU-Net's folds."""
+        from dsmt_nnunet.evaluation.study_answers import UnseenCases
+
+        plans = json.loads((self.preprocessed / f"{self.plans}.json").read_text(encoding="utf-8"))
+        folder = self.preprocessed / plans["configurations"]["3d_fullres"]["data_identifier"]
+        return UnseenCases(folder, self.raw / NODULE_TABLE_NAME, tuple(case_ids))
 
     def claim_folder(self) -> None:
         """Writes what the folder is for.
@@ -207,7 +221,7 @@ class _Study(ABC):
             variables["dsmt_seed"] = str(seed)
             variables["dsmt_validation"] = "off"
             if self.device == "cpu":
-                variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))
+                variables["OMP_NUM_THREADS"] = str(self.threads)
                 variables["nnUNet_n_proc_DA"] = "1"
         return variables
 
@@ -227,8 +241,12 @@ class _Study(ABC):
             checkpoints[f"{trainer}{JOINT}"] = JOINT_CHECKPOINT
         runs = []
         for label, checkpoint in checkpoints.items():
-            answers = tuple(self.answers(label, seed, fold, checkpoint) for fold in self.folds())
-            runs.append(Run(label, seed, answers, trained[0][0] / checkpoint, minutes, memory_gb))
+            answers = tuple(self.answers(label, seed, fold, checkpoint, self.unseen(fold)) for fold in self.folds())
+            validation = self.validation()
+            calibrated_on = (
+                () if validation is None else (self.answers(label, seed, 0, checkpoint, validation, "_validation"),)
+            )
+            runs.append(Run(label, seed, answers, trained[0][0] / checkpoint, minutes, memory_gb, calibrated_on))
         return runs
 
     def train(self, trainer: str, seed: int, fold: int) -> tuple[Path, float, float]:
@@ -241,15 +259,18 @@ class _Study(ABC):
         minutes, memory_gb = self.call(f"{command} -device {self.device}{' --c' if begun else ''}", seed)
         return (folder, math.nan, math.nan) if begun else (folder, minutes, memory_gb)
 
-    def answers(self, label: str, seed: int, fold: int, checkpoint: str) -> Path:
-        """Folder of the predictions of a trained fold for its unseen cases, which are made if they are not there."""
-        folder = self.out / "predictions" / f"seed_{seed}" / label / f"fold_{fold}"
+    def answers(self, label: str, seed: int, fold: int, checkpoint: str, cases: Any, suffix: str = "") -> Path:
+        """Folder of the predictions of a trained fold for some cases, which are made if they are not there."""
+        folder = self.out / "predictions" / f"seed_{seed}" / label / f"fold_{fold}{suffix}"
         if not (folder / CLASSIFICATION_TABLE_NAME).is_file():
+            import torch
+
             from dsmt_nnunet.evaluation.study_answers import answer
 
             with self._one_at_a_time:
+                torch.set_num_threads(self.threads)
                 trained = self.fold_folder(label.removesuffix(JOINT), seed, fold)
-                answer(trained, checkpoint, self.unseen(fold), folder, self.device)
+                answer(trained, checkpoint, cases, folder, self.device)
         return folder
 
     def call(self, command: str, seed: int | None = None) -> tuple[float, float]:
@@ -306,6 +327,9 @@ class PhantomStudy(_Study):
         cases = sorted(path.stem for path in self.test_folder.glob("*.pkl"))
         return UnseenCases(self.test_folder, self.raw / TEST_NODULE_TABLE_NAME, tuple(cases))
 
+    def validation(self) -> Any:
+        return self.training_cases(self.splits()[0]["val"])
+
 
 class CrossValidation(_Study):
     """Trained on each fold of a data set of the user's own, asked about the cases that the fold left out."""
@@ -358,8 +382,4 @@ class CrossValidation(_Study):
         return Question.of_folds(self.raw, [folds[fold] for fold in self.folds()])
 
     def unseen(self, fold: int) -> Any:
-        from dsmt_nnunet.evaluation.study_answers import UnseenCases
-
-        plans = json.loads((self.preprocessed / f"{self.plans}.json").read_text(encoding="utf-8"))
-        folder = self.preprocessed / plans["configurations"]["3d_fullres"]["data_identifier"]
-        return UnseenCases(folder, self.raw / NODULE_TABLE_NAME, tuple(self.splits()[fold]["val"]))
+        return self.training_cases(self.splits()[fold]["val"])

@@ -19,6 +19,7 @@ from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.evaluation.delong import auc_score
 from dsmt_nnunet.evaluation.floors import Key, MeasuredNodule, Split, floor_columns, nodules_of
 from dsmt_nnunet.evaluation.study_answers import mean_dice
+from dsmt_nnunet.evaluation.study_calibration import calibration_row
 from dsmt_nnunet.inference.operating_point import DEFAULT_THRESHOLD
 from dsmt_nnunet.inference.results import CLASSIFICATION_TABLE_NAME, read_folder
 from dsmt_nnunet.plan import DSMTPlan
@@ -40,6 +41,7 @@ class Run:
         predictions: folders that `study_answers.answer` wrote; several where each fold answered its own.
         checkpoint: of the model, or of one of its folds.
         minutes, memory_gb: of the training; NaN where it was not seen from beginning to end.
+        validation: folder with the answers for validation cases, where those are not what is asked about.
     """
 
     label: str
@@ -48,6 +50,7 @@ class Run:
     checkpoint: Path
     minutes: float
     memory_gb: float
+    validation: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def floors_of(question: Question, out: Path, processes: int) -> dict[str, dict[K
 
 
 def write_study(question: Question, runs: Sequence[Run], floors: Mapping[str, Mapping[Key, float]], out: Path) -> None:
-    """Writes runs.csv, scores.csv and certainty.csv.
+    """Writes runs.csv, scores.csv, certainty.csv and calibration.csv.
 
     Args:
         question: what was asked.
@@ -152,6 +155,16 @@ def write_study(question: Question, runs: Sequence[Run], floors: Mapping[str, Ma
         for label, seeds in seeds_of.items()
     ]
     _write_csv(out / "certainty.csv", certainty)
+    nodules = question.all_nodules()
+    calibration = [
+        {
+            "run": run.label,
+            "seed": run.seed,
+            **calibration_row(schema.primary_task, run.predictions, run.validation, nodules),
+        }
+        for run in runs
+    ]
+    _write_csv(out / "calibration.csv", calibration)
 
 
 def _certainty(truth: Array, scores: Array) -> dict[str, str]:

@@ -31,7 +31,9 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | N
             self.raw.mkdir(parents=True)
         elif words[:2] == ["dsmt", "plan"]:
             (out / "nnUNet_preprocessed" / study.DATASET).mkdir(parents=True)
-            (out / "nnUNet_preprocessed" / study.DATASET / "splits_final.json").write_text("[]")
+            (out / "nnUNet_preprocessed" / study.DATASET / "splits_final.json").write_text(
+                '[{"train": ["a"], "val": ["v1"]}]'
+            )
             (out / "nnUNet_preprocessed" / study.DATASET / "DSMTPlansXS.json").write_text(PLANS)
         elif words[0] == "nnUNetv2_train":
             name = f"{words[words.index('-tr') + 1]}__DSMTPlansXS__3d_fullres"
@@ -80,7 +82,8 @@ def test_every_trainer_is_trained_with_every_seed_and_asked(calls: Any, tmp_path
     assert run(tmp_path) == 0
     trained = [(seed, command.split()[5]) for seed, command in calls if command.startswith("nnUNetv2_train")]
     assert sorted(trained) == sorted((seed, trainer) for seed in (0, 1) for trainer in TRAINERS)
-    asked = starting(calls, "asked")
+    asked = [command for command in starting(calls, "asked") if command.endswith(" t1")]
+    assert len(starting(calls, "asked")) == 2 * len(asked), "the validation cases too, for the temperature"
     assert asked.count("asked DSMTTrainer checkpoint_joint.pth t1") == 2, "DSMTTrainer before fine-tuning too"
     assert len(asked) == 6
     assert [command for _, command in calls if command.endswith(" runs")] == [
