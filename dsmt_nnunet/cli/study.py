@@ -276,7 +276,7 @@ class _Study(ABC):
     def call(self, command: str, seed: int | None = None) -> tuple[float, float]:
         """Runs a command to its end; wall time in minutes and peak memory of its largest process in GB.
 
-        What a training prints goes into a file where several run together.
+        Where several trainings run together, what they print is left to nnU-Net's log files.
 
         Raises:
             OSError: it failed.
