@@ -41,6 +41,7 @@ class Workspace:
             "nnUNet_n_proc_DA": "1",
             "nnUNet_def_n_proc": "1",
             "OMP_NUM_THREADS": "2",
+            "dsmt_seed": "0",
         }
 
     @property

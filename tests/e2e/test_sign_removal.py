@@ -19,7 +19,7 @@ from dsmt_nnunet.inference.predictor import DSMTPredictor
 from tests.e2e.conftest import Workspace
 
 DATASET_ID = 508
-TRAINING_CASES, UNSEEN_CASES, SIZE = 32, 16, 80
+TRAINING_CASES, UNSEEN_CASES, SIZE = 32, 40, 80
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ class DSMTTrainerRetraction(DSMTTrainerShort):
     """The local encoder, long enough to learn pleural retraction in phantoms and nothing else."""
 
     budget: ClassVar = {
-        "joint_epochs": 8,
+        "joint_epochs": 10,
         "finetune_epochs": 0,
         "iterations_per_epoch": 40,
         "task_weights": {"invasiveness": 0.0, "bubble_lucency": 0.0, "pleural_retraction": 1.0},
