@@ -12,8 +12,9 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -102,16 +103,11 @@ def run(args: argparse.Namespace) -> int:
     floors = floors_of(question, out, worker_processes())
     finished = study.finished()
     runs = [item for trainer, seed in finished for item in study.runs(trainer, seed)]
-    with ThreadPoolExecutor(study.jobs) as pool:
-        wanted = [(trainer, seed) for seed in args.seeds for trainer in trainers if (trainer, seed) not in finished]
-        futures = [pool.submit(study.runs, trainer, seed) for trainer, seed in wanted]
-        try:
-            for future in as_completed(futures):
-                runs += future.result()
-                write_study(question, runs, floors, out)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    wanted = [(trainer, seed) for seed in args.seeds for trainer in trainers if (trainer, seed) not in finished]
+    with closing(_in_parallel(study, wanted)) as ended:
+        for own in ended:
+            runs += own
+            write_study(question, runs, floors, out)
     write_study(question, runs, floors, out)
     print(f"\n{out / 'runs.csv'} and {out / 'scores.csv'} are complete. Compare with, for example:")
     scores = " ".join(f"--score {trainer}" for trainer in trainers)
@@ -122,6 +118,30 @@ def run(args: argparse.Namespace) -> int:
     )
     print(NOT_A_MEDICAL_DEVICE)
     return 0
+
+
+def _in_parallel(study: _Study, wanted: Sequence[tuple[str, int]]) -> Generator[list[Any], None, None]:
+    """The runs of each trainer and seed as they end. After a failure none is begun, and those under way end first."""
+    failed = threading.Event()
+
+    def runs(trainer: str, seed: int) -> list[Any]:
+        # Asked here, in the worker: it may take up the next training before the pool can be told of a failure.
+        if failed.is_set():
+            return []
+        try:
+            return study.runs(trainer, seed)
+        except BaseException:
+            failed.set()
+            raise
+
+    with ThreadPoolExecutor(study.jobs) as pool:
+        futures = [pool.submit(runs, trainer, seed) for trainer, seed in wanted]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            failed.set()
+            raise
 
 
 def possible(trainers: Sequence[str]) -> list[str]:
