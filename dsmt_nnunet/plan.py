@@ -10,7 +10,7 @@ from typing import Any
 from dsmt_nnunet.tasks import ClassificationSchema
 
 PLAN_KEY = "dsmt"
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 CONTEXT_WINDOW_HU = (-1024.0, 300.0)
 """Of the context patch: aerated and emphysematous lung, vessels, pleura, mediastinum."""
 
@@ -132,7 +132,8 @@ class DSMTPlan:
             case (then the lowest value of the case).
         min_diameter_mm: smaller components of a predicted mask are not nodule candidates.
         max_candidates: at most so many nodules of a scan are classified, the largest.
-        mirror_at_prediction: whether predictions are averaged over mirrorings, eight times the work.
+        mirror_scans: whether the sliding window over whole scans is averaged over mirrorings, eight times the work; the
+            patches of nodules always are, unless prediction is told not to mirror.
         use_context: False for a network that sees the local patch alone.
         decisions: what the planner decided and why, for people.
     """
@@ -144,7 +145,7 @@ class DSMTPlan:
     padding_value: tuple[float | None, ...]
     min_diameter_mm: float = 4.0
     max_candidates: int = 50
-    mirror_at_prediction: bool = True
+    mirror_scans: bool = True
     use_context: bool = True
     decisions: Mapping[str, str] = field(default_factory=dict)
 
@@ -163,7 +164,7 @@ class DSMTPlan:
             "padding_value": list(self.padding_value),
             "min_diameter_mm": self.min_diameter_mm,
             "max_candidates": self.max_candidates,
-            "mirror_at_prediction": self.mirror_at_prediction,
+            "mirror_scans": self.mirror_scans,
             "use_context": self.use_context,
             "decisions": dict(self.decisions),
         }
@@ -192,7 +193,7 @@ class DSMTPlan:
                 padding_value=tuple(block["padding_value"]),
                 min_diameter_mm=float(block["min_diameter_mm"]),
                 max_candidates=int(block["max_candidates"]),
-                mirror_at_prediction=bool(block["mirror_at_prediction"]),
+                mirror_scans=bool(block["mirror_scans"]),
                 use_context=bool(block["use_context"]),
                 decisions=dict(block.get("decisions", {})),
             )

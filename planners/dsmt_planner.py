@@ -58,7 +58,7 @@ class DSMTPlanning:
     max_iterations_per_epoch: ClassVar[int] = 250
     learning_rate: ClassVar[float] = 3e-4
     max_batch_size: ClassVar[int] = 24
-    mirror_at_prediction: ClassVar[bool] = True
+    mirror_scans: ClassVar[bool] = True
     smallest_spacing_mm: ClassVar[float] = 0.0
     """The target spacing is not finer than this."""
 
@@ -215,7 +215,7 @@ class DSMTPlanning:
                 task_weights=default_task_weights(self.schema),
             ),
             padding_value=padding_values(plans, configuration),
-            mirror_at_prediction=self.mirror_at_prediction,
+            mirror_scans=self.mirror_scans,
             decisions=self.decisions,
         )
 
@@ -266,7 +266,7 @@ class DSMTPlannerXS(DSMTPlanner):
     max_iterations_per_epoch = 40
     learning_rate = 2e-3
     max_batch_size = 8
-    mirror_at_prediction = False
+    mirror_scans = False
     smallest_spacing_mm = 1.25
 
     def __init__(

@@ -145,12 +145,6 @@ class DSMTTrainer(nnUNetTrainer):
             enable_deep_supervision,
         )
 
-    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> Any:
-        configured = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        if not self.dsmt_plan.mirror_at_prediction:
-            self.inference_allowed_mirroring_axes = None
-        return configured
-
     def initialize(self) -> None:
         seed = seed_of_run()
         if seed is not None:

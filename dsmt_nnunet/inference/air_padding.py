@@ -13,10 +13,12 @@ from dsmt_nnunet.plan import DSMTPlan
 
 
 class AirPaddedPredictor(nnUNetPredictor):
-    """Pads with air before nnU-Net pads with 0.
+    """Pads with air before nnU-Net pads with 0, and mirrors only where the plan wants that of whole scans.
 
     After CT normalisation 0 is about soft tissue, which in training was never outside a scan.
     """
+
+    use_mirroring: bool
 
     def predict_sliding_window_return_logits(self, input_image: torch.Tensor) -> torch.Tensor:
         """
@@ -28,13 +30,19 @@ class AirPaddedPredictor(nnUNetPredictor):
         """
         shape = input_image.shape[1:]
         padding = padding_to_patch(shape, self.configuration_manager.patch_size)
-        fill = fill_values(DSMTPlan.from_plans(self.plans_manager.plans).padding_value, input_image.cpu().numpy())
+        plan = DSMTPlan.from_plans(self.plans_manager.plans)
+        fill = fill_values(plan.padding_value, input_image.cpu().numpy())
         last_axis_first = [voxels for pair in reversed(padding) for voxels in pair]
         channels = zip(input_image, fill, strict=True)
         padded = torch.stack(
             [torch.nn.functional.pad(channel, last_axis_first, value=value) for channel, value in channels]
         )
-        logits: torch.Tensor = super().predict_sliding_window_return_logits(padded)
+        wanted = self.use_mirroring
+        self.use_mirroring = wanted and plan.mirror_scans
+        try:
+            logits: torch.Tensor = super().predict_sliding_window_return_logits(padded)
+        finally:
+            self.use_mirroring = wanted
         inside = [slice(before, before + length) for (before, _), length in zip(padding, shape, strict=True)]
         return logits[(slice(None), *inside)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,7 @@ class NoduleClassifier:
         patch_size: of the local patch.
         mirror_axes: spatial axes along which predictions are mirrored and averaged; empty for none.
         device: where the networks are.
+        batch_size: mirrorings that go through a network at once; what training had memory for is enough here.
     """
 
     networks: Sequence[DSMTNet]
@@ -55,6 +56,7 @@ class NoduleClassifier:
     patch_size: Sequence[int]
     mirror_axes: Sequence[int]
     device: torch.device
+    batch_size: int = 1
 
     @torch.inference_mode()
     def __call__(self, data: Array, geometry: ArrayGeometry, context: ContextVolume, voxel: Point) -> NoduleOutput:
@@ -86,18 +88,30 @@ class NoduleClassifier:
         """Logits of the segmentation (K, Z, Y, X) and of each task (classes,), averaged over mirrorings."""
         network.eval()
         segmentations, tasks = [], []
-        for axes in mirrorings(self.mirror_axes):
-            flipped = [axis + 2 for axis in axes]
-            output = network(torch.flip(local, flipped), torch.flip(context, flipped))
-            segmentations.append(torch.flip(output.segmentation, flipped)[0])
-            tasks.append([logits[0] for logits in output.tasks])
-        mean_tasks = [torch.stack(list(logits)).mean(0) for logits in zip(*tasks, strict=True)]
-        return torch.stack(segmentations).mean(0), mean_tasks
+        for batch in _batches(mirrorings(self.mirror_axes), self.batch_size):
+            locals_, contexts = (
+                torch.cat([torch.flip(patch, _dims(axes)) for axes in batch]) for patch in (local, context)
+            )
+            output = network(locals_, contexts)
+            segmentations += [torch.flip(output.segmentation[i : i + 1], _dims(axes)) for i, axes in enumerate(batch)]
+            tasks.append(output.tasks)
+        mean_tasks = [torch.cat(logits).mean(0) for logits in zip(*tasks, strict=True)]
+        return torch.cat(segmentations).mean(0), mean_tasks
 
 
 def mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:
     """All combinations of axes, the empty one first."""
     return [combination for count in range(len(axes) + 1) for combination in itertools.combinations(axes, count)]
+
+
+def _batches(items: Sequence[tuple[int, ...]], size: int) -> Iterator[Sequence[tuple[int, ...]]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _dims(axes: Sequence[int]) -> list[int]:
+    """Dimensions of a (B, C, Z, Y, X) tensor."""
+    return [axis + 2 for axis in axes]
 
 
 def volume_at_centre(output: NoduleOutput, voxel: Point, spacing_mm: Sequence[float], plan: DSMTPlan) -> float:

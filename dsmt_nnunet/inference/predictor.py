@@ -101,6 +101,7 @@ class DSMTPredictor(AirPaddedPredictor):
             patch_size=self.configuration_manager.patch_size,
             mirror_axes=(self.allowed_mirroring_axes or ()) if self.use_mirroring else (),
             device=self.device,
+            batch_size=self.configuration_manager.batch_size,
         )
 
     @functools.wraps(nnUNetPredictor.predict_from_files)

@@ -35,6 +35,7 @@ def classify_validation_cases(trainer: Any, case_ids: Sequence[str], table: Nodu
         patch_size=trainer.configuration_manager.patch_size,
         mirror_axes=trainer.inference_allowed_mirroring_axes or (),
         device=trainer.device,
+        batch_size=trainer.configuration_manager.batch_size,
     )
     cases = PreprocessedCases(
         trainer.dataset_class(trainer.preprocessed_dataset_folder, sorted(case_ids)), trainer._context_store(), table

@@ -26,14 +26,14 @@ def test_a_plan_survives_json() -> None:
         small_plan(jitter_mm=3.5, task_weights={"texture": 0.25, "invasiveness": 1.0}),
         padding_value=(-2.0, None),
         decisions={"local patch": "small"},
-        mirror_at_prediction=False,
+        mirror_scans=False,
     )
     plan = replace(plan, context=replace(plan.context, windows=((-1024.0, 300.0), None)))
     assert DSMTPlan.from_block(json.loads(json.dumps(plan.to_block()))) == plan
 
 
 def test_another_version_is_refused() -> None:
-    with pytest.raises(ValueError, match="version 99; this release reads 2"):
+    with pytest.raises(ValueError, match="version 99; this release reads 3"):
         DSMTPlan.from_block({**small_plan().to_block(), "version": 99})
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,6 +54,18 @@ def test_the_network_sees_air_around_a_small_scan(own: AirPaddedPredictor) -> No
     outside[4:11, :, 3:13] = False
     assert (tile[outside] == AIR).all()
     assert (tile[~outside] >= 0).all()
+
+
+@pytest.mark.parametrize(("scans", "wanted", "views"), [(True, True, 8), (False, True, 1), (True, False, 1)])
+def test_scans_are_mirrored_where_plan_and_caller_want_it(
+    own: AirPaddedPredictor, scans: bool, wanted: bool, views: int
+) -> None:
+    plans = {**own.plans_manager.plans, PLAN_KEY: replace(small_plan(), mirror_scans=scans).to_block()}
+    own.plans_manager, own.allowed_mirroring_axes, own.use_mirroring = PlansManager(plans), (0, 1, 2), wanted
+    own.predict_sliding_window_return_logits(torch.rand(1, 16, 16, 16))
+    network: Any = own.network
+    assert len(network.seen) == views
+    assert own.use_mirroring is wanted, "the nodules are mirrored all the same"
 
 
 def test_padding_makes_room_for_a_patch() -> None:

@@ -39,8 +39,8 @@ def case() -> tuple[np.ndarray, ArrayGeometry, ContextVolume]:
     return rng.normal(size=(1, 20, 20, 20)).astype(np.float32), local, context
 
 
-def classifier(networks: list[Any], mirror_axes: tuple[int, ...] = ()) -> NoduleClassifier:
-    return NoduleClassifier(networks, PLAN, PATCH, mirror_axes, CPU)
+def classifier(networks: list[Any], mirror_axes: tuple[int, ...] = (), batch_size: int = 1) -> NoduleClassifier:
+    return NoduleClassifier(networks, PLAN, PATCH, mirror_axes, CPU, batch_size)
 
 
 def test_the_folds_answer_apart_and_segment_together() -> None:
@@ -65,7 +65,7 @@ class Recorder(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, context: torch.Tensor) -> DSMTOutput:
         self.seen.append((x, context))
-        return DSMTOutput(torch.cat([x, -x], dim=1), [torch.zeros(1, 3), x[:, :, 0, 0, 0].repeat(1, 2)])
+        return DSMTOutput(torch.cat([x, -x], dim=1), [torch.zeros(len(x), 3), x[:, :, 0, 0, 0].repeat(1, 2)])
 
 
 def test_mirrored_segmentations_are_flipped_back_and_both_scales_are_mirrored() -> None:
@@ -77,6 +77,17 @@ def test_mirrored_segmentations_are_flipped_back_and_both_scales_are_mirrored() 
     for (x, surroundings), axes in zip(recorder.seen, [(), (2,), (4,), (2, 4)], strict=True):
         torch.testing.assert_close(x, plain.flip(axes))
         torch.testing.assert_close(surroundings, plain_context.flip(axes))
+
+
+def test_mirrorings_go_through_the_network_in_batches() -> None:
+    whole, recorder = network(), Recorder()
+    single = classifier([whole], (0, 1, 2))(*case(), (9.0, 10.0, 11.0))
+    batched = classifier([whole], (0, 1, 2), batch_size=3)(*case(), (9.0, 10.0, 11.0))
+    np.testing.assert_allclose(batched.segmentation, single.segmentation, atol=1e-5)
+    for name in PLAN.schema.task_names:
+        np.testing.assert_allclose(batched.fold_probabilities[name], single.fold_probabilities[name], atol=1e-6)
+    classifier([recorder], (0, 1, 2), batch_size=3)(*case(), (9.0, 10.0, 11.0))
+    assert [len(x) for x, _ in recorder.seen] == [3, 3, 2]
 
 
 def test_mirrorings_are_all_combinations() -> None:
