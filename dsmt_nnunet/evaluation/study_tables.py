@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from dsmt_nnunet.csv_table import read_csv
+from dsmt_nnunet.evaluation.added_value import WITH_DIAMETER, beside_diameter
 from dsmt_nnunet.evaluation.delong import auc_score
 from dsmt_nnunet.evaluation.floors import Key, MeasuredNodule, Split, floor_columns, nodules_of
 from dsmt_nnunet.evaluation.study_answers import mean_dice
@@ -136,6 +137,9 @@ def write_study(question: Question, runs: Sequence[Run], floors: Mapping[str, Ma
         seeds_of[run.label].append(tasks[schema.primary_task])
     for label, seeds in seeds_of.items():
         columns[label] = {key: float(np.mean([seed[key] for seed in seeds])) for key in seeds[0]}
+        with_diameter = beside_diameter(columns[label], known, question.splits)
+        if with_diameter:
+            columns[f"{label}{WITH_DIAMETER}"] = with_diameter
     rows = []
     for measured in known:
         nodule = measured.nodule

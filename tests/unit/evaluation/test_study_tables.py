@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
 from dsmt_nnunet.evaluation import floors
+from dsmt_nnunet.evaluation.added_value import WITH_DIAMETER
 from dsmt_nnunet.evaluation.floors import RULER
 from dsmt_nnunet.evaluation.study_tables import Question, Run, floors_of, write_study
 from dsmt_nnunet.inference.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
@@ -96,6 +97,7 @@ def test_scores_of_all_runs_stand_beside_the_truth(raw: Path, tmp_path: Path) ->
     assert [float(row["DSMTTrainer"]) for row in scores] == pytest.approx([0.2, 0.6, 0.4, 0.4, 0.7])
     floor = [float(row[RULER]) for row in scores]
     assert roc_auc_score([int(row["truth"]) for row in scores], floor) == 1.0
+    assert not any(name.endswith(WITH_DIAMETER) for name in scores[0]), "no folds to fit it on"
 
 
 def test_what_dropping_the_uncertain_gains(raw: Path, tmp_path: Path) -> None:
@@ -172,5 +174,6 @@ def test_a_cross_validation_asks_about_the_cases_that_each_fold_left_out(raw: Pa
     scores = rows(tmp_path / "scores.csv")
     assert [row["case_id"] for row in scores] == ["t0", "t1", "t2", "t3", "t4"]
     assert [float(row["DSMTTrainer"]) for row in scores] == pytest.approx([0.1, 0.8, 0.6, 0.7, 0.9])
+    assert all(0 < float(row[f"DSMTTrainer{WITH_DIAMETER}"]) < 1 for row in scores)
     (only,) = rows(tmp_path / "runs.csv")
     assert float(only["internal_dice"]) == pytest.approx(np.mean([0.5, 0.6, 0.7, 0.9]))
