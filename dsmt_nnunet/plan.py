@@ -93,7 +93,6 @@ class TrainingPlan:
         jitter_mm: a training patch is centred within this distance of the nodule, along each axis.
         background_share: share of patches drawn anywhere in a scan, for the segmentation alone.
         task_weights: weight of each task's loss in the joint stage; the segmentation has 1.
-        label_smoothing: of the classification losses.
         segmentation_weight: of the segmentation's loss in the joint stage; 0 for none.
     """
 
@@ -106,7 +105,6 @@ class TrainingPlan:
     jitter_mm: float = 5.0
     background_share: float = MAX_BACKGROUND_SHARE
     task_weights: Mapping[str, float] = field(default_factory=dict)
-    label_smoothing: float = 0.0
     segmentation_weight: float = 1.0
 
     @property

@@ -249,7 +249,6 @@ class DSMTTrainer(nnUNetTrainer):
             self.dsmt_plan.schema,
             self.dsmt_plan.training.task_weights,
             class_weights(train_nodules, self.dsmt_plan),
-            self.dsmt_plan.training.label_smoothing,
         ).to(self.device)
         train = self._loader(train_set, initial_patch_size, train_nodules, training_transforms, training=True)
         validation = self._loader(validation_set, patch_size, validation_nodules, validation_transforms, training=False)

@@ -11,9 +11,7 @@ from torch.nn import functional
 from dsmt_nnunet.tasks import UNKNOWN_LABEL, ClassificationSchema
 
 
-def masked_cross_entropy(
-    logits: Tensor, labels: Tensor, class_weight: Tensor | None = None, label_smoothing: float = 0.0
-) -> Tensor:
+def masked_cross_entropy(logits: Tensor, labels: Tensor, class_weight: Tensor | None = None) -> Tensor:
     """Cross entropy, averaged over the samples whose label is known.
 
     Without any known label the result is 0 with a zero gradient to every logit, so that every parameter takes part in
@@ -23,7 +21,6 @@ def masked_cross_entropy(
         logits: (B, K).
         labels: (B,) int64, `UNKNOWN_LABEL` where not known.
         class_weight: (K,).
-        label_smoothing: 0 for none.
     """
     known = labels != UNKNOWN_LABEL
     # Replaced before rather than multiplied by 0 after: a value that is not finite must not leak.
@@ -32,7 +29,6 @@ def masked_cross_entropy(
         labels.clamp(min=0),
         weight=class_weight,
         reduction="none",
-        label_smoothing=label_smoothing,
     )
     return torch.where(known, losses, 0.0).sum() / known.sum().clamp(min=1)
 
@@ -45,12 +41,10 @@ class MultiTaskLoss(nn.Module):
         schema: ClassificationSchema,
         task_weights: Mapping[str, float],
         class_weights: Mapping[str, Sequence[float]],
-        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         self.task_names = schema.task_names
         self.task_weights = {name: float(task_weights.get(name, 1.0)) for name in schema.task_names}
-        self.label_smoothing = label_smoothing
         for name in schema.task_names:
             self.register_buffer(f"weight_{name}", torch.tensor(class_weights[name], dtype=torch.float32))
 
@@ -71,7 +65,7 @@ class MultiTaskLoss(nn.Module):
         single = []
         for position, name in enumerate(self.task_names):
             own = labels[:, position]
-            loss = masked_cross_entropy(logits[position], own, getattr(self, f"weight_{name}"), self.label_smoothing)
+            loss = masked_cross_entropy(logits[position], own, getattr(self, f"weight_{name}"))
             total = total + weights[name] * loss
             known = (own != UNKNOWN_LABEL).any()
             single.append(torch.where(known, loss.detach(), torch.full_like(loss.detach(), torch.nan)))
