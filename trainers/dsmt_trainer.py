@@ -355,7 +355,13 @@ class DSMTTrainer(nnUNetTrainer):
             self.grad_scaler.update()
         else:
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+            norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+            if not torch.isfinite(norm):
+                raise RuntimeError(
+                    f"Epoch {self.current_epoch}: the gradients are not finite (norm {norm.item()}, loss "
+                    f"{loss.item()}); the step was not taken. Continue from the last checkpoint with --c, on a CPU "
+                    f"with dsmt_precision=fp32; if it happens again, look for voxels that are not finite."
+                )
             self.optimizer.step()
         losses = torch.cat([loss.detach()[None], segmentation_loss.detach()[None], single]).cpu().numpy()
         return {"loss": losses[0], "seg_loss": losses[1], "task_losses": losses[2:]}

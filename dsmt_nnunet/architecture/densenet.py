@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -41,5 +42,8 @@ class DenseNetFeatures(nn.Module):
         """
         short = [max(0, SMALLEST_PATCH - length) for length in image.shape[:1:-1]]
         margins = [side for missing in short for side in (missing // 2, missing - missing // 2)]
-        described: Tensor = self.network(functional.pad(image, margins, mode="replicate"))
+        # On a CPU in float32: in bfloat16, channels last, maps of two voxels a side had gradients that are not finite
+        # (torch 2.14). A GPU keeps its own precision.
+        with torch.autocast("cpu", enabled=False):
+            described: Tensor = self.network(functional.pad(image, margins, mode="replicate"))
         return described.float()

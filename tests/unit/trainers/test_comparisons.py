@@ -9,8 +9,10 @@ import pytest
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from dsmt_nnunet.architecture.densenet import DenseNetFeatures
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.pooling import AveragePooling
+from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 from dsmt_nnunet.trainers.comparisons import (
     COMPARISONS,
@@ -129,6 +131,18 @@ def test_densenet_looks_at_the_patch_alone() -> None:
     network.eval().describe(x).sum().backward()
     assert x.grad is not None
     assert x.grad.abs().sum() > 0
+
+
+def test_densenet_learns_on_a_cpu_from_patches_of_the_smallest_preset() -> None:
+    pytest.importorskip("monai", reason="MONAI is not installed (pip install 'dsmt-nnunet[study]')")
+    # In bfloat16, channels last, some gradients of this patch were not finite.
+    precision = Precision("cpu", use_bf16=True, channels_last=True)
+    features = DenseNetFeatures(1)
+    precision.prepare(features)
+    with precision.autocast():
+        described = features(precision.prepare_input(torch.randn(8, 1, 32, 40, 40)), [], torch.empty(0))
+    (described**2).mean().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in features.parameters())
 
 
 def test_an_unknown_pooling_is_named() -> None:

@@ -130,6 +130,18 @@ def test_a_batch_without_any_known_label_is_a_step_all_the_same(monkeypatch: pyt
     assert all(torch.isfinite(parameter).all() for parameter in own.network.parameters())
 
 
+def test_gradients_that_are_not_finite_end_the_training_before_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = trainer(monkeypatch=monkeypatch)
+    begin(own, 1)
+    before = deepcopy([parameter.detach() for parameter in own.network.parameters()])
+    broken = batch()
+    broken["data"][0, 0, 3, 3, 3] = np.nan
+    with pytest.raises(RuntimeError, match=r"Epoch 1: the gradients are not finite .* --c"):
+        own.train_step(broken)
+    for parameter, kept in zip(own.network.parameters(), before, strict=True):
+        torch.testing.assert_close(parameter.detach(), kept)
+
+
 def test_a_step_from_a_reloaded_checkpoint_equals_the_uninterrupted_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
