@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import statsmodels.api as sm
 from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -30,12 +33,9 @@ def beside_diameter(
     Returns:
         By nodule; empty without a second fold, where a diameter is unknown, or where the other folds hold one class.
     """
-    labels = np.array([measured.label for measured in nodules])
-    diameters = np.array([measured.nodule.diameter_mm for measured in nodules])
-    if len(splits) < 2 or not (diameters > 0).all():
+    if len(splits) < 2 or not all(measured.nodule.diameter_mm > 0 for measured in nodules):
         return {}
-    probs = np.clip([scores[measured.key] for measured in nodules], CLIP, 1 - CLIP)
-    features = np.column_stack([logit(probs), np.log(diameters)])
+    labels, features = _labels_and_features(scores, nodules)
     found: dict[Key, float] = {}
     for split in splits:
         inside = np.array([measured.nodule.case_id in split.unseen for measured in nodules])
@@ -49,3 +49,32 @@ def beside_diameter(
             {nodules[i].key: float(value) for i, value in zip(np.flatnonzero(inside).tolist(), values, strict=True)}
         )
     return found
+
+
+def weights_beside_diameter(scores: Mapping[Key, float], nodules: Sequence[MeasuredNodule]) -> dict[str, str]:
+    """Weights of the same regression, fitted to all nodules: log odds a standard deviation, with the score's p value.
+
+    A score whose weight is not positive adds no knowledge to the diameter, whatever both reach together: the regression
+    corrects it.
+
+    Args:
+        scores: probability of the last class by nodule, out of fold.
+        nodules: those of known class, of both classes, all with a score and a diameter.
+    """
+    labels, features = _labels_and_features(scores, nodules)
+    standardised = StandardScaler().fit_transform(features)
+    fit = sm.GLM(labels, sm.add_constant(standardised), sm.families.Binomial()).fit()
+    return {
+        "score_weight": f"{fit.params[1]:.3f}",
+        "score_p": f"{fit.pvalues[1]:.4f}",
+        "diameter_weight": f"{fit.params[2]:.3f}",
+    }
+
+
+def _labels_and_features(
+    scores: Mapping[Key, float], nodules: Sequence[MeasuredNodule]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """(N,) and (N, 2): log odds of the score, log of the diameter."""
+    probs = np.clip([scores[measured.key] for measured in nodules], CLIP, 1 - CLIP)
+    diameters = np.array([measured.nodule.diameter_mm for measured in nodules])
+    return np.array([measured.label for measured in nodules]), np.column_stack([logit(probs), np.log(diameters)])

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from dsmt_nnunet.csv_table import read_csv
-from dsmt_nnunet.evaluation.added_value import WITH_DIAMETER, beside_diameter
+from dsmt_nnunet.evaluation.added_value import WITH_DIAMETER, beside_diameter, weights_beside_diameter
 from dsmt_nnunet.evaluation.delong import auc_score
 from dsmt_nnunet.evaluation.floors import Key, MeasuredNodule, Split, floor_columns, nodules_of
 from dsmt_nnunet.evaluation.study_answers import mean_dice
@@ -114,7 +114,7 @@ def floors_of(question: Question, out: Path, processes: int) -> dict[str, dict[K
 
 
 def write_study(question: Question, runs: Sequence[Run], floors: Mapping[str, Mapping[Key, float]], out: Path) -> None:
-    """Writes runs.csv, scores.csv, certainty.csv and calibration.csv.
+    """Writes runs.csv, scores.csv, certainty.csv and calibration.csv, in a cross-validation also added_value.csv.
 
     Args:
         question: what was asked.
@@ -135,11 +135,13 @@ def write_study(question: Question, runs: Sequence[Run], floors: Mapping[str, Ma
     for run, tasks in scores.items():
         columns[f"{run.label}_seed{run.seed}"] = tasks[schema.primary_task]
         seeds_of[run.label].append(tasks[schema.primary_task])
+    added: list[dict[str, str]] = []
     for label, seeds in seeds_of.items():
         columns[label] = {key: float(np.mean([seed[key] for seed in seeds])) for key in seeds[0]}
         with_diameter = beside_diameter(columns[label], known, question.splits)
         if with_diameter:
             columns[f"{label}{WITH_DIAMETER}"] = with_diameter
+            added.append({"run": label, **weights_beside_diameter(columns[label], known)})
     rows = []
     for measured in known:
         nodule = measured.nodule
@@ -153,6 +155,8 @@ def write_study(question: Question, runs: Sequence[Run], floors: Mapping[str, Ma
         }
         rows.append({**row, **{name: f"{values[measured.key]:.5f}" for name, values in columns.items()}})
     _write_csv(out / "scores.csv", rows)
+    if added:
+        _write_csv(out / "added_value.csv", added)
     truth = np.array([row["truth"] for row in rows])
     certainty = [
         {"run": label, **_certainty(truth, np.array([[seed[item.key] for item in known] for seed in seeds]))}

@@ -9,7 +9,7 @@ import pytest
 import statsmodels.api as sm
 from sklearn.metrics import roc_auc_score
 
-from dsmt_nnunet.evaluation.added_value import beside_diameter
+from dsmt_nnunet.evaluation.added_value import beside_diameter, weights_beside_diameter
 from dsmt_nnunet.evaluation.floors import Key, MeasuredNodule, Split
 from dsmt_nnunet.tasks import Nodule
 
@@ -85,3 +85,20 @@ def test_where_it_cannot_be_said_nothing_is(nodules: list[MeasuredNodule], score
     assert beside_diameter(scores, unknown, folds) == {}
     one_class = [replace(item, label=int(item.nodule.case_id in folds[0].unseen)) for item in nodules]
     assert beside_diameter(scores, one_class, folds) == {}
+
+
+def test_the_weights_tell_a_score_that_knows_something_from_one_that_is_corrected(
+    nodules: list[MeasuredNodule], scores: dict[Key, float]
+) -> None:
+    knows = weights_beside_diameter(scores, nodules)
+    p = np.array([scores[item.key] for item in nodules])
+    features = np.column_stack([np.log(p / (1 - p)), np.log([item.nodule.diameter_mm for item in nodules])])
+    fit = sm.Logit([item.label for item in nodules], sm.add_constant((features - features.mean(0)) / features.std(0)))
+    expected = fit.fit(disp=False)
+    assert [float(knows[name]) for name in ("score_weight", "diameter_weight")] == pytest.approx(
+        expected.params[1:], abs=1e-3
+    )
+    assert float(knows["score_p"]) == pytest.approx(expected.pvalues[1], abs=1e-3)
+    # The size, falsified by what speaks against the label.
+    wrong = {item.key: 1 / (1 + math.exp(-(item.nodule.diameter_mm - 14) + 3 * (item.label - 0.5))) for item in nodules}
+    assert float(weights_beside_diameter(wrong, nodules)["score_weight"]) < 0

@@ -181,5 +181,6 @@ def test_a_cross_validation_asks_about_the_cases_that_each_fold_left_out(raw: Pa
     assert [row["case_id"] for row in scores] == ["t0", "t1", "t2", "t3", "t4"]
     assert [float(row["DSMTTrainer"]) for row in scores] == pytest.approx([0.1, 0.8, 0.6, 0.7, 0.9])
     assert all(0 < float(row[f"DSMTTrainer{WITH_DIAMETER}"]) < 1 for row in scores)
+    assert [row["run"] for row in rows(tmp_path / "added_value.csv")] == ["DSMTTrainer"]
     (only,) = rows(tmp_path / "runs.csv")
     assert float(only["internal_dice"]) == pytest.approx(np.mean([0.5, 0.6, 0.7, 0.9]))
