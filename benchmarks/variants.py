@@ -46,8 +46,8 @@ from dsmt_nnunet.training.stages import POLY_EXPONENT
 PLANS, CONFIGURATION = "DSMTPlansXS", "3d_fullres"
 MARGIN = 4
 """Voxels around the patch, for shifts: 5 mm."""
-LARGEST_CONTEXT = 40
-"""Voxels a side of the context patch that is kept."""
+LARGEST_CONTEXT = 42
+"""Voxels a side of the context patch that is kept: 200 mm, and one around it for shifts."""
 WARM_UP_STEPS = 80
 Array = npt.NDArray[Any]
 
