@@ -26,7 +26,11 @@ from dsmt_nnunet.tasks import ClassificationSchema
 
 WORST = 10
 TRUTH_NAME = "phantom_truth.csv"
-_LABELS = {"DSMTTrainer": "DSMT", "DSMTTrainer@joint": "DSMT before fine-tuning"}
+_LABELS = {
+    "DSMTTrainer": "DSMT",
+    "DSMTTrainer@joint": "DSMT before fine-tuning",
+    "DSMTTrainer_mirrored": "DSMT, nodules mirrored",
+}
 _NOT_A_FEATURE = {"case_id", "nodule_id", "patient_id", "group", "protocol", "invasive"}
 
 
