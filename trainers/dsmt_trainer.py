@@ -30,7 +30,6 @@ from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.dataloading.augmentation import dual_scale
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
 from dsmt_nnunet.dataloading.dual_scale_loader import (
-    NO_NODULE,
     DualScaleDataLoader,
     SampledNodule,
     class_weights,
@@ -50,7 +49,7 @@ from dsmt_nnunet.training.environment import (
     threads_of_run,
     validation_wanted,
 )
-from dsmt_nnunet.training.epoch_metrics import smoothed, softmax, task_auc
+from dsmt_nnunet.training.epoch_metrics import mean_of_defined, nodule_aucs, smoothed
 from dsmt_nnunet.training.logger import DSMTLogger
 from dsmt_nnunet.training.losses import MultiTaskLoss
 from dsmt_nnunet.training.stages import (
@@ -371,7 +370,7 @@ class DSMTTrainer(nnUNetTrainer):
         outputs = collate_outputs(train_outputs)
         task_losses = np.reshape(outputs["task_losses"], (len(train_outputs), -1))
         self.logger.log("train_seg_loss", float(np.mean(outputs["seg_loss"])), self.current_epoch)
-        self._log_task_values("train_loss", _nanmean(self._gathered(task_losses)))
+        self._log_task_values("train_loss", mean_of_defined(np.concatenate(self._from_all_ranks(task_losses))))
 
     def validation_step(self, batch: dict) -> dict:
         output, segmentation_loss, classification_loss, single, target = self._forward(batch)
@@ -394,28 +393,17 @@ class DSMTTrainer(nnUNetTrainer):
     def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
         outputs = [output.pop("tasks") for output in val_outputs]
         super().on_validation_epoch_end(val_outputs)
-        if self.is_ddp:
-            gathered: list[Any] = [None] * dist.get_world_size()
-            dist.all_gather_object(gathered, outputs)
-            outputs = [output for rank in gathered for output in rank]
-        self._log_task_values("val_loss", _nanmean(np.stack([output["losses"] for output in outputs])))
-        nodules = np.concatenate([output["nodules"] for output in outputs])
-        labels = np.concatenate([output["labels"] for output in outputs])
-        # A nodule that came up twice counts once.
-        _, first = np.unique(nodules, return_index=True)
-        first = first[nodules[first] != NO_NODULE]
-        aucs = []
-        for position, task in enumerate(self.dsmt_plan.schema.tasks):
-            logits = np.concatenate([output["logits"][position] for output in outputs])
-            aucs.append(task_auc(labels[first, position], softmax(logits[first]), task))
-        self._log_task_values("val_auc", aucs)
+        outputs = [output for rank in self._from_all_ranks(outputs) for output in rank]
+        self._log_task_values("val_loss", mean_of_defined(np.stack([output["losses"] for output in outputs])))
+        self._log_task_values("val_auc", nodule_aucs(outputs, self.dsmt_plan.schema.tasks))
 
-    def _gathered(self, array: np.ndarray) -> np.ndarray:
+    def _from_all_ranks(self, item: Any) -> list[Any]:
+        """The item of each process of a distributed training."""
         if not self.is_ddp:
-            return array
+            return [item]
         gathered: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(gathered, array)
-        return np.concatenate(gathered)
+        dist.all_gather_object(gathered, item)
+        return gathered
 
     def _log_task_values(self, kind: str, values: Any) -> None:
         for name, value in zip(self.dsmt_plan.schema.task_names, values, strict=True):
@@ -483,9 +471,3 @@ class DSMTTrainer(nnUNetTrainer):
             )
         if self.is_ddp:
             dist.barrier()
-
-
-def _nanmean(values: np.ndarray) -> np.ndarray:
-    """Column means over what is defined; NaN where nothing is, without a warning."""
-    defined = ~np.isnan(values)
-    return np.where(defined.any(0), np.where(defined, values, 0).sum(0) / np.maximum(defined.sum(0), 1), np.nan)

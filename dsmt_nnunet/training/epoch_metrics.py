@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
+from dsmt_nnunet.dataloading.dual_scale_loader import NO_NODULE
 from dsmt_nnunet.tasks import UNKNOWN_LABEL, Task
 
 SMOOTHING = 0.8
@@ -45,7 +47,25 @@ def smoothed(values: Sequence[float], smoothing: float = SMOOTHING) -> float:
     return average
 
 
-def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Over the last axis."""
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
+def nodule_aucs(outputs: Sequence[Mapping[str, Any]], tasks: Sequence[Task]) -> list[float]:
+    """AUC of each task over the nodules of an epoch: one that came up twice counts once, background patches do not.
+
+    Args:
+        outputs: one a batch: `nodules` (B,), `NO_NODULE` for background; `labels` (B, T); `logits`, one (B, K) a task.
+        tasks: in the order of labels and logits.
+    """
+    nodules = np.concatenate([output["nodules"] for output in outputs])
+    labels = np.concatenate([output["labels"] for output in outputs])
+    _, first = np.unique(nodules, return_index=True)
+    first = first[nodules[first] != NO_NODULE]
+    aucs = []
+    for position, task in enumerate(tasks):
+        logits = np.concatenate([output["logits"][position] for output in outputs])
+        aucs.append(task_auc(labels[first, position], softmax(logits[first], axis=-1), task))
+    return aucs
+
+
+def mean_of_defined(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Column means over what is defined; NaN where nothing is, without a warning."""
+    defined = ~np.isnan(values)
+    return np.where(defined.any(0), np.where(defined, values, 0).sum(0) / np.maximum(defined.sum(0), 1), np.nan)

@@ -31,7 +31,7 @@ def expected(vectors) -> dict:
     return json.loads((vectors / "mrmc.json").read_text())["mrmc_franken"]["expected"]
 
 
-def same(value: object, reference: object) -> None:
+def assert_same(value: object, reference: object) -> None:
     np.testing.assert_allclose(np.asarray(value, float), np.asarray(reference, float), rtol=1e-7, atol=1e-9)
 
 
@@ -55,42 +55,48 @@ def test_franken_from_mrmcaov(franken, expected, key, merit, covariance, design,
     if entry["vcov_comps"]:
         parts = result.components
         found = (parts.reader, parts.modality_reader, parts.error, parts.cov1, parts.cov2, parts.cov3)
-        same(found, [entry["vcov_comps"][k] for k in ("reader", "treatment:reader", "Error", "Cov1", "Cov2", "Cov3")])
+        assert_same(
+            found, [entry["vcov_comps"][k] for k in ("reader", "treatment:reader", "Error", "Cov1", "Cov2", "Cov3")]
+        )
     equality = entry["test_equality"]["1"]
-    same(result.ms_modality, equality["MS(T)"])
-    same(result.equality.statistic, equality.get("F", equality.get("X2")))
-    same(result.equality.p_value, equality["p-value"])
+    assert_same(result.ms_modality, equality["MS(T)"])
+    assert_same(result.equality.statistic, equality.get("F", equality.get("X2")))
+    assert_same(result.equality.p_value, equality["p-value"])
     if "df2" in equality:
-        same(result.equality.df2, equality["df2"])
-        same(result.ms_modality_reader, equality["MS(T:R)"])
+        assert_same(result.equality.df2, equality["df2"])
+        assert_same(result.ms_modality_reader, equality["MS(T:R)"])
     for number, reference in entry["test_diffs"].items():
         found = result.differences[int(number) - 1]
-        same((found.estimate, found.se, found.p_value), [reference[k] for k in ("Estimate", "StdErr", "p-value")])
-        same(found.ci, reference["CI"][0])
-        same(found.statistic, reference.get("t", reference.get("z")))
+        assert_same(
+            (found.estimate, found.se, found.p_value), [reference[k] for k in ("Estimate", "StdErr", "p-value")]
+        )
+        assert_same(found.ci, reference["CI"][0])
+        assert_same(found.statistic, reference.get("t", reference.get("z")))
     for number, reference in entry["test_means"].items():
         found = result.means[int(number) - 1]
-        same((found.estimate, found.se), (reference["Estimate"], reference["StdErr"]))
-        same(found.ci, reference["CI"][0])
+        assert_same((found.estimate, found.se), (reference["Estimate"], reference["StdErr"]))
+        assert_same(found.ci, reference["CI"][0])
         if "df" in reference:
-            same(found.df, reference["df"])
+            assert_same(found.df, reference["df"])
     assert len(result.reader_differences) == len(entry.get("reader_test_diffs", {}))
     for number, reference in entry.get("reader_test_diffs", {}).items():
         found = result.reader_differences[int(number) - 1]
-        same((found.estimate, found.se, found.p_value), [reference[k] for k in ("Estimate", "StdErr", "p-value")])
-        same(found.ci, reference["CI"][0])
+        assert_same(
+            (found.estimate, found.se, found.p_value), [reference[k] for k in ("Estimate", "StdErr", "p-value")]
+        )
+        assert_same(found.ci, reference["CI"][0])
     for number, reference in entry.get("reader_means", {}).items():
         t, r = divmod(int(number) - 1, 4)
-        same(math.sqrt(estimates.covariance[t, r, t, r]), reference["StdErr"])
+        assert_same(math.sqrt(estimates.covariance[t, r, t, r]), reference["StdErr"])
 
 
 def test_franken_reader_values_from_mrmcaov(franken, expected) -> None:
     estimates = estimate_merit(franken)
-    same(estimates.values.ravel(), [entry["auc"] for entry in expected["reader_auc"].values()])
-    same(estimates.covariance.reshape(8, 8), expected["delong_cov_matrix"])
+    assert_same(estimates.values.ravel(), [entry["auc"] for entry in expected["reader_auc"].values()])
+    assert_same(estimates.covariance.reshape(8, 8), expected["delong_cov_matrix"])
     for merit, key in (("sensitivity", "sens"), ("specificity", "spec")):
         values = estimate_merit(franken, merit, "jackknife", 3).values.ravel()
-        same(values, [entry[key] for entry in expected["reader_operating_points_rating_ge3"].values()])
+        assert_same(values, [entry[key] for entry in expected["reader_operating_points_rating_ge3"].values()])
 
 
 def test_published_franken_numbers_from_the_components() -> None:

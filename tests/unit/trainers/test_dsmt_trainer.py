@@ -11,7 +11,7 @@ import torch
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 from dsmt_nnunet.tasks import UNKNOWN_LABEL
 from dsmt_nnunet.trainers.budgets import DSMTTrainer_5epochs
-from dsmt_nnunet.trainers.dsmt_trainer import DSMTTrainer, _nanmean
+from dsmt_nnunet.trainers.dsmt_trainer import DSMTTrainer
 from dsmt_nnunet.training.losses import MultiTaskLoss
 from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, small_plan, stock_plans
 
@@ -203,11 +203,6 @@ def test_the_epochs_auc_counts_each_nodule_once_and_no_background(monkeypatch: p
     assert np.isnan(own.logger.get_value("val_auc_texture", -1))
     assert np.isnan(own.logger.get_value("val_loss_texture", -1))
     assert own.logger.get_value("val_loss_invasiveness", -1) == pytest.approx(0.5)
-
-
-def test_means_pass_over_what_is_not_defined() -> None:
-    values = np.array([[1.0, np.nan, np.nan], [3.0, 4.0, np.nan]])
-    np.testing.assert_array_equal(_nanmean(values), [2.0, 4.0, np.nan])
 
 
 def test_the_validation_at_the_end_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
