@@ -34,6 +34,9 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	rm -rf build
+	$(BIN)/python -c 'from setuptools import setup; setup()' -q build_py --build-lib build/lib
+	cd build/lib && ../../$(BIN)/lint-imports ../../pyproject.toml --no-logo
 
 bench: install
 	$(BIN)/python -m benchmarks

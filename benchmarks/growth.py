@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from dsmt_nnunet.cli.demo import give_positions
-from dsmt_nnunet.cli.env import FOLDERS, environment
+from dsmt_nnunet.environment import FOLDERS, environment
 
 RESULTS = Path(__file__).parent / "results" / "growth.csv"
 ID, DATASET = 902, "Dataset902_Phantom"

@@ -18,7 +18,8 @@ from benchmarks.machine import Ratio, medians, noisy_lung
 from benchmarks.training_step import smallest_preset_plan
 from dsmt_nnunet.dataloading.augmentation import dual_scale
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, ContextVolume
-from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader, SampledNodule
+from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader
+from dsmt_nnunet.dataloading.sampling import SampledNodule
 from dsmt_nnunet.geometry import ArrayGeometry
 
 VOLUME = (300, 512, 512)

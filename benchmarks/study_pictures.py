@@ -18,10 +18,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dsmt_nnunet.csv_table import read_csv
-from dsmt_nnunet.evaluation.floors import MeasuredNodule, nodules_of
 from dsmt_nnunet.report.count_figures import ForestRow, forest_figure
 from dsmt_nnunet.report.figure_style import figure_style, svg_text
 from dsmt_nnunet.report.nodule_picture import FIELD_MM, WINDOW_HU, grey, read_volume, sample_planes
+from dsmt_nnunet.study.floors import MeasuredNodule, nodules_of
 from dsmt_nnunet.tasks import ClassificationSchema
 
 WORST = 10

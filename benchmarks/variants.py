@@ -31,14 +31,15 @@ from torch import Tensor, nn
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.precision import Precision
-from dsmt_nnunet.cli.study import DATASET
 from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.dataloading.context_volumes import ContextStore
-from dsmt_nnunet.dataloading.dual_scale_loader import NoduleSampler, fill_values
-from dsmt_nnunet.evaluation.delong import auc_score
+from dsmt_nnunet.dataloading.padding import fill_values
+from dsmt_nnunet.dataloading.sampling import NoduleSampler
 from dsmt_nnunet.geometry import centred_start, crop
 from dsmt_nnunet.inference.classifier import mirrorings
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
+from dsmt_nnunet.statistics.roc.delong import auc_score
+from dsmt_nnunet.study.runner import DATASET
 from dsmt_nnunet.tasks import UNKNOWN_LABEL, NoduleTable
 from dsmt_nnunet.training.losses import MultiTaskLoss
 from dsmt_nnunet.training.stages import POLY_EXPONENT

@@ -17,7 +17,7 @@ from nnunetv2.experiment_planning.experiment_planners.resencUNet_planner import 
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from dsmt_nnunet.architecture.build import build_context_encoder
-from dsmt_nnunet.dataloading.dual_scale_loader import MAX_CLASS_WEIGHT
+from dsmt_nnunet.dataloading.sampling import MAX_CLASS_WEIGHT
 from dsmt_nnunet.nnunet_folders import read_nodule_table
 from dsmt_nnunet.plan import (
     MAX_BACKGROUND_SHARE,

@@ -29,12 +29,8 @@ from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.dataloading.augmentation import dual_scale
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
-from dsmt_nnunet.dataloading.dual_scale_loader import (
-    DualScaleDataLoader,
-    SampledNodule,
-    class_weights,
-    locate_nodules,
-)
+from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader
+from dsmt_nnunet.dataloading.sampling import SampledNodule, class_weights, locate_nodules
 from dsmt_nnunet.dataloading.splits import grouped_splits
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor
 from dsmt_nnunet.inference.nnunet_hook import validation_predictor

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
-from dsmt_nnunet.cli.env import FOLDERS, variables_of_children, worker_processes
-from dsmt_nnunet.cli.stock import best_device
 from dsmt_nnunet.csv_table import read_csv
+from dsmt_nnunet.environment import FOLDERS, best_device, resolved, variables_of_children, worker_processes
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, POSITION_COLUMNS
 
 DATASET_ID = 500
@@ -87,10 +86,3 @@ def give_positions(truth: Path, table: Path) -> None:
 
 def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
-
-
-def resolved(command: str) -> list[str]:
-    """The command's words, its program taken from the environment that runs this one."""
-    program, *arguments = shlex.split(command)
-    beside = Path(sys.executable).with_name(program)
-    return [str(beside) if beside.exists() else program, *arguments]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
-from dsmt_nnunet.cli.stock import best_device, prepare
+from dsmt_nnunet.environment import best_device, prepare
 
 
 def add_parser(subparsers: Any) -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from dsmt_nnunet.cli.stock import prepare
+from dsmt_nnunet.environment import prepare
 
 
 def add_parser(subparsers: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dsmt_nnunet.cli.stock import prepare, run_stock
+from dsmt_nnunet.cli.stock import run_stock
+from dsmt_nnunet.environment import prepare
 
 
 def add_parser(subparsers: Any) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dsmt_nnunet.cli.env import apply_environment
+from dsmt_nnunet.environment import best_device
 
 
 def run_stock(command: str, entry_point: Callable[[], Any], arguments: Sequence[str]) -> int:
@@ -27,17 +27,3 @@ def run_stock(command: str, entry_point: Callable[[], Any], arguments: Sequence[
     finally:
         sys.argv = before
     return 0
-
-
-def best_device() -> str:
-    """cuda, mps or cpu: the first that is there."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def prepare() -> None:
-    """Sets the environment; to be called before nnunetv2 is imported."""
-    apply_environment()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,92 +13,17 @@ from threadpoolctl import ThreadpoolController
 
 from dsmt_nnunet.dataloading.augmentation import CONTEXT_MARGIN
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, ContextVolume
+from dsmt_nnunet.dataloading.padding import fill_values
+from dsmt_nnunet.dataloading.sampling import NO_NODULE, NoduleSampler, SampledNodule
 from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop
 from dsmt_nnunet.plan import DSMTPlan
-from dsmt_nnunet.tasks import UNKNOWN_LABEL, NoduleTable
-
-NO_NODULE = -1
-"""Index of a patch that was drawn anywhere."""
+from dsmt_nnunet.tasks import UNKNOWN_LABEL
 
 LUNG_SHARE = 0.75
 """Of the patches that are drawn without a nodule in mind."""
 LUNG_HU = (-950.0, -500.0)
 _TRIES = 30
 _VOLUMES_AT_HAND = 64
-
-MAX_CLASS_WEIGHT = 10.0
-
-
-@dataclass(frozen=True)
-class SampledNodule:
-    """A nodule as the loader needs it.
-
-    Attributes:
-        case_id: case that holds it.
-        voxel: centre in voxel coordinates of the preprocessed array.
-        labels: class index of each task, `UNKNOWN_LABEL` where not known.
-    """
-
-    case_id: str
-    voxel: tuple[float, float, float]
-    labels: tuple[int, ...]
-
-
-def locate_nodules(
-    table: NoduleTable, case_ids: Sequence[str], store: ContextStore, plan: DSMTPlan
-) -> list[SampledNodule]:
-    """Nodules of some cases with their positions in the preprocessed arrays.
-
-    Raises:
-        ValueError: positions lie outside their scans; all of them are named.
-    """
-    located: list[SampledNodule] = []
-    problems: list[str] = []
-    nodules_of = table.by_case()
-    for case_id in case_ids:
-        if case_id not in nodules_of:
-            continue
-        geometry = store.local_geometry(case_id)
-        for nodule in nodules_of[case_id]:
-            voxel = geometry.to_voxel(nodule.centre_mm)
-            if not geometry.contains(voxel, margin_mm=5.0):
-                problems.append(
-                    f"case '{case_id}', nodule '{nodule.nodule_id}': the position {nodule.centre_mm} mm is voxel "
-                    f"{np.round(voxel, 1).tolist()} of an array of {list(geometry.shape)} voxels"
-                )
-            labels = nodule.label_indices(plan.schema)
-            located.append(SampledNodule(case_id, (float(voxel[0]), float(voxel[1]), float(voxel[2])), labels))
-    if problems:
-        raise ValueError(
-            "Positions in nodules.csv must be mm in LPS, inside the scan, but:\n  " + "\n  ".join(problems)
-        )
-    return located
-
-
-class NoduleSampler:
-    """Draws nodules so that the known classes of the primary task come up equally often.
-
-    Classes take turns, so that a batch holds each of them where it can; nodules of unknown class keep their share.
-    """
-
-    def __init__(self, labels: Sequence[int]) -> None:
-        """
-        Args:
-            labels: class index of the primary task, `UNKNOWN_LABEL` where not known.
-        """
-        array = np.asarray(labels)
-        self._unknown = np.flatnonzero(array == UNKNOWN_LABEL)
-        self._classes = [np.flatnonzero(array == label) for label in np.unique(array[array != UNKNOWN_LABEL])]
-        self._unknown_share = len(self._unknown) / max(1, len(array))
-        self._turn: list[int] = []
-
-    def draw(self) -> int:
-        """Index of the next nodule."""
-        if not self._classes or np.random.uniform() < self._unknown_share:
-            return int(np.random.choice(self._unknown))
-        if not self._turn:
-            self._turn = list(np.random.permutation(len(self._classes)))
-        return int(np.random.choice(self._classes[self._turn.pop()]))
 
 
 class DualScaleDataLoader(nnUNetDataLoader):
@@ -242,30 +166,3 @@ class DualScaleDataLoader(nnUNetDataLoader):
             return voxel
         jitter = self.plan.training.jitter_mm
         return voxel + np.random.uniform(-jitter, jitter, size=3) / self.spacing_mm
-
-
-def fill_values(padding_value: Sequence[float | None], data: Any) -> list[float]:
-    """Value a channel outside the scan: the plan's, or the lowest value of the case."""
-    return [
-        float(np.min(data[channel])) if value is None else float(value) for channel, value in enumerate(padding_value)
-    ]
-
-
-def class_weights(nodules: Sequence[SampledNodule], plan: DSMTPlan) -> Mapping[str, list[float]]:
-    """Weight of each class in each task's loss, from the nodules of the training cases.
-
-    Inverse to the class frequency, averaging 1 over the known nodules. The primary task is balanced by sampling
-    already and has weights of 1.
-    """
-    weights: dict[str, list[float]] = {}
-    for position, task in enumerate(plan.schema.tasks):
-        labels = np.array([nodule.labels[position] for nodule in nodules], dtype=int)
-        counts = np.array([np.count_nonzero(labels == index) for index in range(len(task.classes))])
-        if task.name == plan.schema.primary_task or not counts.any():
-            weights[task.name] = [1.0] * len(task.classes)
-            continue
-        present = counts > 0
-        balanced = np.where(present, counts.sum() / (np.maximum(counts, 1) * present.sum()), 0.0)
-        balanced = np.minimum(balanced, MAX_CLASS_WEIGHT)
-        weights[task.name] = [float(value) for value in balanced]
-    return weights

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 from statsmodels.stats.multitest import multipletests
 
-from dsmt_nnunet.evaluation.auc_comparison import (
+from dsmt_nnunet.evaluation.score_table import ScoreTable
+from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.statistics.checks import BoolArray
+from dsmt_nnunet.statistics.decisions.mcnemar import McNemarResult, mcnemar
+from dsmt_nnunet.statistics.named_warnings import WarningLog
+from dsmt_nnunet.statistics.resampling import Resampler, percentile_interval, resampled_aucs
+from dsmt_nnunet.statistics.roc.comparison import (
     AucComparison,
     joint_comparison,
     paired_comparison,
     unpaired_comparison,
 )
-from dsmt_nnunet.evaluation.checks import BoolArray
-from dsmt_nnunet.evaluation.delong import structural_components
-from dsmt_nnunet.evaluation.mcnemar import McNemarResult, mcnemar
-from dsmt_nnunet.evaluation.named_warnings import WarningLog
-from dsmt_nnunet.evaluation.resampling import Resampler, percentile_interval, resampled_aucs
-from dsmt_nnunet.evaluation.score_table import ScoreTable
-from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.statistics.roc.delong import structural_components
 
 
 def paired_comparison_blocks(

@@ -9,12 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.checks import FloatArray, IntArray
-from dsmt_nnunet.evaluation.decisions import Decisions
-from dsmt_nnunet.evaluation.fold_auc import crossval_auc
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
 from dsmt_nnunet.evaluation.metrics_file import JOINED_NAME, SCHEMA_VERSION, write_curves, write_metrics, write_rows
-from dsmt_nnunet.evaluation.named_warnings import IncompleteDataWarning, ThresholdWarning, WarningLog
 from dsmt_nnunet.evaluation.out_of_fold import NestedCalibration, choose_operating_point, nested_calibration
 from dsmt_nnunet.evaluation.prediction_evaluation import check_columns, extra_columns, shared_schema
 from dsmt_nnunet.evaluation.score_block import calibration_block
@@ -27,13 +23,13 @@ from dsmt_nnunet.evaluation.task_block import (
     warn_of_patients,
 )
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
-from dsmt_nnunet.inference.operating_point import (
-    DEFAULT_THRESHOLD,
-    OperatingPoint,
-    TaskOperatingPoint,
-    apply_temperature,
-)
-from dsmt_nnunet.inference.results import CasePrediction, read_folder
+from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
+from dsmt_nnunet.predictions.results import CasePrediction, read_folder
+from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD, apply_temperature
+from dsmt_nnunet.statistics.checks import FloatArray, IntArray
+from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
+from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, ThresholdWarning, WarningLog
+from dsmt_nnunet.statistics.roc.folds import crossval_auc
 from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable, Task
 
 NESTED = "temperature and threshold of each fold chosen on the other folds"

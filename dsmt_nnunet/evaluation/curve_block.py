@@ -6,13 +6,13 @@ from typing import Any
 
 from sklearn.metrics import precision_recall_curve
 
-from dsmt_nnunet.evaluation.calibration_bins import calibration_bins
-from dsmt_nnunet.evaluation.checks import BoolArray, FloatArray
-from dsmt_nnunet.evaluation.decision_curve import decision_curve
-from dsmt_nnunet.evaluation.resampling import Resampler
-from dsmt_nnunet.evaluation.roc_curve import roc_band, roc_curve
 from dsmt_nnunet.evaluation.score_block import is_probability
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.statistics.calibration.bins import calibration_bins
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
+from dsmt_nnunet.statistics.decisions.curve import decision_curve
+from dsmt_nnunet.statistics.resampling import Resampler
+from dsmt_nnunet.statistics.roc.curve import roc_band, roc_curve
 
 
 def curve_block(

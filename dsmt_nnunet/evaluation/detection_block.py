@@ -9,8 +9,8 @@ import numpy as np
 
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
 from dsmt_nnunet.evaluation.nodule_matching import MIN_DISTANCE_LIMIT_MM
-from dsmt_nnunet.evaluation.proportions import proportion
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.statistics.proportions import proportion
 
 GIVEN_NOTE = (
     "Every predicted centre lies on a true one: positions were given to the predictor, and these counts say nothing "

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from dsmt_nnunet.evaluation.named_warnings import EmptyMaskWarning
+from dsmt_nnunet.statistics.named_warnings import EmptyMaskWarning
 
 MASK_ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
 _GRID_TOLERANCE_MM = 1e-2

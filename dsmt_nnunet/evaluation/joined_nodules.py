@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dsmt_nnunet.evaluation.nodule_matching import match_nodules
-from dsmt_nnunet.inference.results import CasePrediction, NodulePrediction
+from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction
 from dsmt_nnunet.tasks import ClassificationSchema, Nodule
 
 Status = Literal["matched", "missed", "extra"]

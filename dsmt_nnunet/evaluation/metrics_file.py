@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
-from dsmt_nnunet.evaluation.named_warnings import WarningLog
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.strict_json import write_json
+from dsmt_nnunet.statistics.named_warnings import WarningLog
 
 SCHEMA_VERSION = 1
 METRICS_NAME = "metrics.json"

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dsmt_nnunet.evaluation.auc_interval import delong_interval
-from dsmt_nnunet.evaluation.checks import FloatArray, IntArray
-from dsmt_nnunet.evaluation.proportions import UNDEFINED, proportion
-from dsmt_nnunet.evaluation.resampling import Resampler, percentile_interval, resampled_aucs
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.evaluation.temperature import negative_log_likelihood
+from dsmt_nnunet.statistics.calibration.temperature import negative_log_likelihood
+from dsmt_nnunet.statistics.checks import FloatArray, IntArray
+from dsmt_nnunet.statistics.proportions import UNDEFINED, proportion
+from dsmt_nnunet.statistics.resampling import Resampler, percentile_interval, resampled_aucs
+from dsmt_nnunet.statistics.roc.interval import delong_interval
 
 
 def confusion_matrix(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, n_classes: int) -> IntArray:

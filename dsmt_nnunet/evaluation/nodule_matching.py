@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from dsmt_nnunet.evaluation.checks import FloatArray
+from dsmt_nnunet.statistics.checks import FloatArray
 from dsmt_nnunet.tasks import Nodule
 
 MIN_DISTANCE_LIMIT_MM = 10.0

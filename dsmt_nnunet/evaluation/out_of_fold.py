@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.checks import BoolArray, FloatArray, IntArray
-from dsmt_nnunet.evaluation.named_warnings import ThresholdWarning
-from dsmt_nnunet.evaluation.temperature import fit_temperature
-from dsmt_nnunet.evaluation.threshold import ThresholdChoice, target_sensitivity_threshold, youden_threshold
-from dsmt_nnunet.inference.operating_point import DEFAULT_THRESHOLD, TaskOperatingPoint, apply_temperature
+from dsmt_nnunet.predictions.operating_point import TaskOperatingPoint
+from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD, apply_temperature
+from dsmt_nnunet.statistics.calibration.temperature import fit_temperature
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray
+from dsmt_nnunet.statistics.decisions.threshold import ThresholdChoice, target_sensitivity_threshold, youden_threshold
+from dsmt_nnunet.statistics.named_warnings import ThresholdWarning
 
 
 @dataclass(frozen=True)

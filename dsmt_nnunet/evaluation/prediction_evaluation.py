@@ -20,7 +20,6 @@ from dsmt_nnunet.evaluation.metrics_file import (
     write_metrics,
     write_rows,
 )
-from dsmt_nnunet.evaluation.named_warnings import IncompleteDataWarning, WarningLog
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.task_block import (
     binary_task_block,
@@ -31,7 +30,8 @@ from dsmt_nnunet.evaluation.task_block import (
     warn_of_patients,
 )
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
-from dsmt_nnunet.inference.results import CasePrediction, read_folder
+from dsmt_nnunet.predictions.results import CasePrediction, read_folder
+from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
 from dsmt_nnunet.tasks import FIXED_COLUMNS, ClassificationSchema, NoduleTable
 
 

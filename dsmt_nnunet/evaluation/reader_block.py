@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.auc_comparison import paired_comparison
-from dsmt_nnunet.evaluation.auc_interval import delong_interval
-from dsmt_nnunet.evaluation.checks import BoolArray, FloatArray
 from dsmt_nnunet.evaluation.comparison_block import auc_comparison_block, mcnemar_blocks
-from dsmt_nnunet.evaluation.decisions import Decisions
-from dsmt_nnunet.evaluation.delong import structural_components
-from dsmt_nnunet.evaluation.model_against_readers import model_against_readers
-from dsmt_nnunet.evaluation.named_warnings import IncompleteDataWarning, WarningLog
-from dsmt_nnunet.evaluation.obuchowski_rockette import single_modality_mean
-from dsmt_nnunet.evaluation.proportions import proportion
 from dsmt_nnunet.evaluation.score_block import operating_point_block
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.evaluation.threshold import cut_points
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
+from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
+from dsmt_nnunet.statistics.decisions.threshold import cut_points
+from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
+from dsmt_nnunet.statistics.proportions import proportion
+from dsmt_nnunet.statistics.readers.against_model import model_against_readers
+from dsmt_nnunet.statistics.readers.obuchowski_rockette import single_modality_mean
+from dsmt_nnunet.statistics.roc.comparison import paired_comparison
+from dsmt_nnunet.statistics.roc.delong import structural_components
+from dsmt_nnunet.statistics.roc.interval import delong_interval
 
 AT_READER_SPECIFICITY = (
     "Highest sensitivity of the model at a specificity not below the reader's, read from the ROC curve of these "

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet.csv_table import read_csv
-from dsmt_nnunet.evaluation.checks import named_rows
-from dsmt_nnunet.evaluation.merit_covariance import CovarianceMethod, Merit, MeritEstimates, estimate_merit
 from dsmt_nnunet.evaluation.metrics_file import SCHEMA_VERSION, write_metrics
-from dsmt_nnunet.evaluation.named_warnings import IncompleteDataWarning, WarningLog
-from dsmt_nnunet.evaluation.obuchowski_rockette import DESIGNS, Estimate, ReaderStudyResult, obuchowski_rockette
-from dsmt_nnunet.evaluation.reader_study import Rating, ReaderStudy
 from dsmt_nnunet.evaluation.score_table_file import parse_truth
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.statistics.checks import named_rows
+from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
+from dsmt_nnunet.statistics.readers.merit_covariance import CovarianceMethod, Merit, MeritEstimates, estimate_merit
+from dsmt_nnunet.statistics.readers.obuchowski_rockette import DESIGNS, Estimate, ReaderStudyResult, obuchowski_rockette
+from dsmt_nnunet.statistics.readers.study import Rating, ReaderStudy
 
 
 @dataclass(frozen=True)

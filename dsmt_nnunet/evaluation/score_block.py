@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from dsmt_nnunet.evaluation.auc_interval import delong_interval
-from dsmt_nnunet.evaluation.calibration_bins import ECE_DEFINITION, expected_calibration_error
-from dsmt_nnunet.evaluation.checks import SMALL_SAMPLE, BoolArray, FloatArray
-from dsmt_nnunet.evaluation.decision_metrics import METRIC_NAMES, decision_metrics, weighted_decision_metrics
-from dsmt_nnunet.evaluation.decisions import Decisions
-from dsmt_nnunet.evaluation.logistic_calibration import logistic_calibration
-from dsmt_nnunet.evaluation.named_warnings import NotAProbabilityWarning, SmallSampleWarning, ThresholdWarning
-from dsmt_nnunet.evaluation.proportions import UNDEFINED
-from dsmt_nnunet.evaluation.resampling import Resampler, percentile_interval, resampled_aucs
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.statistics.calibration.bins import ECE_DEFINITION, expected_calibration_error
+from dsmt_nnunet.statistics.calibration.logistic import logistic_calibration
+from dsmt_nnunet.statistics.checks import SMALL_SAMPLE, BoolArray, FloatArray
+from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
+from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES, decision_metrics, weighted_decision_metrics
+from dsmt_nnunet.statistics.named_warnings import NotAProbabilityWarning, SmallSampleWarning, ThresholdWarning
+from dsmt_nnunet.statistics.proportions import UNDEFINED
+from dsmt_nnunet.statistics.resampling import Resampler, percentile_interval, resampled_aucs
+from dsmt_nnunet.statistics.roc.interval import delong_interval
 
 CHOSEN_ON_REPORTED_DATA = (
     "The threshold was chosen on the cases it is reported on: sensitivity, specificity and everything that follows "

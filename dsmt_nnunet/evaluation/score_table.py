@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dsmt_nnunet.evaluation.checks import BoolArray, FloatArray
-from dsmt_nnunet.evaluation.decisions import Decisions
-from dsmt_nnunet.evaluation.resampling import Resampler
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
+from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
+from dsmt_nnunet.statistics.resampling import Resampler
 
 
 @dataclass(frozen=True)

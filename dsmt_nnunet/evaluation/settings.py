@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dsmt_nnunet.evaluation.proportions import IntervalMethod
+from dsmt_nnunet.statistics.proportions import IntervalMethod
 
 
 @dataclass(frozen=True)

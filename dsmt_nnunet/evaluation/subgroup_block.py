@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.checks import BoolArray
 from dsmt_nnunet.evaluation.comparison_block import cohort_comparison_blocks
-from dsmt_nnunet.evaluation.named_warnings import IncompleteDataWarning, WarningLog
 from dsmt_nnunet.evaluation.score_block import is_probability, score_block
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.statistics.checks import BoolArray
+from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
 
 MAX_LEVELS_COMPARED = 6
 UNKNOWN_LEVEL = "(unknown)"

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.checks import FloatArray
-from dsmt_nnunet.evaluation.decision_metrics import METRIC_NAMES, decision_metrics
-from dsmt_nnunet.evaluation.decisions import Decisions
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
 from dsmt_nnunet.evaluation.multiclass_block import confusion_matrix, multiclass_block
-from dsmt_nnunet.evaluation.named_warnings import ClusteredDataWarning, IncompleteDataWarning, WarningLog
-from dsmt_nnunet.evaluation.roc_curve import roc_curve
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.table_evaluation import evaluate_table
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions, known_label
+from dsmt_nnunet.statistics.checks import FloatArray
+from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
+from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES, decision_metrics
+from dsmt_nnunet.statistics.named_warnings import ClusteredDataWarning, IncompleteDataWarning, WarningLog
+from dsmt_nnunet.statistics.roc.curve import roc_curve
 from dsmt_nnunet.tasks import Task
 
 MISSED_NOTE = (

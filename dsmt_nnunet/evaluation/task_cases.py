@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.checks import FloatArray, IntArray
-from dsmt_nnunet.evaluation.decisions import Decisions
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, truth_value
 from dsmt_nnunet.evaluation.score_table import ScoreTable
+from dsmt_nnunet.statistics.checks import FloatArray, IntArray
+from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
 from dsmt_nnunet.tasks import Nodule, Task
 
 FROM_FILES = "the prediction files (operating point of the model, 0.5 without one)"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from dsmt_nnunet.dataloading.dual_scale_loader import fill_values
+from dsmt_nnunet.dataloading.padding import fill_values
 from dsmt_nnunet.plan import DSMTPlan
 
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume
-from dsmt_nnunet.dataloading.dual_scale_loader import fill_values
+from dsmt_nnunet.dataloading.padding import fill_values
 from dsmt_nnunet.geometry import ArrayGeometry, Point, centred_start, crop, equivalent_diameter_mm, instance_at
-from dsmt_nnunet.inference.operating_point import OperatingPoint
-from dsmt_nnunet.inference.results import NodulePrediction, TaskPrediction
 from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.predictions.operating_point import OperatingPoint
+from dsmt_nnunet.predictions.results import NodulePrediction, TaskPrediction
 
 Array = npt.NDArray[Any]
 

@@ -9,11 +9,11 @@ from nnunetv2.utilities.utils import create_lists_from_splitted_dataset_folder
 from tqdm import tqdm
 
 from dsmt_nnunet.dataloading.context_volumes import coarse_copy
-from dsmt_nnunet.inference.explanation import explanation_path
 from dsmt_nnunet.inference.occlusion import explain_nodule
 from dsmt_nnunet.inference.predictor import DSMTPredictor
 from dsmt_nnunet.inference.region import Scan, regions_around
-from dsmt_nnunet.inference.results import CasePrediction, read_folder
+from dsmt_nnunet.predictions.explanation import explanation_path
+from dsmt_nnunet.predictions.results import CasePrediction, read_folder
 
 
 def explain_folder(

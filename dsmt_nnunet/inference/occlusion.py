@@ -19,10 +19,10 @@ from torch import Tensor
 
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume
-from dsmt_nnunet.dataloading.dual_scale_loader import fill_values
+from dsmt_nnunet.dataloading.padding import fill_values
 from dsmt_nnunet.geometry import ArrayGeometry, Point, centred_start, crop
 from dsmt_nnunet.inference.classifier import NoduleClassifier
-from dsmt_nnunet.inference.explanation import Explanation, ExplanationMap
+from dsmt_nnunet.predictions.explanation import Explanation, ExplanationMap
 
 Array = npt.NDArray[Any]
 LOCAL_CELL_MM = 8.0

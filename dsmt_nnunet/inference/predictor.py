@@ -30,9 +30,10 @@ from dsmt_nnunet.inference.air_padding import AirPaddedPredictor, padding_to_pat
 from dsmt_nnunet.inference.classifier import NoduleClassifier, answer, describe, volume_at_centre
 from dsmt_nnunet.inference.given_nodules import BACKGROUND_LOGIT, GivenCase, paste_patches, read_positions
 from dsmt_nnunet.inference.lung_region import lung_region, on_grid, tiles_that_touch
-from dsmt_nnunet.inference.operating_point import OperatingPoint
 from dsmt_nnunet.inference.region import Scan, regions_around
-from dsmt_nnunet.inference.results import (
+from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.predictions.operating_point import OperatingPoint
+from dsmt_nnunet.predictions.results import (
     CLASSIFICATION_TABLE_NAME,
     CasePrediction,
     NodulePrediction,
@@ -42,7 +43,6 @@ from dsmt_nnunet.inference.results import (
     write_case,
     write_table,
 )
-from dsmt_nnunet.plan import DSMTPlan
 
 Array = npt.NDArray[Any]
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dsmt_nnunet.evaluation.checks import FloatArray
 from dsmt_nnunet.report.figure_style import COLUMN_INCHES, GREY, NEGATIVE, POSITIVE, new_figure, series_style
 from dsmt_nnunet.report.numbers import is_number, readable, with_interval
 from dsmt_nnunet.report.panel import Panel, Series
+from dsmt_nnunet.statistics.checks import FloatArray
 
 _BINS = 20
 _WRAP_AT = 14

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from PIL import Image
 
-from dsmt_nnunet.inference.explanation import Explanation, ExplanationMap
+from dsmt_nnunet.predictions.explanation import Explanation, ExplanationMap
 from dsmt_nnunet.report.nodule_picture import (
     STACK_SLICES,
     WINDOW_HU,

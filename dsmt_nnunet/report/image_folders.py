@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet.evaluation.dice import find_mask
-from dsmt_nnunet.inference.explanation import explanation_path
+from dsmt_nnunet.predictions.explanation import explanation_path
 
 
 @dataclass(frozen=True)

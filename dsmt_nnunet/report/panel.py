@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.checks import BoolArray, FloatArray
 from dsmt_nnunet.report.evaluation_folder import EvaluationFolder, Row
 from dsmt_nnunet.report.numbers import readable
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
 
 _NOT_IN_A_KEY = re.compile(r"[^a-z0-9]+")
 

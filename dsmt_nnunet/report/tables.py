@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dsmt_nnunet.evaluation.decision_metrics import METRIC_NAMES
 from dsmt_nnunet.report.numbers import interval, is_number, p_value, readable, share, shown, with_interval
 from dsmt_nnunet.report.panel import Panel, Series
+from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES
 
 METRIC_TITLES = {"ppv": "PPV", "npv": "NPV", "f1": "F1"}
 COUNTS = {

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
-from dsmt_nnunet.dataloading.dual_scale_loader import NO_NODULE
+from dsmt_nnunet.dataloading.sampling import NO_NODULE
 from dsmt_nnunet.tasks import UNKNOWN_LABEL, Task
 
 SMOOTHING = 0.8

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dsmt_nnunet.cli.env import FOLDERS, plugin_folder
+from dsmt_nnunet.environment import FOLDERS, plugin_folder
 
 DATASET_ID = 500
 DATASET = "Dataset500_Phantom"

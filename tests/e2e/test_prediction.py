@@ -10,7 +10,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from dsmt_nnunet.inference.results import read_folder
+from dsmt_nnunet.predictions.results import read_folder
 from tests.e2e.conftest import Workspace, predict_command
 
 Predict = Callable[..., str]

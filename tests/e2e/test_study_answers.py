@@ -12,10 +12,10 @@ import pytest
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
 from dsmt_nnunet.cli.demo import give_positions
-from dsmt_nnunet.evaluation import study_answers
-from dsmt_nnunet.evaluation.study_answers import UnseenCases, answer, mean_dice
-from dsmt_nnunet.inference.results import read_folder
 from dsmt_nnunet.planners.preprocessing import preprocess_test_cases
+from dsmt_nnunet.predictions.results import read_folder
+from dsmt_nnunet.study import answers as study_answers
+from dsmt_nnunet.study.answers import UnseenCases, answer, mean_dice
 from tests.e2e.conftest import Workspace
 
 TOLERANCE = 0.02

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from dsmt_nnunet.cli import study
-from dsmt_nnunet.cli.env import EXT_TRAINER, FOLDERS
 from dsmt_nnunet.cli.main import main
-from dsmt_nnunet.evaluation import study_answers, study_tables
+from dsmt_nnunet.environment import EXT_TRAINER, FOLDERS
 from dsmt_nnunet.planners import preprocessing
+from dsmt_nnunet.study import answers as study_answers
+from dsmt_nnunet.study import runner
+from dsmt_nnunet.study import tables as study_tables
 
 PLANS = '{"configurations": {"3d_fullres": {"data_identifier": "DSMTPlansXS_3d_fullres"}}}'
 TRAINERS = ("DSMTTrainer", "DSMTTrainerNoContext")
@@ -30,11 +31,11 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | N
         if words[:3] == ["dsmt", "convert", "phantom"]:
             self.raw.mkdir(parents=True)
         elif words[:2] == ["dsmt", "plan"]:
-            (out / "nnUNet_preprocessed" / study.DATASET).mkdir(parents=True)
-            (out / "nnUNet_preprocessed" / study.DATASET / "splits_final.json").write_text(
+            (out / "nnUNet_preprocessed" / runner.DATASET).mkdir(parents=True)
+            (out / "nnUNet_preprocessed" / runner.DATASET / "splits_final.json").write_text(
                 '[{"train": ["a"], "val": ["v1"]}]'
             )
-            (out / "nnUNet_preprocessed" / study.DATASET / "DSMTPlansXS.json").write_text(PLANS)
+            (out / "nnUNet_preprocessed" / runner.DATASET / "DSMTPlansXS.json").write_text(PLANS)
         elif words[0] == "nnUNetv2_train":
             name = f"{words[words.index('-tr') + 1]}__DSMTPlansXS__3d_fullres"
             fold = Path(self.variables(seed)["nnUNet_results"]) / words[1] / name / f"fold_{words[3]}"
@@ -53,7 +54,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | N
         (folder / "t1.pkl").touch()
         return folder
 
-    monkeypatch.setattr(study._Study, "call", call)
+    monkeypatch.setattr(runner.Study, "call", call)
     monkeypatch.setattr(study_answers, "answer", answer)
     monkeypatch.setattr(preprocessing, "preprocess_test_cases", preprocess)
     monkeypatch.setattr(study_tables, "write_study", lambda _, runs, *more: noted.append((None, f"{len(runs)} runs")))
@@ -96,13 +97,13 @@ def test_every_trainer_is_trained_with_every_seed_and_asked(calls: Any, tmp_path
 
 
 def test_trainings_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "best_device", lambda: "cpu")
+    monkeypatch.setattr(runner, "best_device", lambda: "cpu")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    variables = study.PhantomStudy(tmp_path, "XS", 3, {}).variables(seed=4)
+    variables = runner.PhantomStudy(tmp_path, "XS", 3, {}).variables(seed=4)
     assert (variables["OMP_NUM_THREADS"], variables["dsmt_seed"], variables["dsmt_validation"]) == ("2", "4", "off")
-    assert study.PhantomStudy(tmp_path, "XS", None, {}).jobs == 6
-    monkeypatch.setattr(study, "best_device", lambda: "cuda")
-    assert study.PhantomStudy(tmp_path, "XS", None, {}).jobs == 1
+    assert runner.PhantomStudy(tmp_path, "XS", None, {}).jobs == 6
+    monkeypatch.setattr(runner, "best_device", lambda: "cuda")
+    assert runner.PhantomStudy(tmp_path, "XS", None, {}).jobs == 1
 
 
 def test_what_is_done_is_not_done_again(calls: Any, tmp_path: Path) -> None:
@@ -132,15 +133,15 @@ def test_a_folder_holds_one_study(calls: Any, tmp_path: Path, capsys: Any) -> No
 
 def test_densenet_is_left_out_where_it_cannot_run(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert study.possible(["DSMTTrainer", "DSMTTrainerDenseNet"]) == ["DSMTTrainer"]
+    assert runner.possible(["DSMTTrainer", "DSMTTrainerDenseNet"]) == ["DSMTTrainer"]
     assert "DSMTTrainerDenseNet is left out: MONAI is not installed" in capsys.readouterr().out
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: "there")
-    assert study.possible(["DSMTTrainerDenseNet"]) == ["DSMTTrainerDenseNet"]
+    assert runner.possible(["DSMTTrainerDenseNet"]) == ["DSMTTrainerDenseNet"]
 
 
 def test_an_interrupted_training_is_continued(calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path)
-    fold = tmp_path / "study/nnUNet_results/seed_1" / study.DATASET / "DSMTTrainer__DSMTPlansXS__3d_fullres/fold_0"
+    fold = tmp_path / "study/nnUNet_results/seed_1" / runner.DATASET / "DSMTTrainer__DSMTPlansXS__3d_fullres/fold_0"
     (fold / "checkpoint_final.pth").rename(fold / "checkpoint_latest.pth")
     asked: list[str] = []
 
@@ -148,14 +149,14 @@ def test_an_interrupted_training_is_continued(calls: Any, tmp_path: Path, monkey
         asked.append(command)
         return 1.0, 1.0
 
-    monkeypatch.setattr(study._Study, "call", noting)
+    monkeypatch.setattr(runner.Study, "call", noting)
     run(tmp_path)
     assert len(asked) == 1
     assert asked[0].endswith(" --c")
 
 
 def test_a_command_that_fails_is_named(tmp_path: Path) -> None:
-    own = study.PhantomStudy(tmp_path, "XS", 1, {})
+    own = runner.PhantomStudy(tmp_path, "XS", 1, {})
     with pytest.raises(OSError, match="run 'dsmt study' again"):
         own.call("false")
     minutes, memory_gb = own.call("true")
@@ -170,7 +171,7 @@ def test_a_failure_ends_the_study(calls: Any, tmp_path: Path, monkeypatch: pytes
 
     run(tmp_path)
     calls.clear()
-    monkeypatch.setattr(study._Study, "call", failing)
+    monkeypatch.setattr(runner.Study, "call", failing)
     assert run(tmp_path, "--trainers", "DSMTTrainerNoSigns", "DSMTTrainerJointOnly") == 2
     assert "this command failed" in capsys.readouterr().err
     assert len(starting(calls, "nnUNetv2_train")) == 1, "the others are not begun"

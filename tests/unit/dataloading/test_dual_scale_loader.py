@@ -12,15 +12,9 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dsmt_nnunet.dataloading.augmentation import dual_scale
-from dsmt_nnunet.dataloading.dual_scale_loader import (
-    NO_NODULE,
-    DualScaleDataLoader,
-    NoduleSampler,
-    SampledNodule,
-    class_weights,
-    fill_values,
-    locate_nodules,
-)
+from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader
+from dsmt_nnunet.dataloading.padding import fill_values
+from dsmt_nnunet.dataloading.sampling import NO_NODULE, NoduleSampler, SampledNodule, class_weights, locate_nodules
 from dsmt_nnunet.tasks import UNKNOWN_LABEL, Nodule, NoduleTable
 from tests.unit.dataloading.conftest import SPACING, SmallData
 from tests.unit.small_plans import DATASET_JSON, centroid, small_plan

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dsmt_nnunet.inference.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
+from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
 from dsmt_nnunet.tasks import ClassificationSchema, Nodule, NoduleTable, Task
 
 SCHEMA = ClassificationSchema(

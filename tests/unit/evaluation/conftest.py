@@ -1,57 +1,8 @@
-"""Fixtures of the evaluation tests: reference values, and folders of made-up predictions."""
+"""Fixtures of the evaluation tests."""
 
 from __future__ import annotations
 
-import csv
-import json
-import os
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 import pytest
-
-VECTORS_VARIABLE = "DSMT_TEST_VECTORS"
-
-
-@pytest.fixture(scope="session")
-def vectors() -> Path:
-    """Folder of reference values from R: DSMT_TEST_VECTORS, or ../shared/vectors beside the repository."""
-    configured = os.environ.get(VECTORS_VARIABLE)
-    folder = Path(configured) if configured else Path(__file__).resolve().parents[4] / "shared" / "vectors"
-    if not folder.is_dir():
-        pytest.skip(f"reference values not found in {folder}; set {VECTORS_VARIABLE} to their folder")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def roc_vectors(vectors: Path) -> dict[str, Any]:
-    return json.loads((vectors / "roc.json").read_text())
-
-
-@pytest.fixture(scope="session")
-def table_vectors(vectors: Path) -> dict[str, Any]:
-    return json.loads((vectors / "tables.json").read_text())
-
-
-@pytest.fixture(scope="session")
-def columns(vectors: Path) -> Callable[[str], dict[str, np.ndarray]]:
-    """Reads a CSV of the reference values into arrays by column, numbers where all cells are numbers."""
-
-    def read(name: str) -> dict[str, np.ndarray]:
-        with (vectors / name).open() as stream:
-            rows = list(csv.DictReader(stream))
-        table = {}
-        for column in rows[0]:
-            cells = [row[column] for row in rows]
-            try:
-                table[column] = np.array([float(cell) for cell in cells])
-            except ValueError:
-                table[column] = np.array(cells)
-        return table
-
-    return read
 
 
 @pytest.fixture(autouse=True)

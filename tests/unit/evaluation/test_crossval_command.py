@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from dsmt_nnunet.cli.main import main
-from dsmt_nnunet.evaluation.delong import auc_score
-from dsmt_nnunet.inference.operating_point import OperatingPoint, apply_temperature
+from dsmt_nnunet.predictions.operating_point import OperatingPoint
+from dsmt_nnunet.statistics.calibration.scaling import apply_temperature
+from dsmt_nnunet.statistics.roc.delong import auc_score
 from tests.unit.evaluation.cohort import SCHEMA, found, make_truth, rows_of, write_prediction
 
 TEMPERATURE = 2.0

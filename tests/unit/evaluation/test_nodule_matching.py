@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dsmt_nnunet.evaluation.dice import dice_score
-from dsmt_nnunet.evaluation.named_warnings import EmptyMaskWarning
 from dsmt_nnunet.evaluation.nodule_matching import distance_limit_mm, match_nodules
+from dsmt_nnunet.statistics.named_warnings import EmptyMaskWarning
 from dsmt_nnunet.tasks import Nodule
 
 

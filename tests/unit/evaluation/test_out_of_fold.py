@@ -6,15 +6,15 @@ import warnings
 import numpy as np
 import pytest
 
-from dsmt_nnunet.evaluation.fold_auc import crossval_auc
-from dsmt_nnunet.evaluation.named_warnings import (
+from dsmt_nnunet.evaluation.out_of_fold import choose_operating_point, nested_calibration
+from dsmt_nnunet.statistics.calibration.scaling import apply_temperature
+from dsmt_nnunet.statistics.named_warnings import (
     CalibrationWarning,
     OneCaseInClassWarning,
     OneClassWarning,
     ThresholdWarning,
 )
-from dsmt_nnunet.evaluation.out_of_fold import choose_operating_point, nested_calibration
-from dsmt_nnunet.inference.operating_point import apply_temperature
+from dsmt_nnunet.statistics.roc.folds import crossval_auc
 
 
 def binary(score: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from dsmt_nnunet.inference.classifier import (
     mirrorings,
     volume_at_centre,
 )
-from dsmt_nnunet.inference.operating_point import OperatingPoint, TaskOperatingPoint
+from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 from tests.unit.small_plans import CONFIGURATION, small_plan, stock_plans
 
 PATCH = (8, 12, 12)

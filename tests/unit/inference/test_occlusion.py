@@ -16,8 +16,8 @@ from dsmt_nnunet.architecture.network import DSMTOutput
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume
 from dsmt_nnunet.geometry import ArrayGeometry
 from dsmt_nnunet.inference.classifier import NoduleClassifier
-from dsmt_nnunet.inference.explanation import ExplanationMap
 from dsmt_nnunet.inference.occlusion import central_box, explain_nodule, lattices
+from dsmt_nnunet.predictions.explanation import ExplanationMap
 from tests.unit.small_plans import CONFIGURATION, small_plan, stock_plans
 
 PLAN = replace(small_plan(), padding_value=(-1.0,))

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from dsmt_nnunet.geometry import ArrayGeometry
-from dsmt_nnunet.inference.explanation import Explanation, ExplanationMap
+from dsmt_nnunet.predictions.explanation import Explanation, ExplanationMap
 from dsmt_nnunet.report import explanation_picture as pictures
 from dsmt_nnunet.report.page import write_report
 from tests.unit.report.cohort import CENTRE_VOXEL, SPACING_MM, Cohort, explain_case, make_cohort, page_options

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dsmt_nnunet.evaluation import named_warnings
 from dsmt_nnunet.report import numbers
 from dsmt_nnunet.report.figure_style import inline_svg
 from dsmt_nnunet.report.panel import key_of
 from dsmt_nnunet.report.plain_warnings import PLAIN_WORDS, plain_warnings
+from dsmt_nnunet.statistics import named_warnings
 
 BASES = {"EvaluationWarning", "UndefinedMetricWarning"}
 

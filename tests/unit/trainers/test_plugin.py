@@ -8,7 +8,7 @@ import pytest
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-from dsmt_nnunet.cli.env import EXT_TRAINER, plugin_folder
+from dsmt_nnunet.environment import EXT_TRAINER, plugin_folder
 from dsmt_nnunet.trainers import budgets
 from dsmt_nnunet.trainers.comparisons import COMPARISONS
 from dsmt_nnunet.trainers.dsmt_trainer import DSMTTrainer

@@ -1,0 +1,79 @@
+"""Calibration by bins: predicted against observed frequency, and the expected calibration error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dsmt_nnunet.statistics.checks import binary_labels, finite_scores
+from dsmt_nnunet.statistics.proportions import proportion
+
+N_BINS = 10
+ECE_DEFINITION = (
+    "10 bins of equal width on the probability of the positive class, closed at the left, the last also at the right; "
+    "mean of |observed frequency - mean probability| weighted by the cases of a bin"
+)
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Cases whose probability lies in [lower, upper), the last bin [lower, upper].
+
+    Attributes:
+        lower, upper: edges.
+        n, n_positive: cases and positive cases.
+        mean_probability: NaN in an empty bin.
+        observed: share of positive cases; NaN in an empty bin.
+        observed_ci: Wilson interval of it.
+    """
+
+    lower: float
+    upper: float
+    n: int
+    n_positive: int
+    mean_probability: float
+    observed: float
+    observed_ci: tuple[float, float]
+
+
+def calibration_bins(
+    y_true: npt.ArrayLike, y_prob: npt.ArrayLike, n_bins: int = N_BINS, level: float = 0.95
+) -> tuple[CalibrationBin, ...]:
+    """Bins of equal width on the probability of the positive class.
+
+    Raises:
+        ValueError: a probability outside 0 to 1.
+    """
+    labels = binary_labels(y_true)
+    probs = finite_scores(y_prob, len(labels))
+    if len(probs) and (probs.min() < 0 or probs.max() > 1):
+        raise ValueError(f"Probabilities lie in 0 to 1, got {probs.min():g} to {probs.max():g}.")
+    edges = np.arange(n_bins + 1) / n_bins
+    index = np.clip(np.searchsorted(edges, probs, side="right") - 1, 0, n_bins - 1)
+    bins = []
+    for number in range(n_bins):
+        inside = index == number
+        observed = proportion(int(labels[inside].sum()), int(inside.sum()), "wilson", level)
+        mean = float(probs[inside].mean()) if inside.any() else math.nan
+        bins.append(
+            CalibrationBin(
+                float(edges[number]),
+                float(edges[number + 1]),
+                observed.total,
+                observed.count,
+                mean,
+                observed.value,
+                observed.ci,
+            )
+        )
+    return tuple(bins)
+
+
+def expected_calibration_error(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, n_bins: int = N_BINS) -> float:
+    """Expected calibration error; see `ECE_DEFINITION`. NaN without cases."""
+    bins = [item for item in calibration_bins(y_true, y_prob, n_bins) if item.n]
+    total = sum(item.n for item in bins)
+    return sum(item.n * abs(item.observed - item.mean_probability) for item in bins) / total if total else math.nan

@@ -1,0 +1,29 @@
+"""Temperature scaling of probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+DEFAULT_TEMPERATURE = 1.0
+DEFAULT_THRESHOLD = 0.5
+_SMALLEST_PROBABILITY = 1e-12
+"""Probabilities are held at or above this before the logarithm, so that a saturated 0 stays finite."""
+
+
+def apply_temperature(probs: np.ndarray, temperature: float) -> np.ndarray:
+    """softmax(log p / T): temperature scaling written on probabilities.
+
+    It keeps the order of the cases within a binary task, and T undone is `apply_temperature(probs, 1 / T)`.
+    Source: Guo et al., On calibration of modern neural networks, ICML 2017, equation 9.
+
+    Args:
+        probs: probabilities, shape (..., K), K classes that add up to 1.
+        temperature: T, positive.
+
+    Returns:
+        Array of the same shape, float64.
+    """
+    scaled = np.log(np.clip(np.asarray(probs, dtype=np.float64), _SMALLEST_PROBABILITY, None)) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    weights = np.exp(scaled)
+    return weights / weights.sum(axis=-1, keepdims=True)

@@ -1,0 +1,291 @@
+"""The tables of a study: one row a run, one row a nodule with the score of every run, and what certainty is worth."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dsmt_nnunet.csv_table import read_csv
+from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME, read_folder
+from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD
+from dsmt_nnunet.statistics.roc.delong import auc_score
+from dsmt_nnunet.study.added_value import WITH_DIAMETER, beside_diameter, weights_beside_diameter
+from dsmt_nnunet.study.answers import mean_dice
+from dsmt_nnunet.study.calibration import calibration_row
+from dsmt_nnunet.study.floors import Key, MeasuredNodule, Split, floor_columns, nodules_of
+from dsmt_nnunet.tasks import ClassificationSchema
+
+RADIOMICS_CACHE = "radiomics.csv"
+LEAST_CERTAIN = 0.2
+"""Share of the nodules that certainty.csv leaves out."""
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained model on the unseen cases.
+
+    Attributes:
+        label: trainer, and the checkpoint where it is not the final one.
+        seed: of the training.
+        predictions: folders that `study_answers.answer` wrote; several where each fold answered its own.
+        checkpoint: of the model, or of one of its folds.
+        minutes, memory_gb: of the training; NaN where it was not seen from beginning to end.
+        validation: folder with the answers for validation cases, where those are not what is asked about.
+    """
+
+    label: str
+    seed: int
+    predictions: tuple[Path, ...]
+    checkpoint: Path
+    minutes: float
+    memory_gb: float
+    validation: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a study asks of its runs.
+
+    Attributes:
+        raw: the raw data set.
+        schema: its tasks.
+        splits: cases that were learnt from, and cases that were not seen meanwhile.
+        part: where the unseen cases are: `Ts` or `Tr`.
+    """
+
+    raw: Path
+    schema: ClassificationSchema
+    splits: tuple[Split, ...]
+    part: str
+
+    @classmethod
+    def of_test_cases(cls, raw: Path, folds: Sequence[Mapping[str, Sequence[str]]]) -> Question:
+        """Trained on fold 0, asked about the test cases."""
+        schema = _schema_of(raw)
+        unseen = frozenset(measured.nodule.case_id for measured in nodules_of(raw, "Ts", schema))
+        return cls(raw, schema, (Split(frozenset(folds[0]["train"]), unseen),), "Ts")
+
+    @classmethod
+    def of_folds(cls, raw: Path, folds: Sequence[Mapping[str, Sequence[str]]]) -> Question:
+        """A cross-validation."""
+        splits = tuple(Split(frozenset(fold["train"]), frozenset(fold["val"])) for fold in folds)
+        return cls(raw, _schema_of(raw), splits, "Tr")
+
+    def unseen(self) -> list[MeasuredNodule]:
+        """Nodules that are asked about."""
+        cases = frozenset().union(*(split.unseen for split in self.splits))
+        return [item for item in nodules_of(self.raw, self.part, self.schema) if item.nodule.case_id in cases]
+
+    def all_nodules(self) -> list[MeasuredNodule]:
+        """Nodules that are learnt from or asked about."""
+        parts = ("Tr", "Ts") if self.part == "Ts" else ("Tr",)
+        return [item for part in parts for item in nodules_of(self.raw, part, self.schema)]
+
+
+def floors_of(question: Question, out: Path, processes: int) -> dict[str, dict[Key, float]]:
+    """Scores of the unseen nodules without a network, by name of the floor.
+
+    Args:
+        question: what is asked.
+        out: folder of the study, which keeps the radiomic features.
+        processes: at work together.
+
+    Raises:
+        ValueError: the primary task is not binary, so that there is no one score.
+    """
+    primary = question.schema.primary
+    if not primary.is_binary:
+        raise ValueError(
+            f"A study compares scores of a binary primary task; '{primary.name}' has {len(primary.classes)} classes."
+        )
+    return floor_columns(question.all_nodules(), question.splits, out / RADIOMICS_CACHE, processes)
+
+
+def write_study(question: Question, runs: Sequence[Run], floors: Mapping[str, Mapping[Key, float]], out: Path) -> None:
+    """Writes runs.csv, scores.csv, certainty.csv and calibration.csv, in a cross-validation also added_value.csv.
+
+    Args:
+        question: what was asked.
+        runs: all finished runs.
+        floors: what `floors_of` gives.
+        out: folder.
+
+    Raises:
+        ValueError: a run does not answer for a nodule that it was asked about.
+    """
+    schema = question.schema
+    unseen = question.unseen()
+    known = [measured for measured in unseen if measured.label >= 0]
+    scores = {run: _scores(run, schema, unseen) for run in runs}
+    _write_runs(schema, unseen, scores, out / "runs.csv")
+    columns: dict[str, Mapping[Key, float]] = dict(floors)
+    seeds_of: dict[str, list[dict[Key, float]]] = defaultdict(list)
+    for run, tasks in scores.items():
+        columns[f"{run.label}_seed{run.seed}"] = tasks[schema.primary_task]
+        seeds_of[run.label].append(tasks[schema.primary_task])
+    added: list[dict[str, str]] = []
+    for label, seeds in seeds_of.items():
+        columns[label] = {key: float(np.mean([seed[key] for seed in seeds])) for key in seeds[0]}
+        with_diameter = beside_diameter(columns[label], known, question.splits)
+        if with_diameter:
+            columns[f"{label}{WITH_DIAMETER}"] = with_diameter
+            added.append({"run": label, **weights_beside_diameter(columns[label], known)})
+    rows = []
+    for measured in known:
+        nodule = measured.nodule
+        row: dict[str, Any] = {
+            "case_id": nodule.case_id,
+            "nodule_id": nodule.nodule_id,
+            "patient_id": nodule.patient_id,
+            "cohort": _cohort(measured),
+            "diameter_mm": f"{nodule.diameter_mm:.2f}",
+            "truth": int(nodule.labels[schema.primary_task] == schema.primary.positive_class),
+        }
+        rows.append({**row, **{name: f"{values[measured.key]:.5f}" for name, values in columns.items()}})
+    _write_csv(out / "scores.csv", rows)
+    if added:
+        _write_csv(out / "added_value.csv", added)
+    truth = np.array([row["truth"] for row in rows])
+    certainty = [
+        {"run": label, **_certainty(truth, np.array([[seed[item.key] for item in known] for seed in seeds]))}
+        for label, seeds in seeds_of.items()
+    ]
+    _write_csv(out / "certainty.csv", certainty)
+    nodules = question.all_nodules()
+    calibration = [
+        {
+            "run": run.label,
+            "seed": run.seed,
+            **calibration_row(schema.primary_task, run.predictions, run.validation, nodules),
+        }
+        for run in runs
+    ]
+    _write_csv(out / "calibration.csv", calibration)
+
+
+def _certainty(truth: Array, scores: Array) -> dict[str, str]:
+    """Accuracy at 0.5 of all nodules, and without the share of them that the model is least certain of.
+
+    Args:
+        truth: (N,) 0 or 1.
+        scores: (seeds, N) probabilities. Uncertain is a mean near 0.5, or, with several seeds, a wide spread.
+    """
+    mean = scores.mean(axis=0)
+    correct = (mean >= DEFAULT_THRESHOLD) == (truth == 1)
+    kept = len(truth) - round(LEAST_CERTAIN * len(truth))
+    near = np.argsort(-np.abs(mean - DEFAULT_THRESHOLD), kind="stable")[:kept]
+    row = {"nodules": str(len(truth)), "accuracy": f"{correct.mean():.4f}"}
+    row["without_nearest"] = f"{correct[near].mean():.4f}"
+    agreed = np.argsort(scores.std(axis=0), kind="stable")[:kept]
+    return {**row, "without_widest_spread": f"{correct[agreed].mean():.4f}" if len(scores) > 1 else ""}
+
+
+def _schema_of(raw: Path) -> ClassificationSchema:
+    return ClassificationSchema.from_dataset_json(json.loads((raw / "dataset.json").read_text(encoding="utf-8")))
+
+
+def _write_runs(
+    schema: ClassificationSchema,
+    nodules: Sequence[MeasuredNodule],
+    scores: Mapping[Run, Mapping[str, Mapping[Key, float]]],
+    path: Path,
+) -> None:
+    kept = {(row["run"], row["seed"]): row for row in _rows_of(path)}
+    rows = []
+    for run, tasks in scores.items():
+        before = kept.get((run.label, str(run.seed)), {})
+        plan = DSMTPlan.from_plans(json.loads((run.checkpoint.parents[1] / "plans.json").read_text(encoding="utf-8")))
+        row: dict[str, Any] = {
+            "run": run.label,
+            "seed": run.seed,
+            "parameters": _parameters(run, plan),
+            "training_minutes": before.get("training_minutes", "") if math.isnan(run.minutes) else f"{run.minutes:.1f}",
+            "peak_memory_gb": before.get("peak_memory_gb", "") if math.isnan(run.memory_gb) else f"{run.memory_gb:.2f}",
+        }
+        for cohort in sorted({_cohort(measured) for measured in nodules}):
+            own = [measured for measured in nodules if _cohort(measured) == cohort]
+            prefix = f"{cohort}_" if cohort else ""
+            for task in schema.tasks:
+                if task.is_binary:
+                    learnt = plan.training.task_weights.get(task.name, 1.0) > 0
+                    auc = _auc(own, task.name, task.positive_class, tasks)
+                    row[f"{prefix}{task.name}_auc"] = f"{auc:.4f}" if learnt else ""
+            dice = mean_dice(run.predictions, frozenset(measured.nodule.case_id for measured in own))
+            row[f"{prefix}dice"] = f"{dice:.4f}" if plan.training.segmentation_weight > 0 else ""
+        rows.append(row)
+    _write_csv(path, rows)
+
+
+def _scores(run: Run, schema: ClassificationSchema, nodules: Sequence[MeasuredNodule]) -> dict[str, dict[Key, float]]:
+    """Task name -> nodule -> probability of the last class."""
+    scores: dict[str, dict[Key, float]] = defaultdict(dict)
+    for folder in run.predictions:
+        for case in read_folder(folder):
+            for nodule in case.nodules:
+                for name, task in nodule.tasks.items():
+                    score = list(task.probabilities.values())[-1]
+                    if not math.isfinite(score):
+                        raise ValueError(
+                            f"{run.label}, seed {run.seed}, answers {name} with {score}: its training diverged. Remove "
+                            f"{run.checkpoint.parents[1]} and {folder}, and run 'dsmt study' again."
+                        )
+                    scores[name][case.case_id, nodule.nodule_id] = score
+    for name in schema.task_names:
+        missing = [measured.key for measured in nodules if measured.key not in scores[name]]
+        if missing:
+            raise ValueError(
+                f"{run.label}, seed {run.seed}, has no score of {name} for {len(missing)} nodules, such as nodule "
+                f"{missing[0][1]} of case {missing[0][0]}. Remove {CLASSIFICATION_TABLE_NAME} from "
+                f"its folder ({' or '.join(str(folder) for folder in run.predictions)}) and run 'dsmt study' again."
+            )
+    return scores
+
+
+def _cohort(measured: MeasuredNodule) -> str:
+    return measured.nodule.extra.get("cohort", "")
+
+
+def _auc(
+    nodules: Sequence[MeasuredNodule], task: str, positive: str, scores: Mapping[str, Mapping[Key, float]]
+) -> float:
+    known = [measured for measured in nodules if measured.nodule.labels.get(task)]
+    truth = [int(measured.nodule.labels[task] == positive) for measured in known]
+    if len(set(truth)) < 2:
+        return math.nan
+    return auc_score(truth, [scores[task][measured.key] for measured in known])
+
+
+def _parameters(run: Run, plan: DSMTPlan) -> int:
+    """Of the parts that answer: without the decoder where nothing was segmented, without the U-Net beside DenseNet."""
+    idle = ["decoder.encoder."]
+    if plan.training.segmentation_weight == 0:
+        idle.append("decoder.")
+    if plan.heads.pooling == "densenet":
+        idle.append("encoder.")
+    weights = torch.load(run.checkpoint, map_location="cpu", weights_only=False)["network_weights"]
+    return sum(value.numel() for name, value in weights.items() if not name.startswith(tuple(idle)))
+
+
+def _rows_of(path: Path) -> list[dict[str, str]]:
+    return [row.values for row in read_csv(path).rows] if path.is_file() else []
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    partial = path.with_name(f".{path.name}.tmp")
+    with partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(path)

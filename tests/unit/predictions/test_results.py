@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dsmt_nnunet.predictions.results import (
+    CasePrediction,
+    NodulePrediction,
+    TaskPrediction,
+    is_case_file,
+    read_case,
+    read_folder,
+    table_columns,
+    write_case,
+    write_table,
+)
+from dsmt_nnunet.tasks import ClassificationSchema
+from tests.unit.small_plans import SCHEMA
+
+TASKS = {
+    "texture": TaskPrediction({"ground-glass": 0.2, "part-solid": 0.3, "solid": 0.5}, {}, "solid", None),
+    "invasiveness": TaskPrediction(
+        {"non-invasive": 0.25, "invasive": 0.75}, {"non-invasive": 0.1, "invasive": 0.1}, "invasive", 0.6
+    ),
+}
+
+
+def prediction(case_id: str = "case", diameter_mm: float = 12.5) -> CasePrediction:
+    nodule = NodulePrediction("left", (1.5, -2.25, 3.0), diameter_mm, 1000.0, TASKS)
+    return CasePrediction(case_id, SCHEMA, (nodule,), {"trainer": "DSMTTrainer"})
+
+
+def test_a_prediction_survives_its_file(tmp_path: Path) -> None:
+    write_case(prediction(), tmp_path / "case.json")
+    assert read_case(tmp_path / "case.json") == prediction()
+    assert [path.name for path in tmp_path.iterdir()] == ["case.json"]
+
+
+def test_an_unknown_diameter_is_null_in_the_file_and_nan_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "case.json"
+    write_case(prediction(diameter_mm=math.nan), path)
+    assert json.loads(path.read_text(), parse_constant=pytest.fail)["nodules"][0]["diameter_mm"] is None
+    assert math.isnan(read_case(path).nodules[0].diameter_mm)
+
+
+def test_a_case_without_nodules_survives_its_file(tmp_path: Path) -> None:
+    write_case(replace(prediction(), nodules=()), tmp_path / "case.json")
+    assert read_case(tmp_path / "case.json").nodules == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({**prediction().to_json(), "schema_version": 2}, "schema_version 1, this one has 2"),
+        ({"schema_version": 1, "nodules": []}, "is not a DSMT prediction"),
+        ({**prediction().to_json(), "nodules": [{"nodule_id": "1"}]}, "is not a DSMT prediction"),
+    ],
+)
+def test_files_that_are_no_predictions_are_named(tmp_path: Path, content: object, message: str) -> None:
+    path = tmp_path / "odd.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message) as caught:
+        read_case(path)
+    assert str(path) in str(caught.value)
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_case(prediction(), tmp_path / "case.json")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_case(prediction(diameter_mm=1.0), tmp_path / "case.json")
+    assert read_case(tmp_path / "case.json") == prediction()
+
+
+def test_a_folder_is_read_by_case_and_other_files_are_passed_over(tmp_path: Path) -> None:
+    for case_id in ("b", "a"):
+        write_case(prediction(case_id), tmp_path / f"{case_id}.json")
+    (tmp_path / "plans.json").write_text("{}")
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "list.json").write_text("[]")
+    assert [case.case_id for case in read_folder(tmp_path)] == ["a", "b"]
+    assert not is_case_file(tmp_path / "plans.json")
+
+
+def test_a_folder_without_predictions_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no DSMT prediction"):
+        read_folder(tmp_path)
+
+
+def test_the_table_has_one_column_a_class_but_one_for_a_binary_task() -> None:
+    assert table_columns(SCHEMA)[7:] == [
+        "texture",
+        "texture_prob_ground-glass",
+        "texture_prob_part-solid",
+        "texture_prob_solid",
+        "invasiveness",
+        "invasiveness_prob",
+    ]
+
+
+def test_the_table_has_one_row_a_nodule(tmp_path: Path) -> None:
+    path = tmp_path / "classification.csv"
+    write_table([prediction("a"), prediction("b", math.nan), replace(prediction("c"), nodules=())], path)
+    rows = list(csv.DictReader(path.open(newline="", encoding="utf-8")))
+    assert [row["case_id"] for row in rows] == ["a", "b"]
+    assert list(rows[0]) == table_columns(SCHEMA)
+    assert (rows[0]["x_mm"], rows[0]["y_mm"], rows[0]["z_mm"]) == ("1.500", "-2.250", "3.000")
+    assert (rows[0]["diameter_mm"], rows[1]["diameter_mm"]) == ("12.50", "")
+    assert (rows[0]["texture"], rows[0]["texture_prob_part-solid"]) == ("solid", "0.300000")
+    assert (rows[0]["invasiveness"], rows[0]["invasiveness_prob"]) == ("invasive", "0.750000")
+    assert [path.name for path in tmp_path.iterdir()] == ["classification.csv"]
+
+
+def test_cases_of_different_tasks_do_not_share_a_table(tmp_path: Path) -> None:
+    other = replace(prediction("b"), schema=ClassificationSchema(SCHEMA.tasks, "texture"))
+    with pytest.raises(ValueError, match="different tasks"):
+        write_table([prediction("a"), other], tmp_path / "classification.csv")
+    with pytest.raises(ValueError, match="No case"):
+        write_table([], tmp_path / "classification.csv")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+
+from dsmt_nnunet.statistics.calibration.bins import calibration_bins, expected_calibration_error
+from dsmt_nnunet.statistics.calibration.logistic import logistic_calibration
+from dsmt_nnunet.statistics.calibration.temperature import fit_temperature, negative_log_likelihood
+from dsmt_nnunet.statistics.decisions.curve import decision_curve
+from dsmt_nnunet.statistics.named_warnings import CalibrationWarning, SeparationWarning
+
+
+@pytest.fixture
+def overconfident() -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities whose log-odds are twice too large."""
+    rng = np.random.default_rng(2)
+    log_odds = rng.normal(size=4000)
+    return rng.random(4000) < expit(log_odds), expit(2 * log_odds)
+
+
+def test_ece_equals_a_naive_loop_and_edges_belong_to_the_bin_above() -> None:
+    rng = np.random.default_rng(0)
+    y_true, probs = rng.random(200) < 0.4, np.round(rng.random(200), 2)
+    total = 0.0
+    for number in range(10):
+        inside = [k for k in range(200) if min(int(probs[k] * 10 + 1e-9), 9) == number]
+        if inside:
+            total += len(inside) / 200 * abs(y_true[inside].mean() - probs[inside].mean())
+    assert expected_calibration_error(y_true, probs) == pytest.approx(total, abs=1e-12)
+    counts = [item.n for item in calibration_bins([0, 1, 0, 1], [0.0, 0.1, 0.3, 1.0])]
+    assert counts == [1, 1, 0, 1, 0, 0, 0, 0, 0, 1]
+
+
+def test_empty_bins_are_nan_and_probabilities_stay_in_0_to_1() -> None:
+    bins = calibration_bins([0, 1], [0.05, 0.95])
+    assert math.isnan(bins[5].observed)
+    with pytest.raises(ValueError, match="to 1\\.5"):
+        calibration_bins([0, 1], [0.5, 1.5])
+
+
+def test_slope_and_intercept_equal_an_unpenalised_logistic_regression(overconfident) -> None:
+    y_true, probs = overconfident
+    result = logistic_calibration(y_true, probs)
+    model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(logit(probs)[:, None], y_true)
+    assert result.slope == pytest.approx(model.coef_[0, 0], rel=1e-4)
+    assert result.intercept_with_slope == pytest.approx(model.intercept_[0], abs=1e-4)
+    assert result.slope == pytest.approx(0.5, abs=0.05)
+    assert result.slope_ci[0] < 0.5 < result.slope_ci[1]
+
+
+def test_intercept_is_calibration_in_the_large(overconfident) -> None:
+    """At the fitted intercept the mean probability equals the share of positive cases."""
+    y_true, probs = overconfident
+    shifted = expit(logit(probs) + 0.7)
+    result = logistic_calibration(y_true, shifted)
+    corrected = expit(logit(shifted) + result.intercept)
+    assert corrected.mean() == pytest.approx(y_true.mean(), abs=1e-6)
+    assert result.intercept < -0.5
+
+
+@pytest.mark.parametrize("probs", [[0.1, 0.2, 0.8, 0.9], [0.4, 0.4, 0.4, 0.4], [0.9, 0.8, 0.2, 0.1]])
+def test_separated_or_constant_probabilities_have_no_slope(probs) -> None:
+    with pytest.warns(SeparationWarning):
+        result = logistic_calibration([0, 0, 1, 1], probs)
+    assert math.isnan(result.slope)
+    assert math.isfinite(result.intercept)
+
+
+def test_one_class_has_no_recalibration() -> None:
+    with pytest.warns(SeparationWarning):
+        assert math.isnan(logistic_calibration([1, 1], [0.4, 0.6]).intercept)
+
+
+def test_temperature_undoes_overconfidence(overconfident) -> None:
+    y_true, probs = overconfident
+    table = np.stack([1 - probs, probs], axis=1)
+    temperature = fit_temperature(y_true, table)
+    assert temperature == pytest.approx(2.0, abs=0.15)
+    grid = np.linspace(1.5, 2.6, 111)
+    losses = [
+        negative_log_likelihood(y_true, np.stack([expit(-logit(probs) / t), expit(logit(probs) / t)], axis=1))
+        for t in grid
+    ]
+    assert temperature == pytest.approx(grid[int(np.argmin(losses))], abs=0.011)
+
+
+def test_temperature_of_three_classes() -> None:
+    rng = np.random.default_rng(6)
+    logits = rng.normal(size=(3000, 3))
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (probs.cumsum(axis=1) > rng.random((3000, 1))).argmax(axis=1)
+    sharp = probs**3 / (probs**3).sum(axis=1, keepdims=True)
+    assert fit_temperature(labels, sharp) == pytest.approx(3.0, abs=0.3)
+
+
+def test_too_few_cases_or_separated_classes_are_said() -> None:
+    with pytest.warns(CalibrationWarning, match="stays 1"):
+        assert fit_temperature([0, 1], np.array([[0.5, 0.5], [0.1, 0.9]])) == 1.0
+    probs = np.tile([[0.6, 0.4], [0.4, 0.6]], (10, 1))
+    with pytest.warns(CalibrationWarning, match="edge"):
+        assert fit_temperature([0, 1] * 10, probs) == pytest.approx(0.05, rel=1e-2)
+
+
+def test_net_benefit_by_hand() -> None:
+    """10 cases, 4 positive; at 0.25 the model acts on 3 true and 2 false: 3/10 - 2/10 / 3."""
+    y_true = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    probs = [0.9, 0.8, 0.25, 0.1, 0.7, 0.3, 0.2, 0.1, 0.1, 0.0]
+    curve = decision_curve(y_true, probs, [0.25, 0.5])
+    assert curve.model == pytest.approx([0.3 - 0.2 / 3, 0.2 - 0.1])
+    assert curve.treat_all == pytest.approx([0.4 - 0.6 / 3, 0.4 - 0.6])
+    assert curve.treat_none.tolist() == [0, 0]
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        decision_curve(y_true, probs, [0.0, 1.0])
+    with pytest.raises(ValueError, match="probabilities"):
+        decision_curve([0, 1], [0.1, 7], [0.5])
