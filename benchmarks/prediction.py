@@ -31,8 +31,8 @@ from dsmt_nnunet.geometry import ArrayGeometry
 from dsmt_nnunet.inference.given_nodules import GivenCase
 from dsmt_nnunet.inference.lung_region import lung_region, on_grid, tiles_that_touch
 from dsmt_nnunet.inference.predictor import DSMTPredictor
+from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
-from dsmt_nnunet.tasks import Nodule
 
 TILES = {"standard": 4, "smallest": 50}
 """A tile of the standard preset takes half a minute on two cores: eight mirrorings of a full-size network."""

@@ -37,10 +37,11 @@ from dsmt_nnunet.dataloading.padding import fill_values
 from dsmt_nnunet.dataloading.sampling import NoduleSampler
 from dsmt_nnunet.geometry import centred_start, crop
 from dsmt_nnunet.inference.classifier import mirrorings
+from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 from dsmt_nnunet.statistics.roc.delong import auc_score
 from dsmt_nnunet.study.runner import DATASET
-from dsmt_nnunet.tasks import UNKNOWN_LABEL, NoduleTable
+from dsmt_nnunet.tasks import UNKNOWN_LABEL
 from dsmt_nnunet.training.losses import MultiTaskLoss
 from dsmt_nnunet.training.stages import POLY_EXPONENT
 

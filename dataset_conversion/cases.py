@@ -23,7 +23,7 @@ from dsmt_nnunet.dataset_conversion.images import (
 )
 from dsmt_nnunet.dataset_conversion.problems import Problem
 from dsmt_nnunet.dataset_conversion.rows import CaseRows, NoduleRow
-from dsmt_nnunet.tasks import Nodule
+from dsmt_nnunet.nodules import Nodule
 
 POSITION_TOLERANCE_MM = 5.0
 """How far a given position may lie outside of the nodule it names: a click beside the border, not another nodule."""
@@ -218,6 +218,7 @@ class _Region:
             centre_mm=self.mask.grid.TransformContinuousIndexToPhysicalPoint(centre_xyz.tolist()),
             diameter_mm=self.equivalent_diameter_mm if math.isnan(row.diameter_mm) else row.diameter_mm,
             labels=row.labels,
+            votes=row.votes,
             extra=row.extra,
         )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dsmt_nnunet.tasks import ClassificationSchema, Task
+from dsmt_nnunet.nodules import split_votes
+from dsmt_nnunet.tasks import ClassificationSchema, Question, Task
 
 COLUMN_ROLES = (
     "case_id",
@@ -28,7 +29,8 @@ COLUMN_ROLES = (
 """What a column can be, apart from holding labels."""
 
 _MAPPING_KEYS = ("columns", "primary_task", "tasks")
-_TASK_KEYS = ("column", "classes", "unknown")
+_TASK_KEYS = ("column", "classes", "unknown", "ordered", "question", "votes")
+_QUESTION_KEYS = ("negative", "positive", "from", "undecided")
 _NOT_READ = ("", "null", "~")
 _WHOLE_OR_DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
 
@@ -49,6 +51,10 @@ class TaskMapping:
         classes: class name -> the terms that mean it. The order of the classes is the order of the task.
         unknown: terms that mean "not known"; an empty cell does in any case, unless a class claims it.
         optional: leave the task out when the table lacks its column, instead of refusing the table.
+        ordered: whether the classes are grades, the lowest first.
+        question: what the grades are asked, see `Question`.
+        votes: columns with the single readers' votes, in the terms of the classes; a cell may hold several. Where the
+            table lacks them, the label stands for them.
     """
 
     name: str
@@ -56,6 +62,9 @@ class TaskMapping:
     classes: Mapping[str, Sequence[str]]
     unknown: Sequence[str] = ()
     optional: bool = False
+    ordered: bool = False
+    question: Question | None = None
+    votes: Sequence[str] = ()
     _class_of_term: Mapping[str, str | None] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -69,7 +78,7 @@ class TaskMapping:
                     )
         table.setdefault("", None)
         object.__setattr__(self, "_class_of_term", table)
-        Task(self.name, tuple(self.classes))
+        self._make_task()
 
     def label(self, text: str) -> str | None:
         """Class name for a cell, None when it is not known.
@@ -89,7 +98,20 @@ class TaskMapping:
 
     @property
     def task(self) -> Task:
-        return Task(self.name, tuple(self.classes))
+        return self._make_task()
+
+    def _make_task(self) -> Task:
+        return Task(self.name, tuple(self.classes), self.ordered, self.question)
+
+    def vote(self, text: str) -> tuple[str, ...]:
+        """Classes of the votes in a cell; votes that mean "not known" are left out.
+
+        Raises:
+            ValueError: a term is in neither a class nor the unknown ones.
+        """
+        term = normalise_term(text)
+        terms = (text,) if term in self._class_of_term else split_votes(text)
+        return tuple(label for label in map(self.label, terms) if label is not None)
 
 
 @dataclass(frozen=True)
@@ -114,9 +136,17 @@ class TableMapping:
         ClassificationSchema(tuple(mapping.task for mapping in self.tasks), self.primary_task)
 
     def restrict_to(self, table_columns: Sequence[str]) -> TableMapping:
-        """This mapping without the optional tasks whose column the table lacks."""
-        tasks = tuple(t for t in self.tasks if not t.optional or t.column in table_columns)
+        """This mapping without what the table may lack: columns of votes, and the columns of optional tasks."""
+        tasks = tuple(
+            replace(task, votes=tuple(column for column in task.votes if column in table_columns))
+            for task in self.tasks
+            if not task.optional or task.column in table_columns
+        )
         return TableMapping(tasks, self.primary_task, self.columns)
+
+    def missing_votes(self, table_columns: Sequence[str]) -> list[str]:
+        """Columns of votes that the table lacks, so that the label stands for them."""
+        return [column for task in self.tasks for column in task.votes if column not in table_columns]
 
     def column_of(self, role: str, table_columns: Sequence[str]) -> str | None:
         """Column of a role, None when the table has none for it."""
@@ -213,12 +243,32 @@ def _parse_task(name: str, spec: Any) -> TaskMapping:
     where = f"tasks: {name}"
     block = _mapping(spec, where, _TASK_KEYS, required=("classes",))
     classes = _mapping(block["classes"], f"{where}: classes")
+    question = block.get("question")
     return TaskMapping(
         name=name,
+        ordered=_flag(block.get("ordered", "false"), f"{where}: ordered"),
+        question=None if question is None else _parse_question(question, f"{where}: question"),
+        votes=_terms(block.get("votes", []), f"{where}: votes"),
         column=_text(block.get("column", name), f"{where}: column"),
         classes={key: _terms(terms, f"{where}: classes: {key}") for key, terms in classes.items()},
         unknown=_terms(block.get("unknown", []), f"{where}: unknown"),
     )
+
+
+def _parse_question(value: Any, where: str) -> Question:
+    block = _mapping(value, where, _QUESTION_KEYS, required=("negative", "positive", "from"))
+    return Question(
+        negative=_text(block["negative"], f"{where}: negative"),
+        positive=_text(block["positive"], f"{where}: positive"),
+        positive_from=_text(block["from"], f"{where}: from"),
+        undecided=_terms(block.get("undecided", []), f"{where}: undecided"),
+    )
+
+
+def _flag(value: Any, where: str) -> bool:
+    if value not in ("true", "false"):
+        raise ValueError(f"{where}: must be true or false, got {value!r}.")
+    return bool(value == "true")
 
 
 def _mapping(value: Any, where: str, allowed: Sequence[str] = (), required: Sequence[str] = ()) -> dict[str, Any]:

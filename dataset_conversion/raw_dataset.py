@@ -16,14 +16,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import SimpleITK as sitk
 
-from dsmt_nnunet.tasks import (
-    FIXED_COLUMNS,
-    NODULE_TABLE_NAME,
-    TEST_NODULE_TABLE_NAME,
-    ClassificationSchema,
-    Nodule,
-    NoduleTable,
-)
+from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.tasks import FIXED_COLUMNS, NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -13,7 +13,7 @@ from dsmt_nnunet.csv_table import CsvRow, CsvTable
 from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, TableMapping
 from dsmt_nnunet.dataset_conversion.problems import Problem
 from dsmt_nnunet.dataset_conversion.raw_dataset import SPLITS, Split, case_id_problem
-from dsmt_nnunet.tasks import FIXED_COLUMNS, POSITION_COLUMNS
+from dsmt_nnunet.tasks import FIXED_COLUMNS, POSITION_COLUMNS, VOTES_SUFFIX
 
 _Value = TypeVar("_Value")
 
@@ -34,6 +34,7 @@ class NoduleRow:
         position_mm: (x, y, z) in mm, LPS, None when not given.
         diameter_mm: NaN when not given.
         labels: task -> class, None when not known.
+        votes: task -> class of each reader's vote; no entry where there are none.
         extra: columns carried along.
     """
 
@@ -48,6 +49,7 @@ class NoduleRow:
     position_mm: tuple[float, float, float] | None
     diameter_mm: float
     labels: Mapping[str, str | None]
+    votes: Mapping[str, tuple[str, ...]]
     extra: Mapping[str, str]
 
 
@@ -121,7 +123,9 @@ class _RowParser:
         self._mapping = mapping
         self._columns = {role: mapping.column_of(role, table.columns) for role in COLUMN_ROLES}
         roles = {column for column in self._columns.values() if column}
-        reserved = {*FIXED_COLUMNS, *mapping.schema.task_names}
+        names = mapping.schema.task_names
+        voted = {column for task in mapping.tasks for column in task.votes}
+        reserved = {*FIXED_COLUMNS, *names, *(f"{name}{VOTES_SUFFIX}" for name in names), *voted}
         self._extra_columns = [name for name in table.columns if name not in roles and name not in reserved]
 
     def parse(self, row: CsvRow) -> NoduleRow | None:
@@ -143,9 +147,17 @@ class _RowParser:
             position_mm=attempt.run(partial(_parse_position, [self._get(row, name) for name in POSITION_COLUMNS])),
             diameter_mm=attempt.run(partial(_parse_diameter, self._get(row, "diameter_mm"))) or math.nan,
             labels={task.name: attempt.run(partial(task.label, row.get(task.column))) for task in self._mapping.tasks},
+            votes=attempt.run(partial(self._votes, row)) or {},
             extra={name: row.get(name) for name in self._extra_columns},
         )
         return parsed if case_id else None
+
+    def _votes(self, row: CsvRow) -> dict[str, tuple[str, ...]]:
+        votes = {
+            task.name: tuple(vote for column in task.votes for vote in task.vote(row.get(column)))
+            for task in self._mapping.tasks
+        }
+        return {name: own for name, own in votes.items() if own}
 
     def _get(self, row: CsvRow, role: str) -> str:
         column = self._columns[role]

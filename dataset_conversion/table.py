@@ -15,7 +15,8 @@ from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, TableMapping
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
 from dsmt_nnunet.dataset_conversion.rows import CaseRows, parse_cases
-from dsmt_nnunet.tasks import ClassificationSchema, Nodule
+from dsmt_nnunet.nodules import Nodule
+from dsmt_nnunet.tasks import ClassificationSchema
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,10 @@ def convert_table(
     if diameter_range is not None and not 0 <= diameter_range[0] < diameter_range[1]:
         raise ValueError(f"The diameter range must be two rising numbers from 0 on (mm), got {diameter_range}.")
     rows = read_csv(table)
-    mapping = (mapping or DEFAULT_MAPPING).restrict_to(rows.columns)
+    whole = mapping or DEFAULT_MAPPING
+    for column in whole.missing_votes(rows.columns):
+        logger.warning("%s has no column '%s' with the readers' votes: the label stands for them.", table, column)
+    mapping = whole.restrict_to(rows.columns)
     writer = RawDatasetWriter(dataset_id, name, mapping.schema, raw_folder, overwrite)
     cases, problems = parse_cases(rows, mapping)
     reader = CaseReader(VolumeFinder(images), VolumeFinder(masks))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
-from dsmt_nnunet.tasks import NODULE_TABLE_NAME, ClassificationSchema, NoduleTable
+from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.tasks import NODULE_TABLE_NAME, ClassificationSchema
 
 
 def folder_from_environment(variable: str) -> Path:

@@ -6,25 +6,68 @@ The schema is the `classification` block of dataset.json and holds no patient da
 
 from __future__ import annotations
 
-import csv
-import math
-import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-from dsmt_nnunet.csv_table import CsvRow, read_csv
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating[Any]]
 
 NODULE_TABLE_NAME = "nodules.csv"
 TEST_NODULE_TABLE_NAME = "nodulesTs.csv"
 UNKNOWN_LABEL = -1
 """Class index of a label that is not known; losses and metrics leave it out."""
+VOTES_SUFFIX = "_votes"
+"""Of the column that holds the single readers' votes on a task."""
 
 POSITION_COLUMNS = ("x_mm", "y_mm", "z_mm")
 FIXED_COLUMNS = ("case_id", "nodule_id", "patient_id", *POSITION_COLUMNS, "diameter_mm")
 _TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+class TaskKind(Enum):
+    """How the classes of a task relate to each other."""
+
+    BINARY = "binary"
+    NOMINAL = "nominal"
+    ORDINAL = "ordinal"
+
+
+@dataclass(frozen=True)
+class Question:
+    """The yes-or-no question that the grades of an ordinal task answer: is it at least this grade?
+
+    Attributes:
+        negative, positive: names of the two answers.
+        positive_from: the lowest grade that means yes.
+        undecided: grades that mean neither; nodules of these are not asked about, and their probability is left out.
+    """
+
+    negative: str
+    positive: str
+    positive_from: str
+    undecided: tuple[str, ...] = ()
+
+    def to_block(self) -> dict[str, Any]:
+        return {
+            "negative": self.negative,
+            "positive": self.positive,
+            "from": self.positive_from,
+            "undecided": list(self.undecided),
+        }
+
+    @classmethod
+    def from_block(cls, block: Mapping[str, Any]) -> Question:
+        return cls(
+            str(block["negative"]),
+            str(block["positive"]),
+            str(block["from"]),
+            tuple(map(str, block.get("undecided", ()))),
+        )
 
 
 @dataclass(frozen=True)
@@ -33,11 +76,16 @@ class Task:
 
     Attributes:
         name: an identifier: letters, digits and underscores, a letter first.
-        classes: class names, at least two; in a binary task the second is the positive class.
+        classes: class names, at least two; in a binary task the second is the positive class, in an ordinal one they
+            are grades, the lowest first.
+        ordered: whether the classes are grades.
+        question: what the grades of an ordinal task are asked; None asks for the upper half of them.
     """
 
     name: str
     classes: tuple[str, ...]
+    ordered: bool = False
+    question: Question | None = None
 
     def __post_init__(self) -> None:
         if not _TASK_NAME.fullmatch(self.name):
@@ -46,6 +94,8 @@ class Task:
             )
         if self.name in FIXED_COLUMNS:
             raise ValueError(f"Task name '{self.name}' is the name of a fixed column of {NODULE_TABLE_NAME}.")
+        if self.name.endswith(VOTES_SUFFIX):
+            raise ValueError(f"Task name '{self.name}' ends in '{VOTES_SUFFIX}', which names the readers' votes.")
         if len(self.classes) < 2:
             raise ValueError(f"Task '{self.name}' needs at least two classes, got {list(self.classes)}.")
         if len(set(self.classes)) != len(self.classes) or not all(
@@ -55,10 +105,40 @@ class Task:
                 f"Task '{self.name}': class names must be unique, not empty and without blanks around them, "
                 f"got {list(self.classes)}."
             )
+        self._check_question()
+
+    def _check_question(self) -> None:
+        if self.question is None:
+            return
+        if self.kind is not TaskKind.ORDINAL:
+            raise ValueError(f"Task '{self.name}' is {self.kind.value}; only grades (ordered: true) are asked.")
+        unknown = [
+            grade for grade in (self.question.positive_from, *self.question.undecided) if grade not in self.classes
+        ]
+        if unknown:
+            raise ValueError(f"Task '{self.name}': its question names {unknown}; its grades are {list(self.classes)}.")
+        cut = self.classes.index(self.question.positive_from)
+        below = [grade for grade in self.classes[:cut] if grade not in self.question.undecided]
+        if not below or any(self.classes.index(grade) > cut for grade in self.question.undecided):
+            raise ValueError(
+                f"Task '{self.name}': one decided grade at least must lie below '{self.question.positive_from}', and "
+                f"no undecided grade above it; undecided are {list(self.question.undecided)}."
+            )
+        if self.question.positive_from in self.question.undecided or self.question.negative == self.question.positive:
+            raise ValueError(
+                f"Task '{self.name}': the lowest positive grade cannot be undecided, and the answers need two names."
+            )
+
+    @property
+    def kind(self) -> TaskKind:
+        """Binary, nominal or ordinal; two ordered classes are binary."""
+        if len(self.classes) == 2:
+            return TaskKind.BINARY
+        return TaskKind.ORDINAL if self.ordered else TaskKind.NOMINAL
 
     @property
     def is_binary(self) -> bool:
-        return len(self.classes) == 2
+        return self.kind is TaskKind.BINARY
 
     @property
     def positive_class(self) -> str:
@@ -66,6 +146,81 @@ class Task:
         if not self.is_binary:
             raise ValueError(f"Task '{self.name}' has {len(self.classes)} classes; only a binary one has a positive.")
         return self.classes[1]
+
+    def as_binary(self) -> Task:
+        """The binary task of the same name that this one answers: itself, or the question of its grades.
+
+        Raises:
+            ValueError: a nominal task answers none.
+        """
+        if self.kind is TaskKind.NOMINAL:
+            raise ValueError(f"Task '{self.name}' is nominal: its classes {list(self.classes)} answer no yes or no.")
+        return (
+            self
+            if self.question_of_grades is None
+            else Task(self.name, (self.question_of_grades.negative, self.question_of_grades.positive))
+        )
+
+    @property
+    def question_of_grades(self) -> Question | None:
+        """The question of an ordinal task, its default where none is set; None for another kind."""
+        if self.kind is not TaskKind.ORDINAL or self.question is not None:
+            return self.question
+        cut = self.classes[len(self.classes) // 2]
+        return Question(f"below {cut}", f"{cut} or above", cut)
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """What cases are stratified by, and each of which training needs: the binary answers, or nominal classes."""
+        return self.classes if self.kind is TaskKind.NOMINAL else self.as_binary().classes
+
+    def stratum(self, label: str | None) -> str | None:
+        """The one of `strata` that a label belongs to; None when it is not known or undecided."""
+        return label if self.kind is TaskKind.NOMINAL else self.binary_label(label)
+
+    def binary_label(self, label: str | None) -> str | None:
+        """The answer of `as_binary` that a label means; None when it is not known or undecided."""
+        question = self.question_of_grades
+        if label is None or question is None:
+            return label
+        if label in question.undecided:
+            return None
+        return question.positive if self.index(label) >= self.index(question.positive_from) else question.negative
+
+    def binary_probabilities(self, probs: FloatArray) -> FloatArray:
+        """Probabilities (..., 2) of `as_binary` from those of the classes (..., K): grades are summed up.
+
+        Undecided grades are left out, and what is left adds up to 1.
+        """
+        question = self.question_of_grades
+        if question is None:
+            return probs
+        cut = self.index(question.positive_from)
+        decided = np.array([grade not in question.undecided for grade in self.classes])
+        kept = np.where(decided, np.asarray(probs, dtype=np.float64), 0.0)
+        pair: FloatArray = np.stack([kept[..., :cut].sum(-1), kept[..., cut:].sum(-1)], axis=-1)
+        share: FloatArray = pair / np.maximum(pair.sum(-1, keepdims=True), np.finfo(np.float64).tiny)
+        return share
+
+    def to_block(self) -> dict[str, Any]:
+        """Its part of the `classification` block; only what is not the default."""
+        block: dict[str, Any] = {"classes": list(self.classes)}
+        if self.ordered:
+            block["ordered"] = True
+        if self.question is not None:
+            block["question"] = self.question.to_block()
+        return block
+
+    @classmethod
+    def from_block(cls, name: str, block: Mapping[str, Any]) -> Task:
+        unknown = set(block) - {"classes", "ordered", "question"}
+        if unknown:
+            raise ValueError(f"Task '{name}': {sorted(unknown)} are not known; known are classes, ordered, question.")
+        ordered = block.get("ordered", False)
+        if not isinstance(ordered, bool):
+            raise ValueError(f"Task '{name}': ordered must be true or false, got {ordered!r}.")
+        question = block.get("question")
+        return cls(name, _class_names(block["classes"]), ordered, question and Question.from_block(question))
 
     def index(self, label: str | None) -> int:
         """Class index of a label; `UNKNOWN_LABEL` for None.
@@ -122,7 +277,7 @@ class ClassificationSchema:
             ValueError: the block lacks a part or breaks a rule of `Task` or of this class.
         """
         try:
-            tasks = tuple(Task(str(name), _class_names(spec["classes"])) for name, spec in block["tasks"].items())
+            tasks = tuple(Task.from_block(str(name), spec) for name, spec in block["tasks"].items())
             primary = str(block["primary_task"])
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
@@ -148,182 +303,12 @@ class ClassificationSchema:
     def to_block(self) -> dict[str, Any]:
         """The `classification` block; `from_block` reads it back."""
         return {
-            "tasks": {task.name: {"classes": list(task.classes)} for task in self.tasks},
+            "tasks": {task.name: task.to_block() for task in self.tasks},
             "primary_task": self.primary_task,
         }
-
-
-@dataclass(frozen=True)
-class Nodule:
-    """One row of `nodules.csv`.
-
-    Attributes:
-        case_id: nnU-Net case identifier.
-        nodule_id: unique within the case.
-        patient_id: groups cases of one person; splits never separate them.
-        centre_mm: (x, y, z) in mm, LPS (the physical space of SimpleITK and DICOM).
-        diameter_mm: equivalent or reported diameter; NaN when not known.
-        labels: task name -> class name, None when not known.
-        extra: further columns, carried along untouched.
-    """
-
-    case_id: str
-    nodule_id: str
-    patient_id: str
-    centre_mm: tuple[float, float, float]
-    diameter_mm: float = math.nan
-    labels: Mapping[str, str | None] = field(default_factory=dict)
-    extra: Mapping[str, str] = field(default_factory=dict)
-
-    def label_indices(self, schema: ClassificationSchema) -> tuple[int, ...]:
-        """Class index of each task of `schema`, `UNKNOWN_LABEL` where not known."""
-        return tuple(task.index(self.labels.get(task.name)) for task in schema.tasks)
-
-
-@dataclass(frozen=True)
-class NoduleTable:
-    """All nodules of a data set or of a folder to predict."""
-
-    nodules: tuple[Nodule, ...]
-
-    def __post_init__(self) -> None:
-        seen: set[tuple[str, str]] = set()
-        for nodule in self.nodules:
-            key = (nodule.case_id, nodule.nodule_id)
-            if key in seen:
-                raise ValueError(
-                    f"Nodule '{nodule.nodule_id}' of case '{nodule.case_id}' occurs twice; nodule_id must be unique "
-                    f"within a case."
-                )
-            seen.add(key)
-
-    def __len__(self) -> int:
-        return len(self.nodules)
-
-    def by_case(self) -> dict[str, tuple[Nodule, ...]]:
-        """Nodules of each case, cases and nodules in table order."""
-        cases: dict[str, list[Nodule]] = {}
-        for nodule in self.nodules:
-            cases.setdefault(nodule.case_id, []).append(nodule)
-        return {case_id: tuple(nodules) for case_id, nodules in cases.items()}
-
-    def patient_of_case(self) -> dict[str, str]:
-        """Patient of each case.
-
-        Raises:
-            ValueError: the nodules of a case name different patients.
-        """
-        patients: dict[str, str] = {}
-        for nodule in self.nodules:
-            if patients.setdefault(nodule.case_id, nodule.patient_id) != nodule.patient_id:
-                raise ValueError(
-                    f"Case '{nodule.case_id}' belongs to patient '{patients[nodule.case_id]}' in one row and to "
-                    f"'{nodule.patient_id}' in another. A case is one scan of one patient."
-                )
-        return patients
-
-    @classmethod
-    def read(cls, path: str | Path, schema: ClassificationSchema | None = None) -> NoduleTable:
-        """Reads `nodules.csv`.
-
-        `case_id`, `x_mm`, `y_mm` and `z_mm` are required; `nodule_id` defaults to a number within the case,
-        `patient_id` to the case, labels to not known.
-
-        Args:
-            path: the table.
-            schema: tasks whose columns hold labels; without it every further column is `extra`.
-
-        Raises:
-            FileNotFoundError: no such table.
-            ValueError: columns are missing, or rows break the rules; all of them are named.
-        """
-        table = read_csv(path)
-        missing = [name for name in ("case_id", *POSITION_COLUMNS) if name not in table.columns]
-        if missing:
-            raise ValueError(
-                f"{path}: required columns {missing} are missing; the table has {list(table.columns)}. "
-                f"Positions are in mm, LPS."
-            )
-        nodules: list[Nodule] = []
-        problems: list[str] = []
-        counts: dict[str, int] = {}
-        for row in table.rows:
-            try:
-                counts[row.get("case_id")] = counts.get(row.get("case_id"), 0) + 1
-                nodules.append(_parse_nodule(row, table.columns, schema, counts[row.get("case_id")]))
-            except ValueError as error:
-                problems.append(f"line {row.line}: {error}")
-        if problems:
-            raise ValueError(f"{path}: {len(problems)} bad rows.\n  " + "\n  ".join(problems))
-        return cls(tuple(nodules))
-
-    def write(self, path: str | Path, schema: ClassificationSchema) -> None:
-        """Writes the table (UTF-8, commas) to a temporary name first, then renames it."""
-        path = Path(path)
-        extra_columns = list(dict.fromkeys(name for nodule in self.nodules for name in nodule.extra))
-        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow([*FIXED_COLUMNS, *schema.task_names, *extra_columns])
-            for nodule in self.nodules:
-                writer.writerow(
-                    [
-                        nodule.case_id,
-                        nodule.nodule_id,
-                        nodule.patient_id,
-                        *(f"{value:.3f}" for value in nodule.centre_mm),
-                        "" if math.isnan(nodule.diameter_mm) else f"{nodule.diameter_mm:.2f}",
-                        *(nodule.labels.get(name) or "" for name in schema.task_names),
-                        *(nodule.extra.get(name, "") for name in extra_columns),
-                    ]
-                )
-        partial.replace(path)
-
-    def subset(self, case_ids: Iterable[str]) -> NoduleTable:
-        """The nodules of some cases."""
-        wanted = set(case_ids)
-        return NoduleTable(tuple(nodule for nodule in self.nodules if nodule.case_id in wanted))
 
 
 def _class_names(names: Any) -> tuple[str, ...]:
     if not isinstance(names, list | tuple):
         raise TypeError(f"classes must be a list, got {names!r}")
     return tuple(map(str, names))
-
-
-def _parse_nodule(row: CsvRow, columns: Sequence[str], schema: ClassificationSchema | None, number: int) -> Nodule:
-    case_id = row.get("case_id")
-    if not case_id:
-        raise ValueError("case_id is empty.")
-    labels = {task.name: row.get(task.name) or None for task in schema.tasks} if schema else {}
-    if schema:
-        for task in schema.tasks:
-            try:
-                task.index(labels[task.name])
-            except ValueError as error:
-                raise ValueError(f"case '{case_id}': {error} Leave the cell empty when not known.") from error
-    centre = [_number(row, name) for name in POSITION_COLUMNS]
-    diameter = _number(row, "diameter_mm") if row.get("diameter_mm") else math.nan
-    if diameter <= 0:
-        raise ValueError(f"case '{case_id}': diameter_mm must be positive, got {diameter:g}.")
-    known = {*FIXED_COLUMNS, *labels}
-    return Nodule(
-        case_id=case_id,
-        nodule_id=row.get("nodule_id") or str(number),
-        patient_id=row.get("patient_id") or case_id,
-        centre_mm=(centre[0], centre[1], centre[2]),
-        diameter_mm=diameter,
-        labels=labels,
-        extra={name: row.get(name) for name in columns if name not in known},
-    )
-
-
-def _number(row: CsvRow, column: str) -> float:
-    text = row.get(column)
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"case '{row.get('case_id')}': {column} must be a number in mm, got '{text}'.") from None
-    if not math.isfinite(value):
-        raise ValueError(f"case '{row.get('case_id')}': {column} must be finite, got '{text}'.")
-    return value

@@ -19,6 +19,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from dsmt_nnunet.architecture.build import build_context_encoder
 from dsmt_nnunet.dataloading.sampling import MAX_CLASS_WEIGHT
 from dsmt_nnunet.nnunet_folders import read_nodule_table
+from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import (
     MAX_BACKGROUND_SHARE,
     PLAN_KEY,
@@ -36,7 +37,7 @@ from dsmt_nnunet.plan import (
     padding_values,
 )
 from dsmt_nnunet.planners.nodule_extents import nodule_extents_mm
-from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
+from dsmt_nnunet.tasks import ClassificationSchema
 
 CONFIGURATION = "3d_fullres"
 SMALLEST_CAP = 8
@@ -81,8 +82,8 @@ class DSMTPlanning:
 
     def _check_classes(self, table: NoduleTable) -> None:
         primary = self.schema.primary
-        labels = [nodule.labels.get(primary.name) for nodule in table.nodules]
-        absent = [name for name in primary.classes if name not in labels]
+        labels = [primary.stratum(nodule.labels.get(primary.name)) for nodule in table.nodules]
+        absent = [name for name in primary.strata if name not in labels]
         if absent:
             raise ValueError(
                 f"{self.dataset_name} has no training nodule of class {absent} of the primary task '{primary.name}'. "

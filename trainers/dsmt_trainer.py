@@ -36,8 +36,9 @@ from dsmt_nnunet.inference.air_padding import AirPaddedPredictor
 from dsmt_nnunet.inference.nnunet_hook import validation_predictor
 from dsmt_nnunet.inference.validation import classify_validation_cases
 from dsmt_nnunet.nnunet_folders import read_nodule_table, training_images
+from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan, check_configuration, derive_plan, resolve_configuration
-from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
+from dsmt_nnunet.tasks import UNKNOWN_LABEL, ClassificationSchema
 from dsmt_nnunet.training.environment import (
     SEED_VARIABLE,
     VALIDATION_VARIABLE,
@@ -255,8 +256,10 @@ class DSMTTrainer(nnUNetTrainer):
 
     def _check_training_nodules(self, nodules: list[SampledNodule]) -> None:
         schema = self.dsmt_plan.schema
-        seen = {nodule.labels[schema.primary_index] for nodule in nodules}
-        absent = [name for index, name in enumerate(schema.primary.classes) if index not in seen]
+        primary = schema.primary
+        known = [label for nodule in nodules if (label := nodule.labels[schema.primary_index]) != UNKNOWN_LABEL]
+        seen = {primary.stratum(primary.classes[label]) for label in known}
+        absent = [name for name in primary.strata if name not in seen]
         if absent:
             raise ValueError(
                 f"Fold {self.fold} has no training nodule of class {absent} of the primary task "

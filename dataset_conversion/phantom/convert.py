@@ -20,7 +20,7 @@ from dsmt_nnunet.dataset_conversion.phantom.cohort import SCHEMA, PhantomCase, d
 from dsmt_nnunet.dataset_conversion.phantom.model import FEATURES, ceilings
 from dsmt_nnunet.dataset_conversion.phantom.render import RenderedCase, render_case
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
-from dsmt_nnunet.tasks import Nodule
+from dsmt_nnunet.nodules import Nodule
 
 TRUTH_TABLE_NAME = "phantom_truth.csv"
 

@@ -8,7 +8,8 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema, NoduleTable
+from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
 
 PREPROCESSED_VARIABLE = "nnUNet_preprocessed"
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore
+from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
-from dsmt_nnunet.tasks import UNKNOWN_LABEL, NoduleTable
+from dsmt_nnunet.tasks import UNKNOWN_LABEL
 
 NO_NODULE = -1
 """Index of a patch that was drawn anywhere."""

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
+from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.tasks import ClassificationSchema
 
 SPLIT_SEED = 12345
 
@@ -22,8 +23,8 @@ def grouped_splits(
 ) -> list[dict[str, list[str]]]:
     """Cross-validation folds in the form of nnU-Net's splits_final.json.
 
-    A case is stratified by the primary labels of its nodules: the class if they agree, "several" if not, "unknown" if
-    none is known.
+    A case is stratified by the primary labels of its nodules: the class (of grades, what they
+    answer) if they agree, "several" if not, "unknown" if none is known.
 
     Args:
         table: the nodules.
@@ -39,7 +40,9 @@ def grouped_splits(
     nodules_of = table.by_case()
     groups = [patient_of.get(case_id, f"case {case_id}") for case_id in cases]
     strata = [
-        _stratum([nodule.labels.get(schema.primary_task) for nodule in nodules_of.get(case_id, ())])
+        _stratum(
+            [schema.primary.stratum(nodule.labels.get(schema.primary_task)) for nodule in nodules_of.get(case_id, ())]
+        )
         for case_id in cases
     ]
     folds = min(folds, len(set(groups)))

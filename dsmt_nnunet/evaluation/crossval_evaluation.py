@@ -23,6 +23,7 @@ from dsmt_nnunet.evaluation.task_block import (
     warn_of_patients,
 )
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
+from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 from dsmt_nnunet.predictions.results import CasePrediction, read_folder
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD, apply_temperature
@@ -30,7 +31,7 @@ from dsmt_nnunet.statistics.checks import FloatArray, IntArray
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, ThresholdWarning, WarningLog
 from dsmt_nnunet.statistics.roc.folds import crossval_auc
-from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable, Task
+from dsmt_nnunet.tasks import ClassificationSchema, Task
 
 NESTED = "temperature and threshold of each fold chosen on the other folds"
 ONE_FOLD = f"default {DEFAULT_THRESHOLD:g} on uncalibrated probabilities; one fold only"
@@ -176,7 +177,7 @@ def _task(
         message = "One fold only: a chosen threshold and temperature cannot be judged on data they were not chosen on."
         log.add(ThresholdWarning, task.name, message)
     chosen = {"temperature": point.temperature, "threshold": point.threshold, "method": point.method}
-    if not task.is_binary:
+    if not cases.task.is_binary:
         block = multiclass_task_block(cases, inputs.options, settings, log)
         return block | {"chosen_operating_point": chosen}, multiclass_curves(cases)
     if nested is None:

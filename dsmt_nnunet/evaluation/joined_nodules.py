@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dsmt_nnunet.evaluation.nodule_matching import match_nodules
+from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction
-from dsmt_nnunet.tasks import ClassificationSchema, Nodule
+from dsmt_nnunet.tasks import ClassificationSchema, TaskKind
 
 Status = Literal["matched", "missed", "extra"]
 
@@ -91,7 +92,7 @@ def joined_table(
     columns = ["case_id", "fold", "status", "truth_nodule_id", "predicted_nodule_id", "patient_id", "distance_mm"]
     columns += ["x_mm", "y_mm", "z_mm", "truth_diameter_mm", "predicted_diameter_mm", "predicted_volume_mm3"]
     for task in schema.tasks:
-        endings = [""] if task.is_binary else [f"_{name}" for name in task.classes]
+        endings = [f"_{name}" for name in task.classes] if task.kind is TaskKind.NOMINAL else [""]
         columns += [f"{task.name}_truth", f"{task.name}_decision", f"{task.name}_threshold"]
         columns += [f"{task.name}_{kind}{end}" for kind in ("prob", "spread") for end in endings]
     taken = set(columns)
@@ -118,12 +119,13 @@ def _joined_row(item: JoinedNodule, schema: ClassificationSchema, extra: Sequenc
     for task in schema.tasks:
         row.append(truth_value(truth, task.name) if truth else "")
         answer = found.tasks.get(task.name) if found else None
-        names = [task.positive_class] if task.is_binary else list(task.classes)
+        asked = task if task.kind is TaskKind.NOMINAL else task.as_binary()
+        names = [asked.positive_class] if asked.is_binary else list(task.classes)
         if answer is None:
             row += [""] * (2 + 2 * len(names))
             continue
         row += [answer.decision, "" if answer.threshold is None else answer.threshold]
-        row += [answer.probabilities[name] for name in names]
+        row += [(answer.answers or answer.probabilities)[name] for name in names]
         row += [answer.spread.get(name, "") for name in names]
     return row + [truth_value(truth, name) if truth else "" for name in extra]
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.statistics.checks import FloatArray
-from dsmt_nnunet.tasks import Nodule
 
 MIN_DISTANCE_LIMIT_MM = 10.0
 """A centre may be this far off, or the nodule's radius if that is more."""

@@ -30,9 +30,10 @@ from dsmt_nnunet.evaluation.task_block import (
     warn_of_patients,
 )
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
+from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.predictions.results import CasePrediction, read_folder
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
-from dsmt_nnunet.tasks import FIXED_COLUMNS, ClassificationSchema, NoduleTable
+from dsmt_nnunet.tasks import FIXED_COLUMNS, ClassificationSchema
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def _evaluate_tasks(
     for task in schema.tasks:
         cases = TaskCases.of(joined, task)
         warn_of_gaps(joined, cases, task, log)
-        if not task.is_binary:
+        if not cases.task.is_binary:
             tasks[task.name] = multiclass_task_block(cases, options, settings, log)
             curves[task.name] = multiclass_curves(cases)
             continue

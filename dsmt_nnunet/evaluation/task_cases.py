@@ -10,9 +10,10 @@ import numpy as np
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, truth_value
 from dsmt_nnunet.evaluation.score_table import ScoreTable
+from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
-from dsmt_nnunet.tasks import Nodule, Task
+from dsmt_nnunet.tasks import Task, TaskKind
 
 FROM_FILES = "the prediction files (operating point of the model, 0.5 without one)"
 
@@ -67,11 +68,12 @@ class TaskCases:
 
     @classmethod
     def of(cls, joined: Sequence[JoinedNodule], task: Task) -> TaskCases:
-        """The matched nodules whose label of the task is known."""
+        """The matched nodules whose label of the task is known; of grades, what they answer is asked."""
+        asked = task if task.kind is TaskKind.NOMINAL else task.as_binary()
         chosen = tuple(item for item in joined if item.status == "matched" and known_label(item.truth, task) >= 0)
         labels = np.array([known_label(item.truth, task) for item in chosen], dtype=np.int64)
-        probs = np.array([[_answer(item, task)[name] for name in task.classes] for item in chosen], dtype=np.float64)
-        return cls(task, chosen, labels, probs.reshape(len(chosen), len(task.classes)))
+        probs = np.array([[_answer(item, task)[name] for name in asked.classes] for item in chosen], dtype=np.float64)
+        return cls(asked, chosen, labels, probs.reshape(len(chosen), len(asked.classes)))
 
     @property
     def decided(self) -> IntArray:
@@ -126,8 +128,9 @@ class TaskCases:
 
 
 def known_label(nodule: Nodule | None, task: Task) -> int:
-    """Class index of a nodule's label, below 0 where it is not known."""
-    return -1 if nodule is None else task.index(nodule.labels.get(task.name))
+    """Index among the task's strata of a nodule's label, below 0 where it is not known, or undecided."""
+    stratum = None if nodule is None else task.stratum(nodule.labels.get(task.name))
+    return -1 if stratum is None else task.strata.index(stratum)
 
 
 def _answer(item: JoinedNodule, task: Task) -> Mapping[str, float]:
@@ -142,7 +145,7 @@ def _answer(item: JoinedNodule, task: Task) -> Mapping[str, float]:
             f"Case '{item.case_id}', task '{task.name}': probabilities must be finite, got "
             f"{dict(answer.probabilities)}. Predict this case again."
         )
-    return answer.probabilities
+    return answer.answers or answer.probabilities
 
 
 def _rating(text: str) -> float:

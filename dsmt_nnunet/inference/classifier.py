@@ -19,6 +19,7 @@ from dsmt_nnunet.geometry import ArrayGeometry, Point, centred_start, crop, equi
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.operating_point import OperatingPoint
 from dsmt_nnunet.predictions.results import NodulePrediction, TaskPrediction
+from dsmt_nnunet.tasks import Task, TaskKind
 
 Array = npt.NDArray[Any]
 
@@ -128,19 +129,28 @@ def answer(
     answers = {}
     for task in plan.schema.tasks:
         folds = np.asarray(fold_probabilities[task.name], dtype=float)
+        asked = task if task.kind is TaskKind.NOMINAL else task.as_binary()
+        own = folds if asked is task else task.binary_probabilities(folds)
         if operating_point is not None:
-            folds = operating_point.calibrate(task.name, folds)
-        mean = folds.mean(0)
+            own = operating_point.calibrate(task.name, own)
+        mean = own.mean(0)
         threshold = None
-        decision = task.classes[int(mean.argmax())]
-        if task.is_binary:
+        decision = asked.classes[int(mean.argmax())]
+        if asked.is_binary:
             threshold = operating_point.threshold(task.name) if operating_point is not None else 0.5
-            decision = task.classes[int(mean[1] >= threshold)]
-        spread = dict(zip(task.classes, folds.std(0).tolist(), strict=True)) if len(folds) > 1 else {}
+            decision = asked.classes[int(mean[1] >= threshold)]
+        answers_of_grades = {} if asked is task else _by_class(asked, mean)
+        if asked is task:
+            folds = own
+        spread = _by_class(task, folds.std(0)) if len(folds) > 1 else {}
         answers[task.name] = TaskPrediction(
-            dict(zip(task.classes, mean.tolist(), strict=True)), spread, decision, threshold
+            _by_class(task, folds.mean(0)), spread, decision, threshold, answers_of_grades
         )
     return answers
+
+
+def _by_class(task: Task, values: Array) -> dict[str, float]:
+    return dict(zip(task.classes, values.tolist(), strict=True))
 
 
 def describe(

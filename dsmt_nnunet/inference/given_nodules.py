@@ -13,7 +13,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from dsmt_nnunet.inference.classifier import NoduleOutput
-from dsmt_nnunet.tasks import NODULE_TABLE_NAME, Nodule, NoduleTable
+from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.tasks import NODULE_TABLE_NAME
 
 Array = npt.NDArray[Any]
 BACKGROUND_LOGIT = 10.0

@@ -8,8 +8,8 @@ from typing import Any
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore
 from dsmt_nnunet.inference.classifier import NoduleClassifier, NoduleOutput, answer, describe, volume_at_centre
+from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.predictions.results import CasePrediction
-from dsmt_nnunet.tasks import NoduleTable
 
 
 @dataclass(frozen=True)

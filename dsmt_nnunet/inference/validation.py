@@ -9,8 +9,8 @@ from typing import Any
 from dsmt_nnunet import __version__
 from dsmt_nnunet.inference.classifier import NoduleClassifier
 from dsmt_nnunet.inference.preprocessed_cases import PreprocessedCases
+from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME, write_case, write_table
-from dsmt_nnunet.tasks import NoduleTable
 
 
 def classify_validation_cases(trainer: Any, case_ids: Sequence[str], table: NoduleTable) -> int:

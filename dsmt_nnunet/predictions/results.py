@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
-from dsmt_nnunet.tasks import ClassificationSchema
+from dsmt_nnunet.tasks import ClassificationSchema, TaskKind
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CLASSIFICATION_TABLE_NAME = "classification.csv"
 _POSITION = ("x_mm", "y_mm", "z_mm")
 
@@ -26,14 +26,16 @@ class TaskPrediction:
     Attributes:
         probabilities: class name -> probability, calibrated where the model folder holds a temperature.
         spread: class name -> standard deviation of the folds' probabilities; empty with a single fold.
-        decision: class name chosen at the operating point.
-        threshold: of the positive class; None for a multi-class task, which takes the most probable class.
+        decision: class name chosen at the operating point; of grades, the answer to their question.
+        threshold: of the positive class; None for a nominal task, which takes the most probable class.
+        answers: of an ordinal task, the probability of each answer to its question, calibrated; else empty.
     """
 
     probabilities: Mapping[str, float]
     spread: Mapping[str, float]
     decision: str
     threshold: float | None
+    answers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class CasePrediction:
                             "spread": dict(task.spread),
                             "decision": task.decision,
                             "threshold": task.threshold,
+                            "answers": dict(task.answers),
                         }
                         for name, task in nodule.tasks.items()
                     },
@@ -101,13 +104,15 @@ class CasePrediction:
         if content.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(
                 f"Prediction files have schema_version {SCHEMA_VERSION}, this one has "
-                f"{content.get('schema_version')!r}."
+                f"{content.get('schema_version')!r}: it was written by another release. Predict the case again."
             )
         nodules = []
         for item in content["nodules"]:
             x_mm, y_mm, z_mm = item["centre_mm_lps"]
             tasks = {
-                name: TaskPrediction(task["probabilities"], task["spread"], task["decision"], task["threshold"])
+                name: TaskPrediction(
+                    task["probabilities"], task["spread"], task["decision"], task["threshold"], task["answers"]
+                )
                 for name, task in item["tasks"].items()
             }
             diameter = math.nan if item["diameter_mm"] is None else float(item["diameter_mm"])
@@ -168,9 +173,9 @@ def table_columns(schema: ClassificationSchema) -> list[str]:
     columns = ["case_id", "nodule_id", *_POSITION, "diameter_mm", "volume_mm3"]
     for task in schema.tasks:
         columns.append(task.name)
-        if task.is_binary:
+        if task.kind is not TaskKind.NOMINAL:
             columns.append(f"{task.name}_prob")
-        else:
+        if not task.is_binary:
             columns += [f"{task.name}_prob_{name}" for name in task.classes]
     return columns
 
@@ -204,6 +209,8 @@ def _table_row(case_id: str, nodule: NodulePrediction, schema: ClassificationSch
     for task in schema.tasks:
         answer = nodule.tasks[task.name]
         row.append(answer.decision)
-        names = [task.positive_class] if task.is_binary else task.classes
-        row += [f"{answer.probabilities[name]:.6f}" for name in names]
+        if task.kind is not TaskKind.NOMINAL:
+            row.append(f"{(answer.answers or answer.probabilities)[task.as_binary().positive_class]:.6f}")
+        if not task.is_binary:
+            row += [f"{answer.probabilities[name]:.6f}" for name in task.classes]
     return row

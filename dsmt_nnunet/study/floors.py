@@ -21,8 +21,9 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.parallel import in_processes
-from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema, Nodule, NoduleTable
+from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
 
 RULER = "logistic_diameter_mean_hu"
 """Logistic regression on what a ruler and a region of interest tell."""
@@ -54,7 +55,7 @@ class MeasuredNodule:
 
     Attributes:
         nodule: its row.
-        label: index of its class, -1 for unknown.
+        label: index of its class among the strata, -1 for unknown.
         image, mask: files of its case.
     """
 
@@ -74,10 +75,10 @@ def nodules_of(raw: Path, part: str, schema: ClassificationSchema) -> list[Measu
     ending = json.loads((raw / "dataset.json").read_text(encoding="utf-8"))["file_ending"]
     measured = []
     for nodule in table.nodules:
-        label = nodule.labels.get(schema.primary_task)
+        label = schema.primary.stratum(nodule.labels.get(schema.primary_task))
         image = raw / f"images{part}" / f"{nodule.case_id}_0000{ending}"
         mask = raw / f"labels{part}" / f"{nodule.case_id}{ending}"
-        measured.append(MeasuredNodule(nodule, schema.primary.index(label) if label else -1, image, mask))
+        measured.append(MeasuredNodule(nodule, schema.primary.strata.index(label) if label else -1, image, mask))
     return measured
 
 

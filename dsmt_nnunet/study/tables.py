@@ -24,7 +24,7 @@ from dsmt_nnunet.study.added_value import WITH_DIAMETER, beside_diameter, weight
 from dsmt_nnunet.study.answers import mean_dice
 from dsmt_nnunet.study.calibration import calibration_row
 from dsmt_nnunet.study.floors import Key, MeasuredNodule, Split, floor_columns, nodules_of
-from dsmt_nnunet.tasks import ClassificationSchema
+from dsmt_nnunet.tasks import ClassificationSchema, Task, TaskKind
 
 RADIOMICS_CACHE = "radiomics.csv"
 LEAST_CERTAIN = 0.2
@@ -106,9 +106,10 @@ def floors_of(question: Question, out: Path, processes: int) -> dict[str, dict[K
         ValueError: the primary task is not binary, so that there is no one score.
     """
     primary = question.schema.primary
-    if not primary.is_binary:
+    if primary.kind is TaskKind.NOMINAL:
         raise ValueError(
-            f"A study compares scores of a binary primary task; '{primary.name}' has {len(primary.classes)} classes."
+            f"A study compares scores of a binary or ordinal primary task; '{primary.name}' has "
+            f"{len(primary.classes)} classes without order."
         )
     return floor_columns(question.all_nodules(), question.splits, out / RADIOMICS_CACHE, processes)
 
@@ -151,7 +152,7 @@ def write_study(question: Question, runs: Sequence[Run], floors: Mapping[str, Ma
             "patient_id": nodule.patient_id,
             "cohort": _cohort(measured),
             "diameter_mm": f"{nodule.diameter_mm:.2f}",
-            "truth": int(nodule.labels[schema.primary_task] == schema.primary.positive_class),
+            "truth": measured.label,
         }
         rows.append({**row, **{name: f"{values[measured.key]:.5f}" for name, values in columns.items()}})
     _write_csv(out / "scores.csv", rows)
@@ -218,9 +219,9 @@ def _write_runs(
             own = [measured for measured in nodules if _cohort(measured) == cohort]
             prefix = f"{cohort}_" if cohort else ""
             for task in schema.tasks:
-                if task.is_binary:
+                if task.kind is not TaskKind.NOMINAL:
                     learnt = plan.training.task_weights.get(task.name, 1.0) > 0
-                    auc = _auc(own, task.name, task.positive_class, tasks)
+                    auc = _auc(own, task, tasks)
                     row[f"{prefix}{task.name}_auc"] = f"{auc:.4f}" if learnt else ""
             dice = mean_dice(run.predictions, frozenset(measured.nodule.case_id for measured in own))
             row[f"{prefix}dice"] = f"{dice:.4f}" if plan.training.segmentation_weight > 0 else ""
@@ -235,7 +236,7 @@ def _scores(run: Run, schema: ClassificationSchema, nodules: Sequence[MeasuredNo
         for case in read_folder(folder):
             for nodule in case.nodules:
                 for name, task in nodule.tasks.items():
-                    score = list(task.probabilities.values())[-1]
+                    score = list((task.answers or task.probabilities).values())[-1]
                     if not math.isfinite(score):
                         raise ValueError(
                             f"{run.label}, seed {run.seed}, answers {name} with {score}: its training diverged. Remove "
@@ -257,14 +258,13 @@ def _cohort(measured: MeasuredNodule) -> str:
     return measured.nodule.extra.get("cohort", "")
 
 
-def _auc(
-    nodules: Sequence[MeasuredNodule], task: str, positive: str, scores: Mapping[str, Mapping[Key, float]]
-) -> float:
-    known = [measured for measured in nodules if measured.nodule.labels.get(task)]
-    truth = [int(measured.nodule.labels[task] == positive) for measured in known]
+def _auc(nodules: Sequence[MeasuredNodule], task: Task, scores: Mapping[str, Mapping[Key, float]]) -> float:
+    answers = {measured.key: task.binary_label(measured.nodule.labels.get(task.name)) for measured in nodules}
+    known = [key for key, answer in answers.items() if answer is not None]
+    truth = [int(answers[key] == task.as_binary().positive_class) for key in known]
     if len(set(truth)) < 2:
         return math.nan
-    return auc_score(truth, [scores[task][measured.key] for measured in known])
+    return auc_score(truth, [scores[task.name][key] for key in known])
 
 
 def _parameters(run: Run, plan: DSMTPlan) -> int:

@@ -12,13 +12,14 @@ from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 from dsmt_nnunet.dataloading.sampling import NO_NODULE
-from dsmt_nnunet.tasks import UNKNOWN_LABEL, Task
+from dsmt_nnunet.tasks import UNKNOWN_LABEL, Task, TaskKind
 
 SMOOTHING = 0.8
 
 
 def task_auc(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], task: Task) -> float:
-    """AUC of a binary task, or the mean one-vs-rest AUC of a multi-class one; NaN where it is not defined.
+    """AUC of a binary task or of the question of grades, or the mean one-vs-rest AUC of a nominal one; NaN where it is
+    not defined.
 
     Args:
         labels: (N,), `UNKNOWN_LABEL` where not known.
@@ -29,6 +30,12 @@ def task_auc(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], task: Ta
     labels, probabilities = labels[known], probabilities[known]
     if not np.isfinite(probabilities).all():
         return math.nan
+    if task.kind is TaskKind.ORDINAL:
+        answers = [task.binary_label(task.classes[label]) for label in labels]
+        decided = np.array([answer is not None for answer in answers], dtype=bool)
+        task_of_answers = task.as_binary()
+        labels = np.array([task_of_answers.index(answer) for answer in answers], dtype=int)[decided]
+        probabilities, task = task.binary_probabilities(probabilities)[decided], task_of_answers
     columns = [1] if task.is_binary else range(len(task.classes))
     aucs = [
         roc_auc_score(labels == column, probabilities[:, column])

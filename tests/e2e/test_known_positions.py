@@ -17,7 +17,7 @@ from dsmt_nnunet.dataset_conversion.dicom import read_series
 from dsmt_nnunet.geometry import ArrayGeometry
 from dsmt_nnunet.inference.given_nodules import GivenCase
 from dsmt_nnunet.inference.predictor import DSMTPredictor
-from dsmt_nnunet.tasks import Nodule, NoduleTable
+from dsmt_nnunet.nodules import Nodule, NoduleTable
 from tests.e2e.conftest import Workspace
 
 TOLERANCE = 0.02

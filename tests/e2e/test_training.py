@@ -11,7 +11,8 @@ import time
 import pytest
 import torch
 
-from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
+from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.tasks import ClassificationSchema
 from tests.e2e.conftest import DATASET_ID, TRAIN, Workspace
 
 FOLD = "fold_0"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
-from dsmt_nnunet.tasks import Nodule, NoduleTable
+from dsmt_nnunet.nodules import Nodule, NoduleTable
 from tests.unit.small_plans import DATASET_JSON, SCHEMA, write_json
 
 NAME = "Dataset901_Tiny"

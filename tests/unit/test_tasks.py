@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-import math
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from dsmt_nnunet.tasks import UNKNOWN_LABEL, ClassificationSchema, Nodule, NoduleTable, Task
+from dsmt_nnunet.nodules import Nodule
+from dsmt_nnunet.tasks import UNKNOWN_LABEL, ClassificationSchema, Question, Task, TaskKind
 
 SCHEMA = ClassificationSchema(
     (Task("invasiveness", ("non-invasive", "invasive")), Task("texture", ("ground-glass", "part-solid", "solid"))),
@@ -87,64 +89,68 @@ def test_repeated_task_names_and_missing_block() -> None:
         ClassificationSchema.from_dataset_json({"labels": {}})
 
 
-def test_table_survives_writing_and_reading(tmp_path: Path) -> None:
-    table = NoduleTable(
-        (
-            nodule(labels={"invasiveness": "invasive", "texture": None}, diameter_mm=12.5, extra={"cohort": "x, y"}),
-            nodule("b", "left", labels={"invasiveness": None, "texture": "solid"}, extra={"cohort": ""}),
-        )
-    )
-    table.write(tmp_path / "nodules.csv", SCHEMA)
-    read = NoduleTable.read(tmp_path / "nodules.csv", SCHEMA)
-    assert read.nodules[0] == table.nodules[0]
-    assert math.isnan(read.nodules[1].diameter_mm)
-    assert read.nodules[1].label_indices(SCHEMA) == (UNKNOWN_LABEL, 2)
-    assert [path.name for path in tmp_path.iterdir()] == ["nodules.csv"]
+GRADES = Task("pathology", ("AAH", "AIS", "MIA", "IAC"), True, Question("non-invasive", "invasive", "IAC", ("MIA",)))
 
 
-def test_reading_fills_in_what_may_be_missing(tmp_path: Path) -> None:
-    table = NoduleTable.read(write(tmp_path, "case_id,x_mm,y_mm,z_mm\na,1,2,3\nb,1,2,3\na,4,5,6\n"), SCHEMA)
-    assert [(n.case_id, n.nodule_id, n.patient_id) for n in table.nodules] == [
-        ("a", "1", "a"),
-        ("b", "1", "b"),
-        ("a", "2", "a"),
+def test_the_kind_of_a_task() -> None:
+    assert Task("a", ("x", "y"), ordered=True).kind is TaskKind.BINARY
+    assert Task("a", ("x", "y", "z")).kind is TaskKind.NOMINAL
+    assert GRADES.kind is TaskKind.ORDINAL
+
+
+def test_grades_survive_their_block() -> None:
+    schema = ClassificationSchema((GRADES, Task("sign", ("no", "yes"))), "pathology")
+    assert ClassificationSchema.from_block(json.loads(json.dumps(schema.to_block()))) == schema
+    assert "ordered" not in schema.to_block()["tasks"]["sign"]
+
+
+def test_grades_answer_their_question() -> None:
+    assert GRADES.as_binary() == Task("pathology", ("non-invasive", "invasive"))
+    assert [GRADES.binary_label(grade) for grade in (*GRADES.classes, None)] == [
+        "non-invasive",
+        "non-invasive",
+        None,
+        "invasive",
+        None,
     ]
-    assert table.nodules[0].labels == {"invasiveness": None, "texture": None}
+    probs = np.array([[0.1, 0.2, 0.5, 0.2], [0.0, 0.0, 1.0, 0.0]])
+    np.testing.assert_allclose(GRADES.binary_probabilities(probs), [[0.6, 0.4], [0.0, 0.0]])
 
 
-def test_without_schema_labels_are_carried_along(tmp_path: Path) -> None:
-    table = NoduleTable.read(write(tmp_path, "case_id,x_mm,y_mm,z_mm,texture\na,1,2,3,solid\n"))
-    assert table.nodules[0].extra == {"texture": "solid"}
+def test_without_a_question_the_upper_half_is_positive() -> None:
+    task = Task("vote", ("1", "2", "3", "4", "5"), ordered=True)
+    assert task.as_binary().classes == ("below 3", "3 or above")
+    assert task.binary_label("3") == "3 or above"
 
 
-def test_all_bad_rows_are_named(tmp_path: Path) -> None:
-    header = "case_id,x_mm,y_mm,z_mm,diameter_mm,texture\n"
-    path = write(tmp_path, header + "a,1,2,3,,\n,1,2,3,,\nb,x,2,3,,\nc,inf,2,3,,\nd,1,2,3,0,\ne,1,2,3,,wood\n")
-    with pytest.raises(ValueError) as caught:
-        NoduleTable.read(path, SCHEMA)
-    lines = str(caught.value).splitlines()
-    assert lines[0].endswith("5 bad rows.")
-    for line, expected in zip(lines[1:], ["3: case_id", "4: case 'b'", "finite", "positive", "'wood'"], strict=True):
-        assert expected in line
+def test_a_binary_task_is_its_own_question_and_a_nominal_one_has_none() -> None:
+    task = Task("a", ("no", "yes"))
+    assert task.as_binary() is task
+    assert task.binary_label("yes") == "yes"
+    with pytest.raises(ValueError, match="nominal"):
+        Task("a", ("x", "y", "z")).as_binary()
 
 
-def test_missing_columns_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"required columns \['y_mm', 'z_mm'\] are missing"):
-        NoduleTable.read(write(tmp_path, "case_id,x_mm\na,1\n"))
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (Question("no", "yes", "IA"), "names \\['IA'\\]"),
+        (Question("no", "yes", "AAH"), "must lie below 'AAH'"),
+        (Question("no", "yes", "AIS", ("AAH",)), "must lie below 'AIS'"),
+        (Question("no", "yes", "AIS", ("IAC",)), "no undecided grade above it"),
+        (Question("no", "yes", "MIA", ("MIA",)), "cannot be undecided"),
+        (Question("no", "no", "MIA"), "two names|need two names"),
+    ],
+)
+def test_questions_that_make_no_sense_are_refused(question: Question, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Task("pathology", GRADES.classes, True, question)
 
 
-def test_grouping_by_case_and_patient() -> None:
-    table = NoduleTable((nodule("a", "1"), nodule("b", "1", "q"), nodule("a", "2")))
-    assert {case: [n.nodule_id for n in nodules] for case, nodules in table.by_case().items()} == {
-        "a": ["1", "2"],
-        "b": ["1"],
-    }
-    assert table.patient_of_case() == {"a": "p", "b": "q"}
-    assert len(table.subset(["a"])) == 2
-    with pytest.raises(ValueError, match="Case 'a' belongs to patient 'p' in one row and to 'q'"):
-        NoduleTable((nodule("a", "1"), nodule("a", "2", "q"))).patient_of_case()
-
-
-def test_nodule_ids_are_unique_within_a_case() -> None:
-    with pytest.raises(ValueError, match="Nodule '1' of case 'a' occurs twice"):
-        NoduleTable((nodule(), nodule()))
+def test_only_grades_are_asked() -> None:
+    with pytest.raises(ValueError, match="nominal"):
+        Task("a", ("x", "y", "z"), False, Question("no", "yes", "y"))
+    with pytest.raises(ValueError, match="colour"):
+        Task.from_block("a", {"classes": ["x", "y"], "colour": "red"})
+    with pytest.raises(ValueError, match="true or false"):
+        Task.from_block("a", {"classes": ["x", "y", "z"], "ordered": "yes"})

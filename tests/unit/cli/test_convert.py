@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from dsmt_nnunet.cli import convert
-from dsmt_nnunet.tasks import ClassificationSchema, Nodule, NoduleTable, Task
+from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.tasks import ClassificationSchema, Task
 
 SCHEMA = ClassificationSchema((Task("t", ("low", "high")),), "t")
 

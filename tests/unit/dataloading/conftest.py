@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
+from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
-from dsmt_nnunet.tasks import Nodule, NoduleTable
 from tests.unit.small_plans import blob_image, preprocessed_dataset, small_plan, stock_plans
 
 SPACING = (2.0, 0.9, 0.9)

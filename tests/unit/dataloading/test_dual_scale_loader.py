@@ -15,7 +15,8 @@ from dsmt_nnunet.dataloading.augmentation import dual_scale
 from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader
 from dsmt_nnunet.dataloading.padding import fill_values
 from dsmt_nnunet.dataloading.sampling import NO_NODULE, NoduleSampler, SampledNodule, class_weights, locate_nodules
-from dsmt_nnunet.tasks import UNKNOWN_LABEL, Nodule, NoduleTable
+from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.tasks import UNKNOWN_LABEL
 from tests.unit.dataloading.conftest import SPACING, SmallData
 from tests.unit.small_plans import DATASET_JSON, centroid, small_plan
 

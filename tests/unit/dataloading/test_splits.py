@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsmt_nnunet.dataloading.splits import grouped_splits
-from dsmt_nnunet.tasks import Nodule, NoduleTable
+from dsmt_nnunet.nodules import Nodule, NoduleTable
 from tests.unit.small_plans import SCHEMA
 
 NEGATIVE, POSITIVE = SCHEMA.primary.classes

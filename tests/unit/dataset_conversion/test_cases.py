@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from dsmt_nnunet.tasks import NoduleTable
+from dsmt_nnunet.nodules import NoduleTable
 from tests.unit.dataset_conversion.hospital import LUNG_HU, ORIGIN, SIZE, SPACING, Hospital, cube_mask, lung
 
 CORNER = np.array(ORIGIN)

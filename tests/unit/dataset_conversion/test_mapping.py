@@ -1,10 +1,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, TaskMapping, normalise_term, read_mapping
+from dsmt_nnunet.dataset_conversion.mapping import (
+    DEFAULT_MAPPING,
+    TaskMapping,
+    normalise_term,
+    parse_mapping,
+    read_mapping,
+)
+from dsmt_nnunet.tasks import TaskKind
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "lidc-mapping.yaml"
 
@@ -73,23 +81,16 @@ def test_signs_are_left_out_where_the_table_has_no_column() -> None:
 
 def test_example_file() -> None:
     mapping = read_mapping(EXAMPLE)
-    assert mapping.schema.primary.classes == ("benign", "malignant")
-    assert mapping.schema.task_names == ("malignancy", "spiculation", "lobulation")
-    assert [mapping.tasks[0].label(vote) for vote in ("1", "2.0", "3", "4", "5", "")] == [
+    malignancy = mapping.schema.primary
+    assert [malignancy.binary_label(str(vote)) for vote in range(1, 6)] == [
         "benign",
         "benign",
         None,
         "malignant",
         "malignant",
-        None,
     ]
-    columns = ("nodule", "x_mm", "image")
-    assert mapping.column_of("case_id", columns) == "nodule"
-    assert mapping.column_of("x_mm", columns) is None
-    assert mapping.column_of("image", columns) == "image"
-    assert mapping.column_of("mask", columns) is None
-    needed = {"nodule", "patient_id", "diameter_mm", "malignancy", "spiculation", "lobulation"}
-    assert mapping.missing_columns(sorted(needed)) == []
+    assert mapping.tasks[0].votes == ("malignancy_votes",)
+    assert mapping.column_of("x_mm", ["x_mm"]) is None
 
 
 def test_words_that_yaml_would_change_stay_words(tmp_path: Path) -> None:
@@ -130,3 +131,45 @@ def test_malformed_mappings(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         read_mapping(write(tmp_path, text))
     assert "mapping.yaml" in str(caught.value)
+
+
+GRADED = {
+    "primary_task": "vote",
+    "tasks": {
+        "vote": {
+            "ordered": "true",
+            "classes": {"low": ["1", "2"], "middle": "3", "high": ["4", "5"]},
+            "votes": ["reader_1", "reader_2"],
+            "question": {"negative": "benign", "positive": "malignant", "from": "high", "undecided": "middle"},
+            "unknown": "x",
+        }
+    },
+}
+
+
+def test_grades_and_votes() -> None:
+    mapping = parse_mapping(GRADED)
+    task = mapping.schema.primary
+    assert task.kind is TaskKind.ORDINAL
+    assert task.as_binary().classes == ("benign", "malignant")
+    assert task.binary_label("middle") is None
+    assert mapping.tasks[0].vote("1 5 x 3") == ("low", "high", "middle")
+    assert mapping.tasks[0].vote("") == ()
+    with pytest.raises(ValueError, match="'7' is not a known term"):
+        mapping.tasks[0].vote("1 7")
+    assert mapping.missing_votes(["vote", "reader_1"]) == ["reader_2"]
+    assert mapping.restrict_to(["vote", "reader_1"]).tasks[0].votes == ("reader_1",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ordered": "yes"}, "must be true or false"),
+        ({"question": {"negative": "a", "positive": "b"}}, "'from'"),
+        ({"question": {"negative": "a", "positive": "b", "from": "top"}}, "top"),
+        ({"ordered": "false"}, "nominal"),
+    ],
+)
+def test_grades_that_make_no_sense_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_mapping({**GRADED, "tasks": {"vote": {**GRADED["tasks"]["vote"], **change}}})

@@ -7,7 +7,8 @@ import SimpleITK as sitk
 
 from dsmt_nnunet.dataset_conversion.phantom import SCHEMA, convert_phantom
 from dsmt_nnunet.dataset_conversion.phantom.cohort import draw_cohort
-from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema, NoduleTable
+from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
 
 
 @pytest.fixture(scope="module")

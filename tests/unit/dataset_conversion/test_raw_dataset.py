@@ -9,7 +9,8 @@ import pytest
 import SimpleITK as sitk
 
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter, case_id_problem
-from dsmt_nnunet.tasks import ClassificationSchema, Nodule, NoduleTable, Task
+from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.tasks import ClassificationSchema, Task
 
 SCHEMA = ClassificationSchema((Task("malignancy", ("benign", "malignant")),), "malignancy")
 

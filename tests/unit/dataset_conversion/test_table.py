@@ -10,7 +10,8 @@ import pytest
 from dsmt_nnunet.dataset_conversion.mapping import parse_mapping, read_mapping
 from dsmt_nnunet.dataset_conversion.problems import ConversionError
 from dsmt_nnunet.dataset_conversion.table import convert_table
-from dsmt_nnunet.tasks import ClassificationSchema, NoduleTable
+from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.tasks import ClassificationSchema
 from tests.unit.dataset_conversion.hospital import Hospital, cube_mask
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "lidc-mapping.yaml"
@@ -136,5 +137,5 @@ def test_real_nodules_with_the_example_mapping(shared_data: Path, tmp_path: Path
         row = dict(zip(header, line.split(","), strict=True))
         assert nodule.case_id == row["nodule"]
         expected = "malignant" if row["malignancy"] in "45" else "benign" if row["malignancy"] in "12" else None
-        assert nodule.labels["malignancy"] == expected
+        assert mapping.schema.primary.binary_label(nodule.labels["malignancy"]) == expected
         assert nodule.centre_mm == pytest.approx([float(row[name]) for name in ("x_mm", "y_mm", "z_mm")], abs=2.5)

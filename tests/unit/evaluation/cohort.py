@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
-from dsmt_nnunet.tasks import ClassificationSchema, Nodule, NoduleTable, Task
+from dsmt_nnunet.tasks import ClassificationSchema, Task
 
 SCHEMA = ClassificationSchema(
     (Task("invasiveness", ("non-invasive", "invasive")), Task("texture", ("ground-glass", "part-solid", "solid"))),

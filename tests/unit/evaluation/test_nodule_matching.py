@@ -8,8 +8,8 @@ import pytest
 
 from dsmt_nnunet.evaluation.dice import dice_score
 from dsmt_nnunet.evaluation.nodule_matching import distance_limit_mm, match_nodules
+from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.statistics.named_warnings import EmptyMaskWarning
-from dsmt_nnunet.tasks import Nodule
 
 
 def at(x_mm: float, diameter_mm: float = 12.0) -> Nodule:

@@ -8,8 +8,8 @@ import pytest
 import SimpleITK as sitk
 
 from dsmt_nnunet.cli.main import main
+from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.statistics.roc.delong import auc_score
-from dsmt_nnunet.tasks import NoduleTable
 from tests.unit.evaluation.cohort import SCHEMA, found, make_truth, nodule, rows_of, write_prediction
 
 

@@ -18,10 +18,10 @@ from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.geometry import equivalent_diameter_mm
 from dsmt_nnunet.inference.predictor import DSMTPredictor, is_dsmt_network
+from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 from dsmt_nnunet.predictions.results import read_case, read_folder
-from dsmt_nnunet.tasks import Nodule, NoduleTable
 from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, blob_image, small_plan, stock_plans
 
 PLANS = stock_plans(spacing=(1.5, 1.0, 1.0), transpose_forward=(1, 0, 2))

@@ -12,11 +12,11 @@ import torch
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
+from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.planners import dsmt_planner
 from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION, DSMTPlanner, DSMTPlannerResEncM, DSMTPlannerXS
 from dsmt_nnunet.planners.nodule_extents import nodule_extents_mm
-from dsmt_nnunet.tasks import Nodule, NoduleTable
 from tests.unit.small_plans import SCHEMA, write_json
 
 NAME = "Dataset901_Tiny"

@@ -10,9 +10,9 @@ import SimpleITK as sitk
 from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
 
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
+from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.planners import preprocessing
 from dsmt_nnunet.planners.preprocessing import preprocess_what_is_missing
-from dsmt_nnunet.tasks import Nodule
 from tests.unit.small_plans import CONFIGURATION, SCHEMA, stock_plans
 
 NAME = "Dataset901_Tiny"

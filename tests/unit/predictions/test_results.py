@@ -56,8 +56,8 @@ def test_a_case_without_nodules_survives_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({**prediction().to_json(), "schema_version": 2}, "schema_version 1, this one has 2"),
-        ({"schema_version": 1, "nodules": []}, "is not a DSMT prediction"),
+        ({**prediction().to_json(), "schema_version": 1}, "schema_version 2, this one has 1"),
+        ({"schema_version": 2, "nodules": []}, "is not a DSMT prediction"),
         ({**prediction().to_json(), "nodules": [{"nodule_id": "1"}]}, "is not a DSMT prediction"),
     ],
 )

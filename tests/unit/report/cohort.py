@@ -14,11 +14,12 @@ from dsmt_nnunet.evaluation.prediction_evaluation import PredictionInputs, evalu
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.task_cases import TaskOptions
 from dsmt_nnunet.geometry import ArrayGeometry
+from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.predictions.explanation import Explanation, ExplanationMap, explanation_path
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
 from dsmt_nnunet.report.image_folders import ImageFolders
 from dsmt_nnunet.report.page import ReportOptions
-from dsmt_nnunet.tasks import ClassificationSchema, Nodule, NoduleTable, Task
+from dsmt_nnunet.tasks import ClassificationSchema, Task
 
 SCHEMA = ClassificationSchema(
     (

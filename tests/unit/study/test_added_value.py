@@ -9,9 +9,9 @@ import pytest
 import statsmodels.api as sm
 from sklearn.metrics import roc_auc_score
 
+from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.study.added_value import beside_diameter, weights_beside_diameter
 from dsmt_nnunet.study.floors import Key, MeasuredNodule, Split
-from dsmt_nnunet.tasks import Nodule
 
 NUMBER, FOLDS = 400, 4
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
 from dsmt_nnunet.study.calibration import calibration_row
 from dsmt_nnunet.study.floors import MeasuredNodule
-from dsmt_nnunet.tasks import Nodule
 from tests.unit.small_plans import SCHEMA
 
 TASK = SCHEMA.primary_task

@@ -9,9 +9,9 @@ import pytest
 import SimpleITK as sitk
 from sklearn.metrics import roc_auc_score
 
+from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.study import floors
 from dsmt_nnunet.study.floors import RADIOMICS, RULER, MeasuredNodule, Split, floor_columns
-from dsmt_nnunet.tasks import Nodule
 
 SPACING = (0.8, 0.8, 2.0)
 

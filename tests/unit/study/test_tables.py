@@ -14,13 +14,13 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
+from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
 from dsmt_nnunet.study import floors
 from dsmt_nnunet.study.added_value import WITH_DIAMETER
 from dsmt_nnunet.study.floors import RULER
 from dsmt_nnunet.study.tables import Question, Run, floors_of, write_study
-from dsmt_nnunet.tasks import Nodule
 from tests.unit.small_plans import SCHEMA, small_plan, stock_plans
 
 NEGATIVE, POSITIVE = SCHEMA.primary.classes

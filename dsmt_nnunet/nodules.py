@@ -1,0 +1,225 @@
+"""Nodules: the rows of `nodules.csv`, where they are, whose they are, and what is known of them."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dsmt_nnunet.csv_table import CsvRow, read_csv
+from dsmt_nnunet.tasks import (
+    FIXED_COLUMNS,
+    POSITION_COLUMNS,
+    VOTES_SUFFIX,
+    ClassificationSchema,
+    Task,
+)
+
+
+@dataclass(frozen=True)
+class Nodule:
+    """One row of `nodules.csv`.
+
+    Attributes:
+        case_id: nnU-Net case identifier.
+        nodule_id: unique within the case.
+        patient_id: groups cases of one person; splits never separate them.
+        centre_mm: (x, y, z) in mm, LPS (the physical space of SimpleITK and DICOM).
+        diameter_mm: equivalent or reported diameter; NaN when not known.
+        labels: task name -> class name, None when not known.
+        votes: task name -> class name of each reader's vote; no entry where there are none.
+        extra: further columns, carried along untouched.
+    """
+
+    case_id: str
+    nodule_id: str
+    patient_id: str
+    centre_mm: tuple[float, float, float]
+    diameter_mm: float = math.nan
+    labels: Mapping[str, str | None] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
+    votes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def target(self, task: Task) -> tuple[float, ...] | None:
+        """What a loss aims at: the share of the votes that each class has, or all on the label; None when not known."""
+        votes = self.votes.get(task.name)
+        if votes:
+            return tuple(votes.count(name) / len(votes) for name in task.classes)
+        label = self.labels.get(task.name)
+        return None if label is None else tuple(float(name == label) for name in task.classes)
+
+    def label_indices(self, schema: ClassificationSchema) -> tuple[int, ...]:
+        """Class index of each task of `schema`, `UNKNOWN_LABEL` where not known."""
+        return tuple(task.index(self.labels.get(task.name)) for task in schema.tasks)
+
+
+@dataclass(frozen=True)
+class NoduleTable:
+    """All nodules of a data set or of a folder to predict."""
+
+    nodules: tuple[Nodule, ...]
+
+    def __post_init__(self) -> None:
+        seen: set[tuple[str, str]] = set()
+        for nodule in self.nodules:
+            key = (nodule.case_id, nodule.nodule_id)
+            if key in seen:
+                raise ValueError(
+                    f"Nodule '{nodule.nodule_id}' of case '{nodule.case_id}' occurs twice; nodule_id must be unique "
+                    f"within a case."
+                )
+            seen.add(key)
+
+    def __len__(self) -> int:
+        return len(self.nodules)
+
+    def by_case(self) -> dict[str, tuple[Nodule, ...]]:
+        """Nodules of each case, cases and nodules in table order."""
+        cases: dict[str, list[Nodule]] = {}
+        for nodule in self.nodules:
+            cases.setdefault(nodule.case_id, []).append(nodule)
+        return {case_id: tuple(nodules) for case_id, nodules in cases.items()}
+
+    def patient_of_case(self) -> dict[str, str]:
+        """Patient of each case.
+
+        Raises:
+            ValueError: the nodules of a case name different patients.
+        """
+        patients: dict[str, str] = {}
+        for nodule in self.nodules:
+            if patients.setdefault(nodule.case_id, nodule.patient_id) != nodule.patient_id:
+                raise ValueError(
+                    f"Case '{nodule.case_id}' belongs to patient '{patients[nodule.case_id]}' in one row and to "
+                    f"'{nodule.patient_id}' in another. A case is one scan of one patient."
+                )
+        return patients
+
+    @classmethod
+    def read(cls, path: str | Path, schema: ClassificationSchema | None = None) -> NoduleTable:
+        """Reads `nodules.csv`.
+
+        `case_id`, `x_mm`, `y_mm` and `z_mm` are required; `nodule_id` defaults to a number within the case,
+        `patient_id` to the case, labels to not known.
+
+        Args:
+            path: the table.
+            schema: tasks whose columns hold labels; without it every further column is `extra`.
+
+        Raises:
+            FileNotFoundError: no such table.
+            ValueError: columns are missing, or rows break the rules; all of them are named.
+        """
+        table = read_csv(path)
+        missing = [name for name in ("case_id", *POSITION_COLUMNS) if name not in table.columns]
+        if missing:
+            raise ValueError(
+                f"{path}: required columns {missing} are missing; the table has {list(table.columns)}. "
+                f"Positions are in mm, LPS."
+            )
+        nodules: list[Nodule] = []
+        problems: list[str] = []
+        counts: dict[str, int] = {}
+        for row in table.rows:
+            try:
+                counts[row.get("case_id")] = counts.get(row.get("case_id"), 0) + 1
+                nodules.append(_parse_nodule(row, table.columns, schema, counts[row.get("case_id")]))
+            except ValueError as error:
+                problems.append(f"line {row.line}: {error}")
+        if problems:
+            raise ValueError(f"{path}: {len(problems)} bad rows.\n  " + "\n  ".join(problems))
+        return cls(tuple(nodules))
+
+    def write(self, path: str | Path, schema: ClassificationSchema) -> None:
+        """Writes the table (UTF-8, commas) to a temporary name first, then renames it."""
+        path = Path(path)
+        extra_columns = list(dict.fromkeys(name for nodule in self.nodules for name in nodule.extra))
+        voted = [name for name in schema.task_names if any(name in nodule.votes for nodule in self.nodules)]
+        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        with partial.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            votes_columns = [f"{name}{VOTES_SUFFIX}" for name in voted]
+            writer.writerow([*FIXED_COLUMNS, *schema.task_names, *votes_columns, *extra_columns])
+            for nodule in self.nodules:
+                writer.writerow(
+                    [
+                        nodule.case_id,
+                        nodule.nodule_id,
+                        nodule.patient_id,
+                        *(f"{value:.3f}" for value in nodule.centre_mm),
+                        "" if math.isnan(nodule.diameter_mm) else f"{nodule.diameter_mm:.2f}",
+                        *(nodule.labels.get(name) or "" for name in schema.task_names),
+                        *(join_votes(nodule.votes.get(name, ())) for name in voted),
+                        *(nodule.extra.get(name, "") for name in extra_columns),
+                    ]
+                )
+        partial.replace(path)
+
+    def subset(self, case_ids: Iterable[str]) -> NoduleTable:
+        """The nodules of some cases."""
+        wanted = set(case_ids)
+        return NoduleTable(tuple(nodule for nodule in self.nodules if nodule.case_id in wanted))
+
+
+def join_votes(votes: Sequence[str]) -> str:
+    """Votes as they stand in a cell: divided by blanks, by semicolons where a class name holds a blank."""
+    return ("; " if any(" " in vote for vote in votes) else " ").join(votes)
+
+
+def split_votes(text: str) -> tuple[str, ...]:
+    """The votes of a cell; see `join_votes`."""
+    return tuple(vote.strip() for vote in text.split(";") if vote.strip()) if ";" in text else tuple(text.split())
+
+
+def _parse_votes(row: CsvRow, task: Task) -> tuple[str, ...]:
+    text = row.get(f"{task.name}{VOTES_SUFFIX}")
+    votes = (text.strip(),) if text.strip() in task.classes else split_votes(text)
+    for vote in votes:
+        task.index(vote)
+    return votes
+
+
+def _parse_nodule(row: CsvRow, columns: Sequence[str], schema: ClassificationSchema | None, number: int) -> Nodule:
+    case_id = row.get("case_id")
+    if not case_id:
+        raise ValueError("case_id is empty.")
+    labels: dict[str, str | None] = {}
+    votes: dict[str, tuple[str, ...]] = {}
+    if schema:
+        for task in schema.tasks:
+            labels[task.name] = row.get(task.name) or None
+            try:
+                task.index(labels[task.name])
+                if f"{task.name}{VOTES_SUFFIX}" in columns:
+                    votes[task.name] = _parse_votes(row, task)
+            except ValueError as error:
+                raise ValueError(f"case '{case_id}': {error} Leave the cell empty when not known.") from error
+    centre = [_number(row, name) for name in POSITION_COLUMNS]
+    diameter = _number(row, "diameter_mm") if row.get("diameter_mm") else math.nan
+    if diameter <= 0:
+        raise ValueError(f"case '{case_id}': diameter_mm must be positive, got {diameter:g}.")
+    known = {*FIXED_COLUMNS, *labels, *(f"{name}{VOTES_SUFFIX}" for name in votes)}
+    return Nodule(
+        case_id=case_id,
+        nodule_id=row.get("nodule_id") or str(number),
+        patient_id=row.get("patient_id") or case_id,
+        centre_mm=(centre[0], centre[1], centre[2]),
+        diameter_mm=diameter,
+        labels=labels,
+        extra={name: row.get(name) for name in columns if name not in known},
+        votes={name: own for name, own in votes.items() if own},
+    )
+
+
+def _number(row: CsvRow, column: str) -> float:
+    text = row.get(column)
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"case '{row.get('case_id')}': {column} must be a number in mm, got '{text}'.") from None
+    if not math.isfinite(value):
+        raise ValueError(f"case '{row.get('case_id')}': {column} must be finite, got '{text}'.")
+    return value
