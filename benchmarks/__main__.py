@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypedDict
 
 from benchmarks import loader, nodule_samples, prediction, training_step
 from benchmarks.machine import Ratio, description
@@ -20,13 +21,21 @@ GROUPS: dict[str, Callable[[int], list[Ratio]]] = {
 }
 
 
+class Group(TypedDict):
+    """What one group of measurements leaves in speed.json."""
+
+    where: str
+    repeats: int
+    rows: list[dict[str, str]]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--repeats", type=int, default=9, help="of each measurement; the slow ones take a third")
     parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS), help="the others are kept")
     args = parser.parse_args()
     path = RESULTS / "speed.json"
-    measured = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    measured: dict[str, Group] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     RESULTS.mkdir(exist_ok=True)
     for name in args.only:
         print(f"Measuring: {name} ...", flush=True)
@@ -38,7 +47,7 @@ def main() -> None:
     print(table(measured))
 
 
-def table(measured: dict[str, dict]) -> str:
+def table(measured: Mapping[str, Group]) -> str:
     """Markdown."""
     lines = ["# Speed against stock nnU-Net 2.8.1", ""]
     for name in (name for name in GROUPS if name in measured):

@@ -91,7 +91,7 @@ def chest(folder: Path) -> tuple[Path, Sequence[float], str]:
         (series,) = {path.parent for path in folder.rglob("*.dcm")}
         sitk.WriteImage(read_series(series), str(file))
         return file, LESION_MM, "real chest CT, 512 x 512 x 107"
-    drawn = render_case(draw_cohort(1, seed=0)[0])
+    drawn = render_case(draw_cohort(seed=0, cases=1)[0])
     small = drawn.image()
     grid = sitk.Image((512, 512, 107), sitk.sitkInt16)
     grid.SetSpacing((0.977, 0.977, 3.0))

@@ -113,7 +113,8 @@ def table(found: list[Removal]) -> str:
 
 def _logit(probability: np.ndarray) -> np.ndarray:
     clipped = np.clip(probability.astype(float), 1e-7, 1 - 1e-7)
-    return np.log(clipped) - np.log1p(-clipped)
+    logits: np.ndarray = np.log(clipped) - np.log1p(-clipped)
+    return logits
 
 
 def main() -> None:

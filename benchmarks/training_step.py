@@ -119,7 +119,8 @@ class Problem:
         targets = [functional.interpolate(self.target.float(), scale.shape[2:]).to(torch.int16) for scale in scales]
         weights = [2.0**-i for i in range(len(scales))]
         weights = [weight / sum(weights) for weight in weights]
-        return DeepSupervisionWrapper(self.loss, weights)(list(scales), targets)
+        loss: torch.Tensor = DeepSupervisionWrapper(self.loss, weights)(list(scales), targets)
+        return loss
 
 
 def _finish(network: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> float:

@@ -273,11 +273,12 @@ class Training:
         """The primary task alone, at a tenth of the learning rate."""
         variant, steps = self.variant, self.variant.finetune_steps
         head = self.network.heads[self.primary]
-        trained: list[nn.Module] = {
+        choices: dict[str, list[nn.Module]] = {
             "head": [head],
             "heads": [head, self.network.pooling, *filter(None, [self.network.context_encoder])],
             "all": [self.network],
-        }[variant.finetuned]
+        }
+        trained = choices[variant.finetuned]
         learning = {id(parameter) for part in trained for parameter in part.parameters()}
         for parameter in self.network.parameters():
             parameter.requires_grad_(id(parameter) in learning)
@@ -316,14 +317,15 @@ class Training:
         return self._classification(output.tasks, labels, weights), self.segmentation(output.segmentation, masks)
 
     def _classification(self, tasks: list[Tensor], labels: Tensor, weights: Mapping[str, float]) -> Tensor:
-        loss = self.classification(tasks, labels, weights)[0]
+        loss: Tensor = self.classification(tasks, labels, weights)[0]
         share = self.variant.label_smoothing
         if not share:
             return loss
         known = labels != UNKNOWN_LABEL
         # Every task of the phantoms is binary: the uniform target is the mean over its two classes.
         uniform = [self.classification(tasks, torch.where(known, index, labels), weights)[0] for index in (0, 1)]
-        return (1 - share) * loss + share * (uniform[0] + uniform[1]) / 2
+        smoothed: Tensor = (1 - share) * loss + share * (uniform[0] + uniform[1]) / 2
+        return smoothed
 
     def _step(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -153,7 +153,9 @@ class _MaskVoxels:
     def points_mm(self) -> NDArray[np.float64]:
         """Centres of the voxels, (N, 3), x, y, z in mm, LPS."""
         direction = np.array(self.grid.GetDirection()).reshape(3, 3)
-        return self.index_zyx[:, ::-1] * np.array(self.grid.GetSpacing()) @ direction.T + self.grid.GetOrigin()
+        offsets_mm = self.index_zyx[:, ::-1] * np.array(self.grid.GetSpacing())
+        points: NDArray[np.float64] = offsets_mm @ direction.T + np.array(self.grid.GetOrigin())
+        return points
 
     def select(self, row: NoduleRow) -> NDArray[np.intp]:
         """Which of the N voxels are the nodule of this row.
@@ -187,7 +189,8 @@ def _components(index_zyx: NDArray[np.intp]) -> NDArray[np.integer]:
     inside = tuple((index_zyx - index_zyx.min(axis=0)).T)
     box = np.zeros(np.ptp(index_zyx, axis=0) + 1, np.uint8)
     box[inside] = 1
-    return cc3d.connected_components(box, connectivity=26)[inside]
+    components: NDArray[np.integer] = cc3d.connected_components(box, connectivity=26)[inside]
+    return components
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def read_series(folder: Path) -> sitk.Image:
     reader.SetFileNames(files)
     reader.MetaDataDictionaryArrayUpdateOn()
     try:
-        image = reader.Execute()
+        image: sitk.Image = reader.Execute()
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ValueError(f"{folder}: the DICOM series cannot be read ({reason}).") from error
@@ -39,7 +39,7 @@ def read_series(folder: Path) -> sitk.Image:
 
 
 def _only_series(folder: Path) -> tuple[str, ...]:
-    series = {
+    series: dict[str, tuple[str, ...]] = {
         series_id: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series_id)
         for series_id in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,15 @@ SMALLEST_CAP = 8
 """However few the nodules, so many patches may make a batch: fewer are too few to learn a binary label from."""
 
 
-class DSMTPlanning:
+if TYPE_CHECKING:
+    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import (
+        ExperimentPlanner as _NnunetPlanner,
+    )
+else:
+    _NnunetPlanner = object
+
+
+class DSMTPlanning(_NnunetPlanner):
     """Mixin for nnU-Net's planners. Class attributes are what a preset changes."""
 
     margin_mm: ClassVar[float] = 16.0
@@ -75,7 +83,7 @@ class DSMTPlanning:
         self.extents_mm = nodule_extents_mm(masks, processes=os.cpu_count() or 1)
         self.nodule_count = len(table)
         self._decide_class_weights(table)
-        plans = super().plan_experiment()  # type: ignore[misc]
+        plans: dict[str, Any] = super().plan_experiment()
         for name, reason in self.decisions.items():
             print(f"{name}: {reason}")
         return plans
@@ -101,7 +109,7 @@ class DSMTPlanning:
         )
 
     def determine_fullres_target_spacing(self) -> npt.NDArray[Any]:
-        spacing = super().determine_fullres_target_spacing()  # type: ignore[misc]
+        spacing = super().determine_fullres_target_spacing()
         if self.overwrite_target_spacing is not None or not self.smallest_spacing_mm:
             return spacing
         return np.maximum(spacing, self.smallest_spacing_mm)
@@ -110,12 +118,12 @@ class DSMTPlanning:
         self, spacing: Any, median_shape: Any, data_identifier: str, voxels_in_dataset: float, _cache: dict
     ) -> dict[str, Any]:
         if len(spacing) != 3:
-            return super().get_plans_for_configuration(  # type: ignore[misc]
+            return super().get_plans_for_configuration(
                 spacing, median_shape, data_identifier, voxels_in_dataset, _cache
             )
         # nnU-Net clips the patch to the median shape and spends what memory is left on the batch.
         wanted = self._local_patch(np.asarray(spacing))
-        plan = super().get_plans_for_configuration(spacing, wanted, data_identifier, voxels_in_dataset, _cache)  # type: ignore[misc]
+        plan = super().get_plans_for_configuration(spacing, wanted, data_identifier, voxels_in_dataset, _cache)
         plan["median_image_size_in_voxels"] = median_shape
         windows = context_windows(plan)
         extra = self._context_activations(windows) / self._backbone_activations(plan)
@@ -179,7 +187,7 @@ class DSMTPlanning:
     def save_plans(self, plans: dict[str, Any]) -> None:
         plans["configurations"] = {CONFIGURATION: plans["configurations"][CONFIGURATION]}
         plans[PLAN_KEY] = self._dsmt_plan(plans).to_block()
-        super().save_plans(plans)  # type: ignore[misc]
+        super().save_plans(plans)
 
     def _dsmt_plan(self, plans: dict[str, Any]) -> DSMTPlan:
         configuration = plans["configurations"][CONFIGURATION]

@@ -22,7 +22,6 @@ from nnunetv2.utilities.collate_outputs import collate_outputs
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import distributed as dist
 from torch import nn
-from torch._dynamo import OptimizedModule
 
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet
@@ -69,6 +68,7 @@ class DSMTTrainer(nnUNetTrainer):
     """
 
     epochs: ClassVar[int | None] = None
+    save_every: int
     changes: ClassVar[tuple[Callable[[DSMTPlan], DSMTPlan], ...]] = ()
     """Applied to the plan one after the other: what makes a baseline or an ablation."""
 
@@ -169,7 +169,8 @@ class DSMTTrainer(nnUNetTrainer):
 
     def _bare_network(self) -> DSMTNet:
         network: Any = self.network.module if self.is_ddp and hasattr(self.network, "module") else self.network
-        return network._orig_mod if isinstance(network, OptimizedModule) else network
+        bare: DSMTNet = getattr(network, "_orig_mod", network)  # torch.compile wraps it
+        return bare
 
     def do_split(self) -> tuple[list[str], list[str]]:
         splits_file = Path(self.preprocessed_dataset_folder_base) / "splits_final.json"

@@ -83,12 +83,13 @@ def acquire(density_hu: FloatVolume, protocol: Protocol, size: int, rng: np.rand
     image = gaussian_filter(density_hu, sigma, truncate=3.0)
     image += _noise(image.shape, protocol, rng)
     image += np.float32(protocol.offset_hu)
-    return np.clip(np.rint(image), -1024, 3071).astype(np.int16)
+    rounded: NDArray[np.int16] = np.clip(np.rint(image), -1024, 3071).astype(np.int16)
+    return rounded
 
 
 def _noise(shape: tuple[int, ...], protocol: Protocol, rng: np.random.Generator) -> FloatVolume:
     white = rng.standard_normal(shape, dtype=np.float32)
-    noise = gaussian_filter(white, protocol.noise_grain_voxels, truncate=3.0)
+    noise: FloatVolume = gaussian_filter(white, protocol.noise_grain_voxels, truncate=3.0)
     if protocol.edge_enhancement:
         noise -= np.float32(protocol.edge_enhancement) * gaussian_filter(white, 1.5, truncate=2.0)
     return noise * np.float32(protocol.noise_hu / noise.std())

@@ -69,7 +69,7 @@ class Thorax:
 
     def costal_point(self, angle: float, z_mm: float) -> tuple[tuple[float, float], tuple[float, float]]:
         """A point (x, y) of the costal pleura and its inward normal; angle 0 is lateral, positive to the back."""
-        scale = float(self._taper(np.float32(z_mm)))
+        scale = float(self._taper(np.asarray(z_mm, dtype=np.float32)))
         a, b = self.half_width * scale, self.half_depth * scale
         u, y = a * np.cos(angle), b * np.sin(angle)
         normal = np.array([-u / a**2, -y / b**2])
@@ -87,7 +87,8 @@ class Thorax:
         radius = along_u + along_y
         gradient = np.sqrt(along_u * inv_a2 + along_y * inv_b2 + np.float32(1e-9))
         root = np.sqrt(radius)
-        return (1 - root) * root / gradient
+        depth: FloatVolume = ((1 - root) * root / gradient).astype(np.float32, copy=False)
+        return depth
 
     def inner_depth(self, grid: Grid) -> FloatVolume:
         """Depth (Z, Y, X) of lung from mediastinum, heart and diaphragm in mm, negative inside them."""
@@ -98,18 +99,22 @@ class Thorax:
         heart = np.sqrt(
             ((u + 62) / heart_axes[0]) ** 2 + ((y + 14) / heart_axes[1]) ** 2 + ((z + 30) / heart_axes[2]) ** 2
         )
-        return np.minimum(np.minimum(mediastinum, (heart - 1) * np.float32(36)), self.diaphragm_depth(grid))
+        depth: FloatVolume = np.minimum(
+            np.minimum(mediastinum, (heart - 1) * np.float32(36)), self.diaphragm_depth(grid)
+        )
+        return depth
 
     def diaphragm_depth(self, grid: Grid) -> FloatVolume:
         """Height (Z, Y, X) above the diaphragm in mm."""
         z, y, x = grid.open_axes()
         dome = np.exp(-((self.side * x - 2) ** 2 / (2 * 30**2)) - y**2 / (2 * 34**2))
-        return z - (self.diaphragm_z + 16 * dome)
+        return (z - (self.diaphragm_z + 16 * dome)).astype(np.float32, copy=False)
 
     @staticmethod
     def _taper(z_mm: FloatVolume) -> FloatVolume:
         """Scale of the lung's cross-section, which narrows towards the apex."""
-        return 1 - 0.28 * np.clip((z_mm - 5) / 75, 0, 1.2) ** 2
+        height: FloatVolume = np.clip((z_mm - 5) / 75, 0, 1.2)
+        return (1 - 0.28 * height**2).astype(np.float32, copy=False)
 
 
 _LUNG_CENTRE_U = 2.0
@@ -145,7 +150,8 @@ def draw_thorax(grid: Grid, thorax: Thorax) -> ThoraxImage:
 
 def coverage(inside_mm: FloatVolume, edge_mm: float) -> FloatVolume:
     """Share of a voxel inside a surface, from the signed distance to it (positive inside)."""
-    return np.clip(inside_mm / np.float32(edge_mm) + np.float32(0.5), 0, 1)
+    share: FloatVolume = np.clip(inside_mm / np.float32(edge_mm) + np.float32(0.5), 0, 1)
+    return share
 
 
 def _soft_tissue(grid: Grid, thorax: Thorax, costal: FloatVolume, rng: np.random.Generator) -> FloatVolume:

@@ -34,7 +34,8 @@ def far_weight(
         distance = np.maximum(np.maximum(np.abs(x - centre[0]), np.abs(y - centre[1])), np.abs(z - centre[2]))
         np.minimum(nearest, distance, out=nearest)
     border = CONTEXT_FREE_MM + CONTEXT_RAMP_MM * np.clip(0.5 + 0.5 * grid.smooth_field(rng, 12), 0, 1)
-    return np.clip((nearest - border) / np.float32(CONTEXT_RAMP_MM), 0, 1)
+    weight: FloatVolume = np.clip((nearest - border) / np.float32(CONTEXT_RAMP_MM), 0, 1)
+    return weight
 
 
 def paint_context(

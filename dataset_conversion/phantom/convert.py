@@ -19,7 +19,7 @@ from dsmt_nnunet.dataset_conversion.phantom.acquisition import REFERENCE_SIZE
 from dsmt_nnunet.dataset_conversion.phantom.cohort import SCHEMA, PhantomCase, draw_cohort
 from dsmt_nnunet.dataset_conversion.phantom.model import FEATURES, ceilings
 from dsmt_nnunet.dataset_conversion.phantom.render import RenderedCase, render_case
-from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
+from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter, Split
 from dsmt_nnunet.nodules import Nodule
 
 TRUTH_TABLE_NAME = "phantom_truth.csv"
@@ -73,7 +73,7 @@ def convert_phantom(
             _rendered(cohort, processes), total=len(cohort), desc="phantoms", unit="case", disable=not _on_terminal()
         )
         for case, rendered in progress:
-            split = "train" if case.group == "train" else "test"
+            split: Split = "train" if case.group == "train" else "test"
             writer.add_case(case.case_id, rendered.image(), rendered.mask(), nodule_rows(case, rendered), split)
         writer.add_file(TRUTH_TABLE_NAME, truth_table(cohort))
     return writer.folder

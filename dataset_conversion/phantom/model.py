@@ -77,7 +77,8 @@ def draw_features(rng: np.random.Generator, n: int = 1, groups: Collection[str] 
 def invasiveness_logit(values: Mapping[str, FloatArray | float], groups: Collection[str] = GROUPS) -> FloatArray:
     """Logit of invasiveness from the features of some groups; the others count as their mean."""
     terms = [feature.logit(values[feature.name]) for feature in FEATURES if feature.group in groups]
-    return np.sum(terms, axis=0)
+    total: FloatArray = np.sum(terms, axis=0)
+    return total
 
 
 @dataclass(frozen=True)

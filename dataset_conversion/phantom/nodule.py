@@ -82,11 +82,12 @@ class StarShape:
         growth = np.ones_like(x)
         for direction, height in zip(self.spikes, self.spike_heights.tolist(), strict=True):
             growth += height * np.exp(np.float32(SPIKE_SHARPNESS) * (_cosine(direction, x, y, z) - 1))
-        return np.float32(self.scale_mm) * radius * growth / np.sqrt((x / a) ** 2 + (y / b) ** 2 + (z / c) ** 2)
+        ellipsoid: FloatVolume = np.sqrt((x / a) ** 2 + (y / b) ** 2 + (z / c) ** 2)
+        return np.float32(self.scale_mm) * radius * growth / ellipsoid
 
     def depth(self, x: FloatVolume, y: FloatVolume, z: FloatVolume, scale: float = 1.0) -> FloatVolume:
         """Radial distance in mm from points (relative to the centre) to the scaled surface, positive inside."""
-        distance = np.sqrt(x**2 + y**2 + z**2) + np.float32(1e-3)
+        distance: FloatVolume = np.sqrt(x**2 + y**2 + z**2) + np.float32(1e-3)
         return np.float32(scale) * self.radius(x / distance, y / distance, z / distance) - distance
 
 
@@ -192,7 +193,8 @@ def _relative(grid: Grid, centre_xyz_mm: tuple[float, float, float]) -> tuple[Fl
 
 def _cosine(direction: Vector, x: FloatVolume, y: FloatVolume, z: FloatVolume) -> FloatVolume:
     """Cosine of the angle between a unit vector and the unit vectors (x, y, z)."""
-    return float(direction[0]) * x + float(direction[1]) * y + float(direction[2]) * z
+    cosine: FloatVolume = float(direction[0]) * x + float(direction[1]) * y + float(direction[2]) * z
+    return cosine
 
 
 def _spread(rng: np.random.Generator, count: int) -> Vector:

@@ -54,7 +54,7 @@ class RenderedCase:
     def diameter_mm(self, number: int) -> float:
         """Diameter of the sphere with the volume of nodule `number`, from 1."""
         volume_mm3 = float(np.count_nonzero(self.instances == number)) * float(np.prod(self.spacing_xyz_mm))
-        return (6 * volume_mm3 / np.pi) ** (1 / 3)
+        return float((6 * volume_mm3 / np.pi) ** (1 / 3))
 
     def _with_geometry(self, array: NDArray[np.int16] | NDArray[np.uint8]) -> sitk.Image:
         image = sitk.GetImageFromArray(array)
