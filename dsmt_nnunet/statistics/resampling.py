@@ -39,13 +39,20 @@ class Resampler:
 
     @classmethod
     def create(
-        cls, y_true: npt.ArrayLike, clusters: Sequence[str] | None = None, n_resamples: int = 2000, seed: int = 0
+        cls,
+        y_true: npt.ArrayLike,
+        clusters: Sequence[str] | None = None,
+        n_resamples: int = 2000,
+        seed: int = 0,
+        stratified: bool = True,
     ) -> Resampler:
         """Args:
         y_true: class index of each case, shape (N,).
         clusters: name of the cluster of each case; None where every case stands alone.
         n_resamples: number of resamples.
         seed: of the generator.
+        stratified: whether units are drawn among those of the same highest class. That holds the prevalence nearly
+            fixed; what depends on it (predictive values, F1, kappa, calibration) needs False.
         """
         labels = np.asarray(y_true).astype(np.int64)
         if clusters is None:
@@ -53,7 +60,8 @@ class Resampler:
         else:
             units = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)[1].astype(np.int64)
         highest = np.full(int(units.max()) + 1 if len(units) else 0, -1)
-        np.maximum.at(highest, units, labels)
+        if stratified:
+            np.maximum.at(highest, units, labels)
         strata = tuple(np.flatnonzero(highest == label) for label in np.unique(highest))
         return cls(labels, units, strata, n_resamples, seed)
 

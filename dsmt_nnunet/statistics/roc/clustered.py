@@ -1,0 +1,175 @@
+"""AUCs of cases that come in clusters (nodules of a patient), and their differences, after Obuchowski."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, logit
+from scipy.stats import t
+
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray, binary_labels, finite_scores
+from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes, cluster_sums
+from dsmt_nnunet.statistics.named_warnings import (
+    OneCaseInClassWarning,
+    ZeroVarianceDifferenceWarning,
+    ZeroVarianceWarning,
+)
+from dsmt_nnunet.statistics.roc.comparison import AucComparison
+from dsmt_nnunet.statistics.roc.delong import StructuralComponents, structural_components
+from dsmt_nnunet.statistics.roc.interval import NEWCOMBE_METHOD, UNDEFINED_METHOD, AucInterval, newcombe_limits
+
+LOGIT_METHOD = "obuchowski-logit"
+PAIRED_TEST = "paired Obuchowski"
+UNPAIRED_TEST = "unpaired Obuchowski (Welch t)"
+_NAN = math.nan
+
+
+@dataclass(frozen=True)
+class ClusteredAucs:
+    """AUCs of M scores of the same cases with their covariance over clusters.
+
+    Attributes:
+        auc: shape (M,).
+        covariance: shape (M, M).
+        df: degrees of freedom of each variance (Satterthwaite, from the clusters of either class), shape (M,).
+        n_positive: clusters with a positive case.
+        n_negative: clusters with a negative case.
+    """
+
+    auc: FloatArray
+    covariance: FloatArray
+    df: FloatArray
+    n_positive: int
+    n_negative: int
+
+
+def clustered_aucs(labels: BoolArray, components: StructuralComponents, codes: IntArray) -> ClusteredAucs:
+    """Covariance of AUCs from the structural components of single cases, summed within clusters.
+
+    S10 = I10 / ((I10 - 1) m) sum (V10_i - m_i A)^2 over the I10 clusters with a positive case, S01 likewise,
+    S11 = I / (I - 1) sum (V10_i - m_i A)(V01_i - n_i A) over all I clusters; var A = S10 / m + S01 / n + 2 S11 / (m n).
+    It is DeLong's variance where every case stands alone. Less than two clusters of a class give NaN with an
+    `OneCaseInClassWarning`.
+    Source: Obuchowski, Biometrics 1997; 53: 567.
+
+    Args:
+        labels: shape (N,).
+        components: of M scores, or of their contrasts.
+        codes: cluster of each case, shape (N,).
+    """
+    auc = components.auc
+    n_positive, n_negative = int(labels.sum()), int((~labels).sum())
+    values = np.zeros((2, len(auc), len(labels)))
+    values[0][:, labels] = components.positive - auc[:, None]
+    values[1][:, ~labels] = components.negative - auc[:, None]
+    positive, negative = cluster_sums(values, codes)
+    with_positive, with_negative = len(np.unique(codes[labels])), len(np.unique(codes[~labels]))
+    if min(with_positive, with_negative) < 2:
+        if min(with_positive, with_negative) == 1:
+            message = "A class lies in a single cluster; the variance of the AUC is not defined."
+            warnings.warn(message, OneCaseInClassWarning, stacklevel=3)
+        empty = np.full((len(auc), len(auc)), _NAN)
+        return ClusteredAucs(auc, empty, np.full(len(auc), _NAN), with_positive, with_negative)
+    n_clusters = positive.shape[1]
+    from_positive = with_positive / (with_positive - 1) * positive @ positive.T / n_positive**2
+    from_negative = with_negative / (with_negative - 1) * negative @ negative.T / n_negative**2
+    shared = n_clusters / (n_clusters - 1) * positive @ negative.T / (n_positive * n_negative)
+    covariance = from_positive + from_negative + shared + shared.T
+    parts = np.diag(from_positive) ** 2 / (with_positive - 1) + np.diag(from_negative) ** 2 / (with_negative - 1)
+    total = (np.diag(from_positive) + np.diag(from_negative)) ** 2
+    df = np.divide(total, parts, out=np.full(len(auc), float(n_clusters - 1)), where=parts > 0)
+    return ClusteredAucs(auc, covariance, df, with_positive, with_negative)
+
+
+def clustered_auc_interval(
+    y_true: npt.ArrayLike, y_score: npt.ArrayLike, clusters: Clusters = None, level: float = 0.95
+) -> AucInterval:
+    """AUC with its interval on the logit scale, clusters taken whole.
+
+    logit AUC +- t SE / (AUC (1 - AUC)), t with Satterthwaite's degrees of freedom. A variance of 0 gets Newcombe's
+    method 5 with clusters for cases, with a `ZeroVarianceWarning`.
+    Source: Obuchowski, Biometrics 1997; 53: 567; Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.2
+    (logit scale).
+
+    Args:
+        y_true: labels of 0 and 1, shape (N,).
+        y_score: scores, shape (N,); higher means positive.
+        clusters: cluster of each case; None where every case stands alone.
+        level: confidence level.
+    """
+    labels = binary_labels(y_true)
+    components = structural_components(labels, y_score)
+    auc = float(components.auc[0])
+    if math.isnan(auc):
+        return AucInterval(auc, _NAN, _NAN, _NAN, UNDEFINED_METHOD)
+    found = clustered_aucs(labels, components, cluster_codes(clusters, len(labels)))
+    variance = float(found.covariance[0, 0])
+    if math.isnan(variance):
+        return AucInterval(auc, _NAN, _NAN, _NAN, UNDEFINED_METHOD)
+    se = math.sqrt(max(variance, 0.0))
+    if se < 1e-12:
+        message = f"AUC {auc:g} with a variance of 0: the interval is Newcombe's method 5, clusters counted as cases."
+        warnings.warn(message, ZeroVarianceWarning, stacklevel=2)
+        limits = newcombe_limits(auc, found.n_positive, found.n_negative, level)
+        return AucInterval(auc, 0.0, *limits, NEWCOMBE_METHOD)
+    half = float(t.ppf(0.5 + level / 2, float(found.df[0]))) * se / (auc * (1 - auc))
+    return AucInterval(auc, se, float(expit(logit(auc) - half)), float(expit(logit(auc) + half)), LOGIT_METHOD)
+
+
+def clustered_paired_comparison(
+    y_true: npt.ArrayLike,
+    first_score: npt.ArrayLike,
+    second_score: npt.ArrayLike,
+    clusters: Clusters = None,
+    level: float = 0.95,
+) -> AucComparison:
+    """Test of two correlated AUCs of the same clustered cases; t interval and t test, which agree.
+
+    Source: Obuchowski, Biometrics 1997; 53: 567.
+    """
+    labels = binary_labels(y_true)
+    scores = np.stack([finite_scores(first_score, len(labels)), finite_scores(second_score, len(labels))])
+    components = structural_components(labels, scores)
+    first, second = (float(value) for value in components.auc)
+    if math.isnan(first):
+        return AucComparison(first, second, _NAN, _NAN, (_NAN, _NAN), _NAN, _NAN, PAIRED_TEST)
+    contrast = components.contrast([[1.0, -1.0]])
+    found = clustered_aucs(labels, contrast, cluster_codes(clusters, len(labels)))
+    return _compared((first, second), float(found.covariance[0, 0]), float(found.df[0]), PAIRED_TEST, level)
+
+
+def clustered_unpaired_comparison(first: ClusteredAucs, second: ClusteredAucs, level: float = 0.95) -> AucComparison:
+    """Test of the AUC of one score in two cohorts that share no cluster (sites, groups of patients), Welch's t.
+
+    Args:
+        first: of one cohort, M = 1.
+        second: of the other.
+        level: confidence level.
+    """
+    variances = [float(item.covariance[0, 0]) for item in (first, second)]
+    spread = sum(v**2 / float(item.df[0]) for v, item in zip(variances, (first, second), strict=True))
+    df = sum(variances) ** 2 / spread if spread > 0 else _NAN
+    return _compared((float(first.auc[0]), float(second.auc[0])), sum(variances), df, UNPAIRED_TEST, level)
+
+
+def _compared(aucs: tuple[float, float], variance: float, df: float, test: str, level: float) -> AucComparison:
+    difference = aucs[0] - aucs[1]
+    if math.isnan(variance):
+        return AucComparison(*aucs, difference, _NAN, (_NAN, _NAN), _NAN, _NAN, test)
+    se = math.sqrt(max(variance, 0.0))
+    if se > 1e-12:
+        half = float(t.ppf(0.5 + level / 2, df)) * se
+        statistic = difference / se
+        p_value = float(2 * t.sf(abs(statistic), df))
+        return AucComparison(
+            *aucs, difference, se, (difference - half, difference + half), statistic, p_value, test, df
+        )
+    if abs(difference) < 1e-12:
+        return AucComparison(*aucs, 0.0, 0.0, (0.0, 0.0), 0.0, 1.0, test, df)
+    message = f"AUC {aucs[0]:g} and {aucs[1]:g} differ with an estimated variance of 0; there is no test."
+    warnings.warn(message, ZeroVarianceDifferenceWarning, stacklevel=3)
+    return AucComparison(*aucs, difference, 0.0, (_NAN, _NAN), _NAN, _NAN, test)
