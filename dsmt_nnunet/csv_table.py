@@ -89,7 +89,13 @@ def _decode(raw: bytes, path: Path) -> str:
         raise ValueError(f"{path}: this is an Excel workbook. Save its sheet as CSV (UTF-8).")
     for mark, encoding in _BYTE_ORDER_MARKS:
         if raw.startswith(mark):
-            return raw.decode(encoding)
+            try:
+                return raw.decode(encoding)
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path}: the file says that it is {encoding.removesuffix('-sig')}, but its byte {error.start} is "
+                    "not. Save the table as CSV (UTF-8)."
+                ) from None
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

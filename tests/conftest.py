@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SHARED_DATA_VARIABLE = "DSMT_TEST_DATA"
+
+# The same examples every time; a slow machine is no failure. `pytest --hypothesis-profile=default` searches further.
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=30)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
