@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test lint bench study clean
+.PHONY: help install demo test coverage lint imports bench study clean
 
 help:
 	@echo "make demo     install, then run the main job on phantoms; ends with a report"
 	@echo "make test     install, then run all tests"
-	@echo "make lint     install, then ruff and mypy, as in CI"
+	@echo "make coverage install, then run the unit tests with branch coverage"
+	@echo "make lint     install, then ruff, mypy and import-linter, as in CI"
 	@echo "make bench    install, then measure against stock nnU-Net"
 	@echo "make study    install, then compare DSMT with baselines and ablations on phantoms (hours)"
 	@echo "make install  make $(VENV) with everything"
@@ -27,13 +28,19 @@ demo: install
 	$(BIN)/dsmt demo
 
 test: install
-	$(BIN)/python -m pytest tests/unit -n auto --maxprocesses 8
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest tests/unit -n auto --maxprocesses 8 --durations=10
+	$(BIN)/python -m pytest tests/e2e --durations=10
+
+coverage: install
+	$(BIN)/python -m pytest tests/unit -n auto --maxprocesses 8 --cov --cov-branch --cov-report=term:skip-covered
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) --no-print-directory imports
+
+imports: install
 	rm -rf build
 	$(BIN)/python -c 'from setuptools import setup; setup()' -q build_py --build-lib build/lib
 	cd build/lib && ../../$(BIN)/lint-imports ../../pyproject.toml --no-logo
