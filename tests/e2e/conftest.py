@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +32,7 @@ class Workspace:
 
     base: Path
     variables: dict[str, str] = field(default_factory=dict)
+    warm: subprocess.Popen[str] | None = None
 
     def __post_init__(self) -> None:
         for name in FOLDERS:
@@ -55,34 +58,60 @@ class Workspace:
     def model(self, trainer: str, plans: str) -> Path:
         return self.base / "nnUNet_results" / DATASET / f"{trainer}__{plans}__3d_fullres"
 
-    def start(self, command: str) -> subprocess.Popen[str]:
-        """Starts a command, its program taken from this environment."""
+    def start(self, command: str, **variables: str) -> subprocess.Popen[str]:
+        """Starts a command as a user does, its program taken from this environment; for tests that need a process."""
         program, *arguments = command.split()
         return subprocess.Popen(
             [str(Path(sys.executable).with_name(program)), *arguments],
             cwd=self.base,
-            env=self.variables,
+            env={**self.variables, **variables},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
 
-    def run(self, command: str, status: int = 0) -> str:
-        """Runs a command to its end and returns what it printed."""
-        process = self.start(command)
-        output, _ = process.communicate(timeout=900)
-        assert process.returncode == status, f"{command}\nended with {process.returncode}:\n{output[-4000:]}"
-        return output
+    def run(self, command: str, status: int = 0, **variables: str) -> str:
+        """Runs a command to its end in a fork that need not import torch again, and returns what it printed."""
+        if self.warm is None:
+            self.warm = self._start_warm()
+        assert self.warm.stdin is not None
+        assert self.warm.stdout is not None
+        output = self.base / "output.txt"
+        request = {"words": command.split(), "variables": variables, "output": str(output)}
+        self.warm.stdin.write(json.dumps(request) + "\n")
+        self.warm.stdin.flush()
+        ended = self.warm.stdout.readline().strip()
+        printed = output.read_text(errors="replace")
+        assert ended == str(status), (
+            f"{command}\nended with {ended or 'the process that runs commands'}:\n{printed[-4000:]}"
+        )
+        return printed
+
+    def close(self) -> None:
+        """Ends the process that runs commands."""
+        if self.warm is not None:
+            self.warm.communicate(timeout=60)
+
+    def _start_warm(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("warm_commands.py"))],
+            cwd=self.base,
+            env=self.variables,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
 
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Ten training and three test phantoms, planned and preprocessed with the smallest preset."""
     space = Workspace(tmp_path_factory.mktemp("nnunet"))
-    space.run(f"dsmt convert phantom -d {DATASET_ID} --cases 10 --test-cases 3 --seed 3 --size 64 -np 2")
+    space.run(f"dsmt convert phantom -d {DATASET_ID} --cases 10 --test-cases 3 --seed 3 --size 64 -np 1")
     space.run(f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np 1")
-    return space
+    yield space
+    space.close()
 
 
 TRAIN = f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr DSMTTrainerShort -p DSMTPlansXS -device cpu"
@@ -90,24 +119,52 @@ TRAIN = f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr DSMTTrainerShort -p DSMTP
 
 @pytest.fixture(scope="session")
 def trained(workspace: Workspace) -> Workspace:
-    """The workspace with fold 0 trained."""
+    """The workspace with fold 0 trained; every test that only needs a model shares it."""
     workspace.run(f"{TRAIN} --npz")
     return workspace
 
 
 @pytest.fixture(scope="session")
-def predict(trained: Workspace) -> Callable[..., str]:
-    """Runs nnUNetv2_predict on the test cases."""
+def predict(trained: Workspace) -> Callable[..., Path]:
+    """Runs nnUNetv2_predict on the test cases and returns the folder of its output."""
 
-    def run(output: str, *more: str, source: Path | None = None) -> str:
-        return trained.run(predict_command(trained, output, *more, source=source))
+    def run(output: str, *more: str, source: Path | None = None) -> Path:
+        trained.run(predict_command(trained, output, *more, source=source))
+        return trained.base / output
 
     return run
 
 
+@pytest.fixture(scope="session")
+def found(predict: Callable[..., Path]) -> Path:
+    """Predictions of the test cases, their nodules searched; to be read only."""
+    return predict("found", "--save_probabilities")
+
+
+@pytest.fixture(scope="session")
+def scans_with_positions(workspace: Workspace) -> Path:
+    """The test images with nodules.csv beside them; to be read only."""
+    return with_positions(workspace, "in_positions")
+
+
+@pytest.fixture(scope="session")
+def given(predict: Callable[..., Path], scans_with_positions: Path) -> Path:
+    """Predictions of the test cases at their known positions; to be read only."""
+    return predict("positions", source=scans_with_positions)
+
+
+def with_positions(workspace: Workspace, name: str) -> Path:
+    """A copy of the test images with nodules.csv beside them."""
+    folder = workspace.base / name
+    shutil.copytree(workspace.raw / "imagesTs", folder)
+    shutil.copy(workspace.raw / "nodulesTs.csv", folder / "nodules.csv")
+    return folder
+
+
 def predict_command(workspace: Workspace, output: str, *more: str, source: Path | None = None) -> str:
+    """nnUNetv2_predict in one process."""
     source = source or workspace.raw / "imagesTs"
     return (
         f"nnUNetv2_predict -i {source} -o {workspace.base / output} -d {DATASET_ID} -c 3d_fullres -f 0 "
-        f"-tr DSMTTrainerShort -p DSMTPlansXS -device cpu -npp 1 -nps 1 {' '.join(more)}"
+        f"-tr DSMTTrainerShort -p DSMTPlansXS -device cpu -npp 0 -nps 0 {' '.join(more)}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.e2e.conftest import DATASET, DATASET_ID, TRAIN, Workspace
 
@@ -23,17 +24,15 @@ def test_cross_validation_results_are_accumulated(trained: Workspace) -> None:
     )
 
 
-def test_predictions_are_ensembled(trained: Workspace, predict: Callable[..., str]) -> None:
-    for name in ("npz_a", "npz_b"):
-        predict(name, "--save_probabilities")
-    trained.run(
-        f"nnUNetv2_ensemble -i {trained.base / 'npz_a'} {trained.base / 'npz_b'} -o {trained.base / 'ensembled'} -np 1"
-    )
+def test_predictions_are_ensembled(trained: Workspace, found: Path) -> None:
+    other = shutil.copytree(found, trained.base / "found_again")
+    trained.run(f"nnUNetv2_ensemble -i {found} {other} -o {trained.base / 'ensembled'} -np 1")
     assert len(list((trained.base / "ensembled").glob("*.nii.gz"))) == 3
 
 
-def test_an_exported_model_is_installed_and_predicts_the_same(trained: Workspace, predict: Callable[..., str]) -> None:
-    predict("before_export")
+def test_an_exported_model_is_installed_and_predicts_the_same(
+    trained: Workspace, predict: Callable[..., Path], found: Path
+) -> None:
     archive = trained.base / "model.zip"
     trained.run(
         f"nnUNetv2_export_model_to_zip -d {DATASET_ID} -o {archive} -c 3d_fullres -tr DSMTTrainerShort "
@@ -50,6 +49,6 @@ def test_an_exported_model_is_installed_and_predicts_the_same(trained: Workspace
     finally:
         shutil.rmtree(model, ignore_errors=True)
         aside.rename(model)
-    tables = [(trained.base / name / "classification.csv").read_text() for name in ("before_export", "after_install")]
+    tables = [(folder / "classification.csv").read_text() for folder in (found, trained.base / "after_install")]
     assert tables[0] == tables[1]
     assert DATASET in str(model)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import SimpleITK as sitk
 
 from dsmt_nnunet.predictions.results import read_folder
-from tests.e2e.conftest import Workspace, predict_command
+from tests.e2e.conftest import Workspace, predict_command, with_positions
 
-Predict = Callable[..., str]
+Predict = Callable[..., Path]
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -21,40 +20,26 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def with_positions(workspace: Workspace, name: str) -> Path:
-    """A copy of the test images with nodules.csv beside them."""
-    folder = workspace.base / name
-    shutil.copytree(workspace.raw / "imagesTs", folder)
-    shutil.copy(workspace.raw / "nodulesTs.csv", folder / "nodules.csv")
-    return folder
-
-
-def test_each_case_has_a_mask_and_a_classification(trained: Workspace, predict: Predict) -> None:
-    predict("found")
-    out = trained.base / "found"
-    cases = {path.name[:-7] for path in out.glob("*.nii.gz")}
+def test_each_case_has_a_mask_and_a_classification(found: Path) -> None:
+    cases = {path.name[:-7] for path in found.glob("*.nii.gz")}
     assert len(cases) == 3
-    assert {prediction.case_id for prediction in read_folder(out)} == cases
-    assert len(table(out)) == sum(len(prediction.nodules) for prediction in read_folder(out))
+    assert {prediction.case_id for prediction in read_folder(found)} == cases
+    assert len(table(found)) == sum(len(prediction.nodules) for prediction in read_folder(found))
 
 
-def test_given_positions_are_classified(trained: Workspace, predict: Predict) -> None:
-    source = with_positions(trained, "in_positions")
-    predict("positions", source=source)
-    with (source / "nodules.csv").open() as stream:
-        given = {(row["case_id"], row["nodule_id"], float(row["x_mm"])) for row in csv.DictReader(stream)}
-    rows = table(trained.base / "positions")
-    assert {(row["case_id"], row["nodule_id"], float(row["x_mm"])) for row in rows} == given
-    for path in (trained.base / "positions").glob("*.nii.gz"):
-        image = sitk.ReadImage(str(source / path.name.replace(".nii.gz", "_0000.nii.gz")))
+def test_given_positions_are_classified(given: Path, scans_with_positions: Path) -> None:
+    with (scans_with_positions / "nodules.csv").open() as stream:
+        expected = {(row["case_id"], row["nodule_id"], float(row["x_mm"])) for row in csv.DictReader(stream)}
+    assert {(row["case_id"], row["nodule_id"], float(row["x_mm"])) for row in table(given)} == expected
+    for path in given.glob("*.nii.gz"):
+        image = sitk.ReadImage(str(scans_with_positions / path.name.replace(".nii.gz", "_0000.nii.gz")))
         assert sitk.ReadImage(str(path)).GetSize() == image.GetSize()
 
 
-def test_both_ways_of_exporting_agree(trained: Workspace, predict: Predict) -> None:
-    source = with_positions(trained, "in_sequential")
-    predict("parallel", source=source)
-    trained.run(predict_command(trained, "sequential", source=source).replace("-npp 1 -nps 1", "-npp 0 -nps 0"))
-    assert table(trained.base / "parallel") == table(trained.base / "sequential")
+def test_both_ways_of_exporting_agree(trained: Workspace, given: Path, scans_with_positions: Path) -> None:
+    command = predict_command(trained, "parallel", source=scans_with_positions)
+    trained.run(command.replace("-npp 0 -nps 0", "-npp 1 -nps 1"))
+    assert table(trained.base / "parallel") == table(given)
 
 
 def test_a_position_outside_the_scan_is_refused_before_anything_is_written(trained: Workspace) -> None:
@@ -69,8 +54,8 @@ def test_a_position_outside_the_scan_is_refused_before_anything_is_written(train
     assert not list((trained.base / "outside").glob("*.nii.gz"))
 
 
-def test_two_parts_at_once_then_a_lost_json_comes_back(trained: Workspace) -> None:
-    source = with_positions(trained, "in_parts")
+def test_two_parts_at_once_then_a_lost_json_comes_back(trained: Workspace, scans_with_positions: Path) -> None:
+    source = scans_with_positions
     parts = [
         trained.start(predict_command(trained, "parts", f"-num_parts 2 -part_id {part}", source=source))
         for part in (0, 1)
@@ -102,11 +87,8 @@ def test_a_scan_without_a_nodule_gives_an_empty_list(trained: Workspace, predict
     assert (trained.base / "air" / "classification.csv").read_text().startswith("case_id,nodule_id,x_mm")
 
 
-def test_predictions_are_evaluated(trained: Workspace, predict: Predict) -> None:
-    source = with_positions(trained, "in_evaluated")
-    predict("evaluated", source=source)
+def test_predictions_are_evaluated(trained: Workspace, given: Path) -> None:
     trained.run(
-        f"dsmt evaluate predictions {trained.base / 'evaluated'} --truth {trained.raw / 'nodulesTs.csv'} "
-        f"-o {trained.base / 'metrics'}"
+        f"dsmt evaluate predictions {given} --truth {trained.raw / 'nodulesTs.csv'} -o {trained.base / 'metrics'}"
     )
     assert (trained.base / "metrics" / "metrics.json").is_file()

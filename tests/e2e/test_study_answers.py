@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
-from dsmt_nnunet.cli.demo import give_positions
 from dsmt_nnunet.planners.preprocessing import preprocess_test_cases
 from dsmt_nnunet.predictions.results import read_folder
 from dsmt_nnunet.study import answers as study_answers
@@ -22,7 +19,7 @@ TOLERANCE = 0.02
 
 
 def test_a_study_hears_what_prediction_says(
-    trained: Workspace, predict: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Workspace, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("nnUNet_extTrainer", trained.variables["nnUNet_extTrainer"])
     fold = trained.model("DSMTTrainerShort", "DSMTPlansXS") / "fold_0"
@@ -35,11 +32,7 @@ def test_a_study_hears_what_prediction_says(
     unseen = UnseenCases(folder, trained.raw / "nodulesTs.csv", cases)
     answer(fold, "checkpoint_final.pth", unseen, tmp_path / "answers", "cpu")
 
-    scans = shutil.copytree(trained.raw / "imagesTs", tmp_path / "scans")
-    give_positions(trained.raw / "nodulesTs.csv", scans / "nodules.csv")
-    predict("study_predictions", source=scans)
-    masks = trained.base / "study_predictions"
-    for asked, predicted in zip(read_folder(tmp_path / "answers"), read_folder(masks), strict=True):
+    for asked, predicted in zip(read_folder(tmp_path / "answers"), read_folder(given), strict=True):
         assert asked.case_id == predicted.case_id
         for one, other in zip(asked.nodules, predicted.nodules, strict=True):
             assert one.nodule_id == other.nodule_id

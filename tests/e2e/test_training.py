@@ -60,7 +60,7 @@ def test_training_killed_in_a_stage_continues_in_it(workspace: Workspace, epoch:
     model = workspace.model("DSMTTrainerShort", "DSMTPlansXS")
     fold = 1 + epoch
     command = TRAIN.replace("3d_fullres 0", f"3d_fullres {fold}")
-    process = workspace.start(command)
+    process = workspace.start(command, dsmt_validation="off")
     checkpoint = model / f"fold_{fold}" / "checkpoint_latest.pth"
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
@@ -71,7 +71,7 @@ def test_training_killed_in_a_stage_continues_in_it(workspace: Workspace, epoch:
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     saved = torch.load(checkpoint, weights_only=False)["current_epoch"]
-    output = workspace.run(f"{command} --c")
+    output = workspace.run(f"{command} --c", dsmt_validation="off")
     assert f"Epoch {saved}" in output
     assert "Epoch 0 " not in output
     log = torch.load(model / f"fold_{fold}" / "checkpoint_final.pth", weights_only=False)["logging"]
