@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,29 @@ from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
 from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.environment import FOLDERS, best_device, resolved, variables_of_children, worker_processes
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, POSITION_COLUMNS
+from dsmt_nnunet.training.environment import VALIDATION_VARIABLE
 
 DATASET_ID = 500
 DATASET = f"Dataset{DATASET_ID}_Phantom"
 EXPLAINED_CASES = 2
 """So few because maps of one nodule take seconds on a CPU."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the demo, and in words what it does."""
+
+    does: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a step took: seconds by the clock, and seconds of processors that its processes used themselves."""
+
+    does: str
+    seconds: float
+    cpu_seconds: float
 
 
 def add_parser(subparsers: Any) -> None:
@@ -49,31 +70,77 @@ def run(args: argparse.Namespace) -> int:
     predictions, metrics, report = out / "predictions", out / "metrics", out / "report.html"
     device = best_device()
     shutil.rmtree(predictions, ignore_errors=True)
+    # The validation of whole scans takes as long as the training, and nothing that follows reads it.
+    variables[VALIDATION_VARIABLE] = "off"
     model = f"-d {DATASET_ID} -c 3d_fullres -f 0 -tr DSMTTrainer -p DSMTPlansXS -device {device}"
     explained = " ".join(case_name("test", index) for index in range(min(EXPLAINED_CASES, args.test_cases)))
-    commands = [
-        f"dsmt convert phantom -d {DATASET_ID} --cases {args.cases} --test-cases {args.test_cases} "
-        f"--external-cases {args.external_cases} --seed 1 -np {processes}",
-        f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np {processes}",
-        f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr DSMTTrainer -p DSMTPlansXS -device {device}",
-        f"nnUNetv2_predict -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} -npp 1 -nps 1",
-        f"dsmt explain -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} --cases {explained}",
-        f"dsmt evaluate predictions {_quoted(predictions)} --truth {_quoted(raw / 'nodulesTs.csv')} "
-        f"--labels {_quoted(raw / 'labelsTs')} --group cohort -o {_quoted(metrics)}",
-        f"dsmt report {_quoted(metrics)} -o {_quoted(report)} --images {_quoted(raw / 'imagesTs')} "
-        f"--labels {_quoted(raw / 'labelsTs')} --predictions {_quoted(predictions)}",
+    steps = [
+        Step(
+            "make phantoms",
+            f"dsmt convert phantom -d {DATASET_ID} --cases {args.cases} --test-cases {args.test_cases} "
+            f"--external-cases {args.external_cases} --seed 1 -np {processes}",
+        ),
+        Step("plan and preprocess", f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np {processes}"),
+        Step("train", f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr DSMTTrainer -p DSMTPlansXS -device {device}"),
+        # In one process: each further one would import torch for a handful of small regions.
+        Step(
+            "predict",
+            f"nnUNetv2_predict -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} -npp 0 -nps 0",
+        ),
+        Step(
+            "explain",
+            f"dsmt explain -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} --cases {explained}",
+        ),
+        Step(
+            "evaluate",
+            f"dsmt evaluate predictions {_quoted(predictions)} --truth {_quoted(raw / 'nodulesTs.csv')} "
+            f"--labels {_quoted(raw / 'labelsTs')} --group cohort -o {_quoted(metrics)}",
+        ),
+        Step(
+            "write the page",
+            f"dsmt report {_quoted(metrics)} -o {_quoted(report)} --images {_quoted(raw / 'imagesTs')} "
+            f"--labels {_quoted(raw / 'labelsTs')} --predictions {_quoted(predictions)}",
+        ),
     ]
-    start = time.monotonic()
-    for number, command in enumerate(commands, start=1):
-        if command.startswith("nnUNetv2_predict"):
-            give_positions(raw / "nodulesTs.csv", raw / "imagesTs" / NODULE_TABLE_NAME)
-        print(f"\n[{number}/{len(commands)}, {time.monotonic() - start:.0f} s] {command}", flush=True)
-        status = subprocess.run(resolved(command), env=variables, check=False).returncode
-        if status != 0:
-            print(f"dsmt demo: this command ended with status {status}: {command}", file=sys.stderr)
-            return 1
-    print(f"\nDone in {time.monotonic() - start:.0f} s. Open {report}\n{NOT_A_MEDICAL_DEVICE}")
+    costs = run_steps(steps, variables, raw)
+    if costs is None:
+        return 1
+    print(cost_table(costs))
+    print(f"\nDone in {sum(cost.seconds for cost in costs):.0f} s. Open {report}\n{NOT_A_MEDICAL_DEVICE}")
     return 0
+
+
+def run_steps(steps: Sequence[Step], variables: Mapping[str, str], raw: Path) -> list[Cost] | None:
+    """Runs the steps one after the other, and says what each took.
+
+    Args:
+        steps: the commands.
+        variables: the environment they run in.
+        raw: folder of the raw data set, in which the positions are given before prediction.
+
+    Returns:
+        One cost a step; None where a command failed, which is told.
+    """
+    print(f"{len(steps)} steps: {', '.join(step.does for step in steps)}. Training takes most of the time.")
+    costs: list[Cost] = []
+    for number, step in enumerate(steps, start=1):
+        if step.command.startswith("nnUNetv2_predict"):
+            give_positions(raw / "nodulesTs.csv", raw / "imagesTs" / NODULE_TABLE_NAME)
+        elapsed = sum(cost.seconds for cost in costs)
+        print(f"\n[{number}/{len(steps)} {step.does}, {elapsed:.0f} s] {step.command}", flush=True)
+        start, before = time.monotonic(), os.times().children_user
+        status = subprocess.run(resolved(step.command), env=variables, check=False).returncode
+        if status != 0:
+            print(f"dsmt demo: this command ended with status {status}: {step.command}", file=sys.stderr)
+            return None
+        costs.append(Cost(step.does, time.monotonic() - start, os.times().children_user - before))
+    return costs
+
+
+def cost_table(costs: Sequence[Cost]) -> str:
+    """One line a step: seconds by the clock and of the processors."""
+    lines = [f"{cost.does:<20} {cost.seconds:8.0f} s {cost.cpu_seconds:8.0f} s" for cost in costs]
+    return "\n".join(["", f"{'step':<20} {'clock':>10} {'processors':>10}", *lines])
 
 
 def give_positions(truth: Path, table: Path) -> None:
