@@ -104,6 +104,6 @@ def test_stock_plans_train_and_predict(workspace: Workspace) -> None:
     assert "dsmt" not in json.loads(plans_file.read_text())
     workspace.run(
         f"nnUNetv2_predict -i {workspace.raw / 'imagesTs'} -o {workspace.base / 'stock_out'} -d {DATASET_ID} "
-        f"-c 3d_fullres -f 0 -tr DSMTTrainerShort -device cpu -npp 1 -nps 1 --disable_tta"
+        f"-c 3d_fullres -f 0 -tr DSMTTrainerShort -device cpu -step_size 1 -npp 0 -nps 0 --disable_tta"
     )
     assert len(list((workspace.base / "stock_out").glob("phantom*.json"))) == 3
