@@ -53,7 +53,7 @@ class CollapsedBootstrapWarning(EvaluationWarning):
 
 
 class SmallSampleWarning(EvaluationWarning):
-    """Fewer than ten cases: asymptotic intervals and tests are not to be trusted."""
+    """Fewer than ten cases, four readers or three seeds: intervals and tests are not to be trusted."""
 
 
 class ThresholdWarning(EvaluationWarning):

@@ -12,6 +12,7 @@ import statsmodels.api as sm
 from scipy.special import logit
 
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, binary_labels, finite_scores
+from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.named_warnings import SeparationWarning
 
 CLIP = 1e-6
@@ -25,9 +26,9 @@ class LogisticCalibration:
 
     Attributes:
         slope: b of logit P(y) = a + b logit p; 1 is right, below 1 the probabilities are too extreme.
-        slope_ci: Wald interval.
+        slope_ci: Wald interval; with clusters t, from the sandwich variance.
         intercept: a of logit P(y) = a + logit p (slope held at 1, calibration in the large); 0 is right.
-        intercept_ci: Wald interval.
+        intercept_ci: the same of the intercept.
         intercept_with_slope: a of the two-parameter fit.
     """
 
@@ -38,19 +39,27 @@ class LogisticCalibration:
     intercept_with_slope: float
 
 
-def logistic_calibration(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, level: float = 0.95) -> LogisticCalibration:
+def logistic_calibration(
+    y_true: npt.ArrayLike, y_prob: npt.ArrayLike, level: float = 0.95, clusters: Clusters = None
+) -> LogisticCalibration:
     """Fits slope and intercept (statsmodels GLM, binomial).
+
+    With clusters (patients) the variance is the cluster-robust sandwich and the intervals are t with K - 1 degrees of
+    freedom; the estimates stay.
 
     Both are NaN for one class; the slope is NaN where no finite solution exists (the probability separates the
     classes, or is constant); a `SeparationWarning` says which.
-    Source: Van Calster et al., Journal of Clinical Epidemiology 2016; 74: 167.
+    Source: Van Calster et al., Journal of Clinical Epidemiology 2016; 74: 167; Liang and Zeger, Biometrika 1986;
+    73: 13 (sandwich).
     """
     labels = binary_labels(y_true)
     log_odds = logit(np.clip(finite_scores(y_prob, len(labels)), CLIP, 1 - CLIP))
     if labels.all() or not labels.any():
         warnings.warn("One class only; there is no logistic recalibration.", SeparationWarning, stacklevel=2)
         return LogisticCalibration(math.nan, _UNDEFINED, math.nan, _UNDEFINED, math.nan)
-    large = sm.GLM(labels.astype(float), np.ones((len(labels), 1)), sm.families.Binomial(), offset=log_odds).fit()
+    covariance = _covariance(clusters, len(labels))
+    large = sm.GLM(labels.astype(float), np.ones((len(labels), 1)), sm.families.Binomial(), offset=log_odds)
+    large = large.fit(**covariance)
     intercept, intercept_ci = float(large.params[0]), _limits(large.conf_int(1 - level)[0])
     if is_separated(labels, log_odds):
         warnings.warn(
@@ -59,10 +68,18 @@ def logistic_calibration(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, level: fl
             stacklevel=2,
         )
         return LogisticCalibration(math.nan, _UNDEFINED, intercept, intercept_ci, math.nan)
-    both = sm.GLM(labels.astype(float), sm.add_constant(log_odds), sm.families.Binomial()).fit()
+    both = sm.GLM(labels.astype(float), sm.add_constant(log_odds), sm.families.Binomial()).fit(**covariance)
     return LogisticCalibration(
         float(both.params[1]), _limits(both.conf_int(1 - level)[1]), intercept, intercept_ci, float(both.params[0])
     )
+
+
+def _covariance(clusters: Clusters, n_cases: int) -> dict[str, object]:
+    """Arguments of statsmodels' fit."""
+    codes = cluster_codes(clusters, n_cases)
+    if clusters is None or codes.max() + 1 == n_cases or codes.max() == 0:
+        return {}
+    return {"cov_type": "cluster", "cov_kwds": {"groups": codes}, "use_t": True}
 
 
 def is_separated(labels: BoolArray, scores: FloatArray) -> bool:

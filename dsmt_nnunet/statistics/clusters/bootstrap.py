@@ -51,7 +51,8 @@ def bootstrap_estimate(
     """Bootstraps a statistic over the resampler's units (patients where it has clusters).
 
     "bca" corrects for bias and for skewness (acceleration by leaving out one unit at a time); `scipy.stats.bootstrap`
-    gives the same limits from the same resamples, but knows neither clusters nor p values.
+    gives the same limits from the same resamples, but knows neither clusters nor p values. With few patients
+    intervals are short: that of kappa covers 0.92 with 60 patients, 0.90 with 40 (docs/results/coverage.csv).
     Source: Efron, JASA 1987; 82: 171; Field and Welsh, JRSS B 2007; 69: 369 (clusters); Hall, The Bootstrap and
     Edgeworth Expansion, 1992, section 3.12 (tests by inversion).
 

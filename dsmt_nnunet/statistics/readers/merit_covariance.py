@@ -8,7 +8,9 @@ from typing import Literal
 import numpy as np
 
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
+from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.readers.study import ReaderStudy
+from dsmt_nnunet.statistics.roc.clustered import clustered_aucs
 from dsmt_nnunet.statistics.roc.delong import structural_components
 
 CovarianceMethod = Literal["delong", "jackknife", "unbiased"]
@@ -25,7 +27,11 @@ class MeritEstimates:
 
 
 def estimate_merit(
-    study: ReaderStudy, merit: Merit = "auc", method: CovarianceMethod = "delong", cut: float | None = None
+    study: ReaderStudy,
+    merit: Merit = "auc",
+    method: CovarianceMethod = "delong",
+    cut: float | None = None,
+    clusters: Clusters = None,
 ) -> MeritEstimates:
     """Estimates the figure of merit of each reader in each modality.
 
@@ -35,6 +41,7 @@ def estimate_merit(
         method: "delong" (AUC only), "unbiased" (AUC only: Gallas 2006, the U-statistic estimate), or "jackknife",
             (N - 1) / N times the scatter of the leave-one-out values, over the cases that the merit counts.
         cut: needed for sensitivity and specificity.
+        clusters: patient of each case; the covariance of the AUCs is then Obuchowski's ("delong" only).
 
     Raises:
         ValueError: a class has fewer than two cases, a method that the merit lacks, or no cut.
@@ -44,10 +51,12 @@ def estimate_merit(
         raise ValueError(
             f"A reader study needs two cases of each class, got {n_positive} positive of {len(study.y_true)}."
         )
+    if clusters is not None and (merit, method) != ("auc", "delong"):
+        raise ValueError(f"Clusters are known to the AUC with 'delong' alone, got {merit} with '{method}'.")
     shape = study.ratings.shape[:2]
     flat = study.ratings.reshape(-1, study.ratings.shape[2])
     if merit == "auc":
-        values, covariance = _auc_covariance(study.y_true, flat, method)
+        values, covariance = _auc_covariance(study.y_true, flat, method, clusters)
     elif cut is None or method != "jackknife":
         raise ValueError(f"The {merit} needs a cut and the jackknife covariance, got cut {cut} and '{method}'.")
     elif merit == "sensitivity":
@@ -57,9 +66,13 @@ def estimate_merit(
     return MeritEstimates(values.reshape(shape), covariance.reshape(*shape, *shape))
 
 
-def _auc_covariance(labels: BoolArray, scores: FloatArray, method: CovarianceMethod) -> tuple[FloatArray, FloatArray]:
+def _auc_covariance(
+    labels: BoolArray, scores: FloatArray, method: CovarianceMethod, clusters: Clusters
+) -> tuple[FloatArray, FloatArray]:
     components = structural_components(labels, scores)
     aucs = components.auc
+    if clusters is not None:
+        return aucs, clustered_aucs(labels, components, cluster_codes(clusters, len(labels))).covariance
     if method == "delong":
         return aucs, components.covariance
     if method == "unbiased":

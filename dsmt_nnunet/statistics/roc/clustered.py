@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit
 from scipy.stats import t
 
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray, binary_labels, finite_scores
@@ -20,7 +19,13 @@ from dsmt_nnunet.statistics.named_warnings import (
 )
 from dsmt_nnunet.statistics.roc.comparison import AucComparison
 from dsmt_nnunet.statistics.roc.delong import StructuralComponents, structural_components
-from dsmt_nnunet.statistics.roc.interval import NEWCOMBE_METHOD, UNDEFINED_METHOD, AucInterval, newcombe_limits
+from dsmt_nnunet.statistics.roc.interval import (
+    NEWCOMBE_METHOD,
+    UNDEFINED_METHOD,
+    AucInterval,
+    logit_limits,
+    newcombe_limits,
+)
 
 LOGIT_METHOD = "obuchowski-logit"
 PAIRED_TEST = "paired Obuchowski"
@@ -90,7 +95,8 @@ def clustered_auc_interval(
 ) -> AucInterval:
     """AUC with its interval on the logit scale, clusters taken whole.
 
-    logit AUC +- t SE / (AUC (1 - AUC)), t with Satterthwaite's degrees of freedom. A variance of 0 gets Newcombe's
+    logit AUC +- t SE / (AUC (1 - AUC)), t with Satterthwaite's degrees of freedom. It covers 0.94 to 0.96 in
+    simulations, 0.91 with 40 patients of six nodules (docs/results/coverage.csv). A variance of 0 gets Newcombe's
     method 5 with clusters for cases, with a `ZeroVarianceWarning`.
     Source: Obuchowski, Biometrics 1997; 53: 567; Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.2
     (logit scale).
@@ -116,8 +122,8 @@ def clustered_auc_interval(
         warnings.warn(message, ZeroVarianceWarning, stacklevel=2)
         limits = newcombe_limits(auc, found.n_positive, found.n_negative, level)
         return AucInterval(auc, 0.0, *limits, NEWCOMBE_METHOD)
-    half = float(t.ppf(0.5 + level / 2, float(found.df[0]))) * se / (auc * (1 - auc))
-    return AucInterval(auc, se, float(expit(logit(auc) - half)), float(expit(logit(auc) + half)), LOGIT_METHOD)
+    quantile = float(t.ppf(0.5 + level / 2, float(found.df[0])))
+    return AucInterval(auc, se, *logit_limits(auc, se, quantile), LOGIT_METHOD)
 
 
 def clustered_paired_comparison(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ class AucComparison:
         auc_second: AUC of the second.
         difference: first minus second.
         se: standard error of the difference.
-        ci: confidence interval of the difference, normal, not clipped.
+        ci: confidence interval of the difference, of the distribution of `p_value` (normal, or t), not clipped.
         z: difference / se.
         p_value: two-sided.
         test: name of the test.
@@ -96,10 +96,12 @@ def unpaired_comparison(
     sizes = [item.positive.shape[1] + item.negative.shape[1] for item in (first, second)]
     spread = sum(variance**2 / (size - 1) for variance, size in zip(variances, sizes, strict=True))
     df = sum(variances) ** 2 / spread if spread > 0 else math.nan
-    p_value = normal.p_value if math.isnan(df) else float(2 * t.sf(abs(normal.z), df))
-    return AucComparison(
-        *aucs, normal.difference, normal.se, normal.ci, normal.z, p_value, UNPAIRED_TEST, df, normal.p_value
-    )
+    if math.isnan(df):
+        return replace(normal, test=UNPAIRED_TEST)
+    half = float(t.ppf(0.5 + level / 2, df)) * normal.se
+    ci = (normal.difference - half, normal.difference + half)
+    p_value = float(2 * t.sf(abs(normal.z), df))
+    return replace(normal, ci=ci, p_value=p_value, test=UNPAIRED_TEST, df=df)
 
 
 def joint_comparison(y_true: npt.ArrayLike, scores: npt.ArrayLike) -> JointComparison:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from dsmt_nnunet.statistics.checks import binary_labels, finite_scores
+from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.named_warnings import OneClassWarning
+from dsmt_nnunet.statistics.resampled_t import corrected_resampled_t
+from dsmt_nnunet.statistics.roc.clustered import clustered_auc_interval
 from dsmt_nnunet.statistics.roc.delong import auc_score
-from dsmt_nnunet.statistics.roc.interval import AucInterval, delong_interval
+from dsmt_nnunet.statistics.roc.interval import AucInterval, logit_limits
 
 QUOTE = (
     "Quote the mean over folds: each fold's AUC ranks cases of one model only. The pooled AUC also compares scores of "
@@ -39,7 +42,10 @@ class CrossvalAuc:
     Attributes:
         folds: one entry a fold.
         mean: mean over the folds that hold both classes; NaN where none does.
-        ci: mean +- z sqrt(sum of the folds' DeLong variances) / K, cut to 0 to 1; NaN where a variance is missing or 0.
+        ci: of the mean for the training procedure, that is for other training sets: corrected resampled t on the
+            logit scale; NaN for one fold, or where all folds have the same AUC.
+        ci_these_models: of the mean for the very models of these folds on other cases: the folds' variances alone
+            (clustered where patients are given), on the logit scale; NaN where one is missing or 0.
         sd: standard deviation over the folds (it is no standard error of the mean: training sets overlap).
         n_folds: K, the folds that hold both classes.
         pooled: AUC of all cases together.
@@ -49,6 +55,7 @@ class CrossvalAuc:
     folds: tuple[FoldAuc, ...]
     mean: float
     ci: tuple[float, float]
+    ci_these_models: tuple[float, float]
     sd: float
     n_folds: int
     pooled: float
@@ -56,18 +63,26 @@ class CrossvalAuc:
 
 
 def crossval_auc(
-    y_true: npt.ArrayLike, y_score: npt.ArrayLike, folds: npt.ArrayLike, level: float = 0.95
+    y_true: npt.ArrayLike, y_score: npt.ArrayLike, folds: npt.ArrayLike, level: float = 0.95, clusters: Clusters = None
 ) -> CrossvalAuc:
     """AUC of each fold, their mean, and the pooled one.
 
     A fold with one class has no AUC: it is left out of the mean with an `OneClassWarning`.
-    Source: LeDell, Petersen and van der Laan, Electronic Journal of Statistics 2015; 9: 1583 (mean over folds and its
-    variance); Forman and Scholz, SIGKDD Explorations 2010; 12: 49 (pooling).
+    Source: Nadeau and Bengio, Machine Learning 2003; 52: 239 (interval for the procedure); LeDell, Petersen and van der
+    Laan, Electronic Journal of Statistics 2015; 9: 1583 (interval for these models); Forman and Scholz, SIGKDD
+    Explorations 2010; 12: 49 (pooling).
+
+    Args:
+        y_true: labels of 0 and 1, shape (N,).
+        y_score: out-of-fold scores, shape (N,).
+        folds: fold of each case, shape (N,).
+        level: confidence level.
+        clusters: patient of each case.
     """
     labels = binary_labels(y_true)
     scores = finite_scores(y_score, len(labels))
-    membership = np.asarray(folds)
-    results = []
+    membership, codes = np.asarray(folds), cluster_codes(clusters, len(labels))
+    results, ratios = [], []
     for fold in np.unique(membership).tolist():
         inside = membership == fold
         if labels[inside].all() or not labels[inside].any():
@@ -78,19 +93,25 @@ def crossval_auc(
             )
             interval = AucInterval(math.nan, math.nan, math.nan, math.nan, "undefined")
         else:
-            interval = delong_interval(labels[inside], scores[inside], level)
+            interval = clustered_auc_interval(labels[inside], scores[inside], codes[inside], level)
+            ratios.append(float(inside.sum() / max((~inside).sum(), 1)))
         results.append(FoldAuc(int(fold), int(inside.sum()), int(labels[inside].sum()), interval))
     known = [item.interval for item in results if not math.isnan(item.interval.auc)]
     aucs = np.array([item.auc for item in known])
     mean = float(aucs.mean()) if len(aucs) else math.nan
-    ci = (math.nan, math.nan)
-    if known and all(item.se > 0 for item in known):
-        half = float(norm.ppf(0.5 + level / 2)) * math.sqrt(sum(item.se**2 for item in known)) / len(known)
-        ci = (max(mean - half, 0.0), min(mean + half, 1.0))
+    ci = these_models = (math.nan, math.nan)
+    if len(aucs) > 1 and 0 < mean < 1:
+        corrected = corrected_resampled_t(aucs, float(np.mean(ratios)), level, null=0.5)
+        if corrected.se > 0:
+            ci = logit_limits(mean, corrected.se, float(t.ppf(0.5 + level / 2, corrected.df)))
+    if 0 < mean < 1 and all(item.se > 0 for item in known):
+        se = math.sqrt(sum(item.se**2 for item in known)) / len(known)
+        these_models = logit_limits(mean, se, float(norm.ppf(0.5 + level / 2)))
     return CrossvalAuc(
         tuple(results),
         mean,
         ci,
+        these_models,
         float(aucs.std(ddof=1)) if len(aucs) > 1 else math.nan,
         len(known),
         auc_score(labels, scores),

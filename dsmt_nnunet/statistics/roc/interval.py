@@ -43,7 +43,7 @@ def delong_interval(
     y_true: npt.ArrayLike,
     y_score: npt.ArrayLike,
     level: float = 0.95,
-    scale: Literal["clipped", "logit"] = "clipped",
+    scale: Literal["clipped", "logit"] = "logit",
 ) -> AucInterval:
     """AUC with its DeLong interval.
 
@@ -51,7 +51,8 @@ def delong_interval(
         y_true: labels of 0 and 1, shape (N,).
         y_score: scores, shape (N,); higher means positive.
         level: confidence level.
-        scale: "clipped": AUC +- z SE, cut to 0 to 1 (as pROC does); "logit": logit AUC +- z SE / (AUC (1 - AUC)).
+        scale: "logit": logit AUC +- z SE / (AUC (1 - AUC)), which covers near 1 and in small samples; "clipped":
+            AUC +- z SE, cut to 0 to 1 (as pROC does).
 
     Returns:
         The interval. A DeLong variance of 0 (perfect separation either way, or a constant score) says nothing about
@@ -75,9 +76,17 @@ def delong_interval(
         return AucInterval(auc, se, *limits, NEWCOMBE_METHOD)
     z = float(norm.ppf(0.5 + level / 2))
     if scale == "logit":
-        half = z * se / (auc * (1 - auc))
-        return AucInterval(auc, se, float(expit(logit(auc) - half)), float(expit(logit(auc) + half)), "delong-logit")
+        return AucInterval(auc, se, *logit_limits(auc, se, z), "delong-logit")
     return AucInterval(auc, se, max(auc - z * se, 0.0), min(auc + z * se, 1.0), "delong-wald-clipped")
+
+
+def logit_limits(value: float, se: float, quantile: float) -> tuple[float, float]:
+    """Limits that stay within 0 to 1, of a value strictly inside: logit value +- q SE / (value (1 - value)).
+
+    Source: Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.2.
+    """
+    half = quantile * se / (value * (1 - value))
+    return float(expit(logit(value) - half)), float(expit(logit(value) + half))
 
 
 def newcombe_limits(auc: float, n_positive: int, n_negative: int, level: float = 0.95) -> tuple[float, float]:

@@ -46,12 +46,15 @@ def test_a_fold_with_one_class_is_left_out_of_the_mean() -> None:
     assert math.isnan(result.folds[1].interval.auc)
 
 
-def test_interval_of_the_mean_combines_the_folds_variances() -> None:
+def test_interval_of_the_mean_is_wider_than_that_of_these_models() -> None:
     rng = np.random.default_rng(0)
     y_true, folds = np.arange(200) % 2, np.repeat(np.arange(5), 40)
     result = crossval_auc(y_true, rng.normal(size=200) + y_true, folds)
     variance = sum(item.interval.se**2 for item in result.folds) / 25
-    assert result.ci[1] - result.ci[0] == pytest.approx(2 * 1.959964 * math.sqrt(variance), rel=1e-5)
+    half = 1.959964 * math.sqrt(variance) / (result.mean * (1 - result.mean))
+    odds = [math.log(value / (1 - value)) for value in (*result.ci_these_models, result.mean)]
+    assert (odds[0], odds[1]) == pytest.approx((odds[2] - half, odds[2] + half), rel=1e-5)
+    assert result.ci[0] < result.mean < result.ci[1]
 
 
 def test_no_fold_is_judged_by_its_own_threshold() -> None:

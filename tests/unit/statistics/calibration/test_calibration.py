@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy.special import expit, logit
+from scipy.stats import t
 from sklearn.linear_model import LogisticRegression
 
 from dsmt_nnunet.statistics.calibration.bins import calibration_bins, expected_calibration_error
@@ -117,3 +118,29 @@ def test_net_benefit_by_hand() -> None:
         decision_curve(y_true, probs, [0.0, 1.0])
     with pytest.raises(ValueError, match="probabilities"):
         decision_curve([0, 1], [0.1, 7], [0.5])
+
+
+def test_patients_make_the_calibration_interval_as_wide_as_their_number_asks() -> None:
+    rng = np.random.default_rng(5)
+    probs = rng.uniform(0.1, 0.9, 80)
+    y_true = rng.random(80) < probs
+    once = logistic_calibration(y_true, probs)
+    y_true, probs, patients = np.repeat(y_true, 5), np.repeat(probs, 5), np.repeat(np.arange(80), 5)
+    alone, whole = logistic_calibration(y_true, probs), logistic_calibration(y_true, probs, clusters=patients)
+    assert whole.slope == pytest.approx(alone.slope)
+    for name in ("slope_ci", "intercept_ci"):
+        assert np.ptp(getattr(whole, name)) == pytest.approx(np.ptp(getattr(once, name)), rel=0.2)
+        assert np.ptp(getattr(alone, name)) < 0.6 * np.ptp(getattr(whole, name))
+
+
+def test_the_clustered_intercept_has_the_sandwich_variance_written_out() -> None:
+    """K / (K - 1) * sum of squared score sums over the squared information, t with K - 1 degrees of freedom."""
+    rng = np.random.default_rng(6)
+    probs, patients = rng.uniform(0.1, 0.9, 60), np.repeat(np.arange(15), 4)
+    y_true = rng.random(60) < probs
+    found = logistic_calibration(y_true, probs, clusters=patients)
+    fitted = expit(found.intercept + logit(probs))
+    sums = np.bincount(patients, weights=y_true - fitted)
+    se = math.sqrt(15 / 14 * (sums**2).sum()) / (fitted * (1 - fitted)).sum()
+    half = t.ppf(0.975, 14) * se
+    assert found.intercept_ci == pytest.approx((found.intercept - half, found.intercept + half), rel=1e-6)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from dsmt_nnunet.statistics.decisions.metrics import decision_metrics
-from dsmt_nnunet.statistics.decisions.threshold import cut_points, target_sensitivity_threshold, youden_threshold
+from dsmt_nnunet.statistics.decisions.threshold import (
+    cut_points,
+    sensitivity_to_expect,
+    specificity_threshold,
+    target_sensitivity_threshold,
+    youden_threshold,
+)
 from dsmt_nnunet.statistics.roc.curve import roc_curve
 
 
@@ -67,3 +73,46 @@ def test_threshold_between_neighbouring_floats_keeps_the_decisions() -> None:
 def test_one_class_has_no_threshold() -> None:
     with pytest.raises(ValueError, match="both classes"):
         youden_threshold([1, 1], [0.1, 0.2])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_choice_is_dominated(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y_true = np.arange(24) % 3 == 0
+    score = np.round(rng.normal(size=24) + 1.5 * y_true, 1)
+    pairs = [_counts(y_true, score, cut) for cut in [*np.unique(score), score.max() + 1]]
+    choices = [youden_threshold(y_true, score)]
+    choices += [target_sensitivity_threshold(y_true, score, target) for target in (0.5, 0.95)]
+    choices += [specificity_threshold(y_true, score, target) for target in (0.0, 0.5, 0.9, 1.0)]
+    for choice in choices:
+        mine = _counts(y_true, score, choice.threshold)
+        assert (mine[0] / 8, mine[1] / 16) == pytest.approx((choice.sensitivity, choice.specificity))
+        assert not any(a >= mine[0] and b >= mine[1] and (a, b) != mine for a, b in pairs)
+
+
+def _counts(y_true: np.ndarray, score: np.ndarray, cut: float) -> tuple[int, int]:
+    """True positives and true negatives."""
+    return int((score >= cut)[y_true].sum()), int((score < cut)[~y_true].sum())
+
+
+def test_a_perfect_score_is_perfect_at_any_specificity() -> None:
+    choice = specificity_threshold([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], 0.5)
+    assert (choice.sensitivity, choice.specificity) == (1, 1)
+
+
+def test_the_specificity_of_calling_nobody_is_always_there() -> None:
+    choice = specificity_threshold([1, 0], [0.1, 0.9], 0.7)
+    assert (choice.sensitivity, choice.specificity) == (0, 1)
+    assert choice.threshold > 0.9
+
+
+def test_a_threshold_aimed_at_095_gives_less_on_others() -> None:
+    """Wilks: 19 of 20 positives at or above the cut are 19 / 21 on average; simulated beside it."""
+    expected = sensitivity_to_expect(0.95, 20)
+    assert expected.mean == pytest.approx(19 / 21)
+    rng = np.random.default_rng(0)
+    true = 1 - np.sort(rng.random((20_000, 20)), axis=1)[:, 1]
+    assert true.mean() == pytest.approx(expected.mean, abs=0.002)
+    assert np.quantile(true, [0.025, 0.975]) == pytest.approx(expected.ci, abs=0.01)
+    with pytest.raises(ValueError, match="0 excluded"):
+        sensitivity_to_expect(0.0, 20)

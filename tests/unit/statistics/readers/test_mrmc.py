@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from dsmt_nnunet.statistics.named_warnings import SmallSampleWarning
 from dsmt_nnunet.statistics.readers.against_model import model_against_readers
 from dsmt_nnunet.statistics.readers.merit_covariance import MeritEstimates, estimate_merit
 from dsmt_nnunet.statistics.readers.obuchowski_rockette import obuchowski_rockette, single_modality_mean
@@ -186,3 +187,27 @@ def test_incomplete_or_repeated_ratings_are_named() -> None:
         ReaderStudy.from_ratings([*ratings[:-1], Rating("b", "y", "3", True, 1.0)])
     with pytest.raises(ValueError, match="two cases of each class"):
         estimate_merit(ReaderStudy.from_ratings(ratings))
+
+
+def test_patients_replace_cases_in_the_covariance() -> None:
+    study = make_study()
+    copied = ReaderStudy(
+        study.modalities, study.readers, np.repeat(study.y_true, 3), np.repeat(study.ratings, 3, axis=2)
+    )
+    patients = np.repeat(np.arange(len(study.y_true)), 3)
+    once, whole = estimate_merit(study), estimate_merit(copied, clusters=patients)
+    np.testing.assert_allclose(whole.covariance, once.covariance, rtol=1e-8)
+    assert estimate_merit(copied).covariance[0, 0, 0, 0] < 0.5 * once.covariance[0, 0, 0, 0]
+    model = study.ratings[0, 0]
+    pair = (study.ratings[1], np.repeat(study.ratings[1], 3, axis=1))
+    expected = model_against_readers(study.y_true, model, pair[0])
+    found = model_against_readers(copied.y_true, np.repeat(model, 3), pair[1], clusters=patients)
+    assert found.p_value == pytest.approx(expected.p_value)
+    with pytest.raises(ValueError, match="'delong' alone"):
+        estimate_merit(copied, method="jackknife", clusters=patients)
+
+
+def test_few_readers_are_said_to_be_few() -> None:
+    study = make_study()
+    with pytest.warns(SmallSampleWarning, match="2 readers stand for all"):
+        model_against_readers(study.y_true, study.ratings[0, 0], study.ratings[1, :2])

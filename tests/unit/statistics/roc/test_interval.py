@@ -11,9 +11,9 @@ from dsmt_nnunet.statistics.roc.interval import delong_interval, newcombe_limits
 
 def check_entry(y_true: np.ndarray, score: np.ndarray, expected: dict) -> None:
     for level in (90, 95, 99):
-        clipped = delong_interval(y_true, score, level / 100)
+        clipped = delong_interval(y_true, score, level / 100, "clipped")
         assert (clipped.lower, clipped.upper) == pytest.approx(expected[f"ci{level}_pROC_clipped"], abs=1e-9)
-        logit = delong_interval(y_true, score, level / 100, "logit")
+        logit = delong_interval(y_true, score, level / 100)
         assert (logit.lower, logit.upper) == pytest.approx(expected[f"ci{level}_logit_transformed"], abs=1e-9)
         assert (clipped.method, logit.method) == ("delong-wald-clipped", "delong-logit")
 
@@ -33,15 +33,17 @@ def test_ovarian_intervals_from_proc(roc_vectors, columns) -> None:
     data, expected = columns("delong1988_ovarian.csv"), roc_vectors["delong1988_ovarian"]["expected"]
     scores = {"alb": -data["alb"], "kg": data["totscore_raw"], "tp": -data["tp"]}
     for name, score in scores.items():
-        interval = delong_interval(1 - data["popind"], score)
+        interval = delong_interval(1 - data["popind"], score, scale="clipped")
         assert (interval.lower, interval.upper) == pytest.approx(expected["ci95"][name], abs=1e-9)
         assert interval.se == pytest.approx(expected["se"][name], abs=1e-9)
 
 
 def test_a_wald_interval_past_1_is_clipped() -> None:
-    interval = delong_interval([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.8, 0.9])
+    cases = [0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.8, 0.9]
+    interval = delong_interval(*cases, scale="clipped")
     assert interval.auc + 1.96 * interval.se > 1
     assert interval.upper == 1.0
+    assert interval.auc < delong_interval(*cases).upper < 1
 
 
 def test_perfect_separation_gets_newcombes_interval_and_says_so() -> None:
