@@ -1,15 +1,19 @@
-"""Measures against stock nnU-Net, prints one table and keeps it in benchmarks/results/."""
+"""Measures against stock nnU-Net, prints one table and keeps it in benchmarks/results/.
+
+`python -m benchmarks coverage` judges the statistics instead, by simulation.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypedDict
 
-from benchmarks import loader, nodule_samples, prediction, training_step
+from benchmarks import coverage, loader, nodule_samples, prediction, training_step
 from benchmarks.machine import Ratio, description
 
 RESULTS = Path(__file__).parent / "results"
@@ -30,6 +34,9 @@ class Group(TypedDict):
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["coverage"]:
+        coverage.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--repeats", type=int, default=9, help="of each measurement; the slow ones take a third")
     parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS), help="the others are kept")
