@@ -1,0 +1,248 @@
+"""Walking what an archive exported: every DICOM object of a folder or zip, grouped by patient, study and series."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, MediaStorageDirectoryStorage
+
+_PREAMBLE = 128
+_MAGIC = b"DICM"
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
+"""Group numbers with which a data set without the 128 byte preamble begins (little endian)."""
+
+_HEADER = (
+    "SpecificCharacterSet",
+    "ImageType",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyDate",
+    "SeriesDate",
+    "AcquisitionDate",
+    "AccessionNumber",
+    "Modality",
+    "StudyDescription",
+    "SeriesDescription",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "ContrastBolusAgent",
+    "SliceThickness",
+    "ConvolutionKernel",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "FrameOfReferenceUID",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "PhotometricInterpretation",
+    "ReferencedFrameOfReferenceSequence",
+    "ReferencedSeriesSequence",
+)
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One DICOM object of an export.
+
+    Attributes:
+        path: the file, or the zip that holds it.
+        member: name inside the zip, None for a file.
+        header: what tells objects apart (`_HEADER`); no pixels.
+    """
+
+    path: Path
+    member: str | None
+    header: Dataset
+
+    def read(self) -> Dataset:
+        """The whole object."""
+        if self.member is None:
+            dataset = pydicom.dcmread(self.path, force=True)
+        else:
+            with zipfile.ZipFile(self.path) as archive:
+                dataset = pydicom.dcmread(io.BytesIO(archive.read(self.member)), force=True)
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            implicit = dataset.original_encoding[0]
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        return dataset
+
+    @property
+    def name(self) -> str:
+        """Where it lies, for messages."""
+        return str(self.path) if self.member is None else f"{self.path}:{self.member}"
+
+    def text(self, keyword: str) -> str:
+        """Value of an attribute as text, "" where it is missing or empty."""
+        value = self.header.get(keyword)
+        return "" if value is None else str(value).strip()
+
+
+@dataclass(frozen=True)
+class Series:
+    """All objects of one series; objects that were exported twice are kept once.
+
+    Attributes:
+        objects: at least one, in the order in which they were found.
+    """
+
+    objects: tuple[StoredObject, ...]
+
+    @property
+    def patient_id(self) -> str:
+        return self.text("PatientID")
+
+    @property
+    def study_uid(self) -> str:
+        return self.text("StudyInstanceUID")
+
+    @property
+    def uid(self) -> str:
+        return self.text("SeriesInstanceUID")
+
+    @property
+    def modality(self) -> str:
+        return self.text("Modality")
+
+    @property
+    def kernel(self) -> str:
+        return self.text("ConvolutionKernel")
+
+    @property
+    def contrast(self) -> str:
+        """The contrast agent, "" where none is named."""
+        return self.text("ContrastBolusAgent")
+
+    @property
+    def date(self) -> str:
+        """YYYYMMDD of the acquisition, else of the series or study."""
+        return self.text("AcquisitionDate") or self.text("SeriesDate") or self.text("StudyDate")
+
+    @property
+    def where(self) -> str:
+        """Patient and series, for messages."""
+        return f"patient '{self.patient_id}', series {self.uid}"
+
+    def text(self, keyword: str) -> str:
+        """First value that is not empty among the objects, "" when there is none."""
+        return next((text for item in self.objects if (text := item.text(keyword))), "")
+
+    @cached_property
+    def referenced_series(self) -> frozenset[str]:
+        """UIDs of the image series that the objects (structure sets, segmentations) refer to."""
+        return frozenset(uid for item in self.objects for uid in _referenced_series(item.header))
+
+
+@dataclass(frozen=True)
+class Export:
+    """Everything that was found.
+
+    Attributes:
+        path: what was walked.
+        series: by patient, study and series number.
+        others: files that are not DICOM, such as LIDC's XML.
+    """
+
+    path: Path
+    series: tuple[Series, ...]
+    others: tuple[Path, ...]
+
+    def of_patient(self, patient_id: str) -> tuple[Series, ...]:
+        """Series of a patient."""
+        return tuple(series for series in self.series if series.patient_id == patient_id)
+
+
+def read_export(path: str | Path) -> Export:
+    """Walks a folder (flat, nested, with zips in it), a zip or a single file.
+
+    File names and endings are not looked at; a DICOMDIR is passed over, since the files that it lists are there.
+
+    Args:
+        path: what the archive exported.
+
+    Raises:
+        FileNotFoundError: no such folder or file.
+        ValueError: it holds no DICOM object, or a zip in it is damaged.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such folder or file.")
+    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
+    objects: dict[str, StoredObject] = {}
+    others = []
+    for file in files:
+        found = list(_objects_of(file))
+        if not found:
+            others.append(file)
+        for item in found:
+            if item.header.SOPClassUID != MediaStorageDirectoryStorage:
+                objects.setdefault(item.text("SOPInstanceUID"), item)
+    if not objects:
+        raise ValueError(
+            f"{path} holds no DICOM object among {len(files)} files. Give the folder or zip of the export."
+        )
+    return Export(path, _group(list(objects.values())), tuple(others))
+
+
+def _group(objects: Sequence[StoredObject]) -> tuple[Series, ...]:
+    grouped: dict[tuple[str, str, str], list[StoredObject]] = defaultdict(list)
+    for item in objects:
+        grouped[item.text("PatientID"), item.text("StudyInstanceUID"), item.text("SeriesInstanceUID")].append(item)
+    series = [Series(tuple(items)) for items in grouped.values()]
+    return tuple(sorted(series, key=lambda one: (one.patient_id, one.study_uid, _number(one), one.uid)))
+
+
+def _number(series: Series) -> int:
+    text = series.text("SeriesNumber")
+    return int(text) if text.lstrip("-").isdigit() else 0
+
+
+def _objects_of(file: Path) -> Iterator[StoredObject]:
+    if zipfile.is_zipfile(file):
+        try:
+            with zipfile.ZipFile(file) as archive:
+                for name in sorted(archive.namelist()):
+                    if (header := _header(io.BytesIO(archive.read(name)))) is not None:
+                        yield StoredObject(file, name, header)
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            raise ValueError(f"{file}: the zip cannot be read ({error}). Export it again, without password.") from error
+    else:
+        with file.open("rb") as stream:
+            header = _header(stream)
+        if header is not None:
+            yield StoredObject(file, None, header)
+
+
+def _header(stream: io.BufferedIOBase) -> Dataset | None:
+    """Header of a DICOM object; None when it is something else."""
+    start = stream.read(_PREAMBLE + len(_MAGIC))
+    if start[_PREAMBLE:] != _MAGIC and start[:2] not in _FIRST_GROUPS:
+        return None
+    stream.seek(0)
+    try:
+        header = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(_HEADER))
+    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError):
+        return None
+    return header if "SOPClassUID" in header and "SOPInstanceUID" in header else None
+
+
+def _referenced_series(header: Dataset) -> Iterator[UID]:
+    for item in header.get("ReferencedSeriesSequence") or ():
+        yield item.SeriesInstanceUID
+    for frame in header.get("ReferencedFrameOfReferenceSequence") or ():
+        for study in frame.get("RTReferencedStudySequence") or ():
+            for series in study.get("RTReferencedSeriesSequence") or ():
+                yield series.SeriesInstanceUID

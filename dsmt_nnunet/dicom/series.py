@@ -1,0 +1,270 @@
+"""From the slices of a CT series to one volume in HU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from dsmt_nnunet.dicom.export import Export, Series, StoredObject
+
+CT = "CT"
+LOCALIZER = "LOCALIZER"
+
+SLICE_DISTANCE_TOLERANCE = 0.02
+"""Share of the slice distance by which single distances may differ: positions are rounded to a few digits in DICOM, a
+missing or doubled slice changes a distance by all of it."""
+ROUNDING_MM = 0.01
+"""Positions with two decimals are common; no two slices are this close."""
+
+AIR_HU = -1024
+_SCANNER_RANGE_HU = (-1024.0, 3071.0)
+"""What a 12 bit CT measures. A padding value inside of it cannot be told from tissue and is left as it is."""
+
+
+@dataclass(frozen=True)
+class CtVolume:
+    """One CT volume.
+
+    Attributes:
+        image: 3-D, HU, int16 where all values are whole numbers that fit, else float32; its third axis rises along the
+            normal of the slices.
+        sop_uids: SOP instance UID of every slice, in the order of the image's third axis; the same one throughout for a
+            multi-frame object.
+        series: where it comes from.
+    """
+
+    image: sitk.Image
+    sop_uids: tuple[str, ...]
+    series: Series
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """One slice: stored values and how they are turned into HU and placed."""
+
+    stored: NDArray[np.integer]
+    slope: float
+    intercept: float
+    padding: tuple[int, int] | None
+    position_mm: NDArray[np.float64]
+    orientation: NDArray[np.float64]
+    spacing_mm: tuple[float, float]
+    sop_uid: str
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        return np.cross(self.orientation[:3], self.orientation[3:])
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether slope and intercept keep whole numbers whole."""
+        return self.slope.is_integer() and self.intercept.is_integer()
+
+    def hu(self) -> NDArray[np.float32]:
+        """(Y, X) in HU, padding as air."""
+        values = self.stored.astype(np.float32) * np.float32(self.slope) + np.float32(self.intercept)
+        if self.padding is not None:
+            low, high = sorted(limit * self.slope + self.intercept for limit in self.padding)
+            if high < _SCANNER_RANGE_HU[0] or low > _SCANNER_RANGE_HU[1]:
+                values[(self.stored >= min(self.padding)) & (self.stored <= max(self.padding))] = AIR_HU
+        return values
+
+
+def is_localizer(item: StoredObject) -> bool:
+    """Whether an image is a localizer (scout, topogram)."""
+    kinds = item.header.get("ImageType")
+    return kinds is not None and LOCALIZER in ([kinds] if isinstance(kinds, str) else list(kinds))
+
+
+def ct_series(export: Export) -> tuple[Series, ...]:
+    """The CT series of an export, without localizers."""
+    kept = []
+    for series in export.series:
+        images = tuple(item for item in series.objects if not is_localizer(item) and "Rows" in item.header)
+        if series.modality == CT and images:
+            kept.append(Series(images))
+    return tuple(kept)
+
+
+def read_ct(series: Series) -> CtVolume:
+    """Reads a CT series, single frames or a multi-frame (enhanced) object.
+
+    Slices are ordered by their position; rescale slope and intercept are those of each slice. Padding that lies outside
+    of what a scanner measures becomes -1024 HU.
+
+    Args:
+        series: as `ct_series` gives it.
+
+    Raises:
+        ValueError: no grey-scale CT with rising densities, slices of different size or orientation, missing or doubled
+            slices, a tilted gantry, or pixels that cannot be decoded.
+    """
+    planes = [plane for item in series.objects for plane in _planes(item, series)]
+    first = planes[0]
+    _check_uniform(series, planes)
+    normal = first.normal
+    planes.sort(key=lambda plane: float(plane.position_mm @ normal))
+    positions = np.array([plane.position_mm for plane in planes])
+    distance_mm = _check_stack(series, positions, normal, first.spacing_mm)
+    array = np.stack([plane.hu() for plane in planes])
+    if all(plane.is_whole for plane in planes) and np.abs(array).max() <= np.iinfo(np.int16).max:
+        image = sitk.GetImageFromArray(array.astype(np.int16))
+    else:
+        image = sitk.GetImageFromArray(array)
+    image.SetOrigin(positions[0].tolist())
+    image.SetSpacing((first.spacing_mm[1], first.spacing_mm[0], distance_mm))
+    image.SetDirection(np.column_stack([first.orientation[:3], first.orientation[3:], normal]).ravel().tolist())
+    return CtVolume(image, tuple(plane.sop_uid for plane in planes), series)
+
+
+def slice_distance_mm(series: Series) -> float | None:
+    """Usual distance of the slices from their headers alone; None for a multi-frame object or a single slice."""
+    heights = []
+    for item in series.objects:
+        position, orientation = item.header.get("ImagePositionPatient"), item.header.get("ImageOrientationPatient")
+        if not position or not orientation:
+            return None
+        axes = np.array(orientation, float)
+        heights.append(float(np.array(position, float) @ np.cross(axes[:3], axes[3:])))
+    return float(np.median(np.diff(sorted(heights)))) if len(heights) > 1 else None
+
+
+def _planes(item: StoredObject, series: Series) -> Iterator[_Plane]:
+    dataset = item.read()
+    kind = str(dataset.get("PhotometricInterpretation", ""))
+    if kind != "MONOCHROME2":
+        raise ValueError(
+            f"{series.where}: {item.name} is {kind or 'of unknown photometric interpretation'}; a CT in HU is "
+            f"MONOCHROME2 (brighter is denser). It is a screen shot or an inverted copy: export the original series."
+        )
+    pixels = _pixels(dataset, item, series)
+    groups = dataset.get("PerFrameFunctionalGroupsSequence")
+    if groups is None:
+        if len(pixels) > 1:
+            raise ValueError(f"{series.where}: {item.name} holds {len(pixels)} frames without their positions.")
+        yield _plane(pixels[0], dataset, dataset, dataset, dataset, dataset, item, series)
+        return
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    for stored, own in zip(pixels, groups, strict=True):
+        yield _plane(
+            stored,
+            dataset,
+            _group(own, shared, "PlanePositionSequence"),
+            _group(own, shared, "PlaneOrientationSequence"),
+            _group(own, shared, "PixelMeasuresSequence"),
+            _group(own, shared, "PixelValueTransformationSequence"),
+            item,
+            series,
+        )
+
+
+def _group(own: Dataset, shared: Dataset, name: str) -> Dataset:
+    """A functional group of a frame: its own, else the one that all frames share, else an empty one."""
+    sequence = own.get(name) or shared.get(name)
+    return sequence[0] if sequence else Dataset()
+
+
+def _pixels(dataset: Dataset, item: StoredObject, series: Series) -> NDArray[np.integer]:
+    """(frames, Y, X), as stored."""
+    try:
+        pixels = np.asarray(dataset.pixel_array)
+    except (RuntimeError, ValueError, AttributeError, NotImplementedError) as error:
+        syntax = dataset.file_meta.TransferSyntaxUID.name
+        raise ValueError(
+            f"{series.where}: the pixels of {item.name} ({syntax}) cannot be read: {error}. For compressed images "
+            f"install the decoders: pip install 'dsmt-nnunet[dicom]'."
+        ) from error
+    return pixels[None] if pixels.ndim == 2 else pixels
+
+
+def _plane(
+    stored: NDArray[np.integer],
+    dataset: Dataset,
+    position: Dataset,
+    orientation: Dataset,
+    measures: Dataset,
+    transformation: Dataset,
+    item: StoredObject,
+    series: Series,
+) -> _Plane:
+    missing = [
+        name
+        for part, name in (
+            (position, "ImagePositionPatient"),
+            (orientation, "ImageOrientationPatient"),
+            (measures, "PixelSpacing"),
+            (transformation, "RescaleSlope"),
+            (transformation, "RescaleIntercept"),
+        )
+        if part.get(name) in (None, "")
+    ]
+    if missing:
+        raise ValueError(
+            f"{series.where}: {item.name} lacks {', '.join(missing)}, without which it has no place or no HU. Export "
+            f"the original series."
+        )
+    padding = dataset.get("PixelPaddingValue")
+    row_mm, column_mm = (float(value) for value in measures.PixelSpacing)
+    return _Plane(
+        stored=stored,
+        slope=float(transformation.RescaleSlope),
+        intercept=float(transformation.RescaleIntercept),
+        padding=None if padding is None else (int(padding), int(dataset.get("PixelPaddingRangeLimit", padding))),
+        position_mm=np.array(position.ImagePositionPatient, float),
+        orientation=np.array(orientation.ImageOrientationPatient, float),
+        spacing_mm=(row_mm, column_mm),
+        sop_uid=str(dataset.SOPInstanceUID),
+    )
+
+
+def _check_uniform(series: Series, planes: Sequence[_Plane]) -> None:
+    first = planes[0]
+    for plane in planes[1:]:
+        same = (
+            plane.stored.shape == first.stored.shape
+            and np.allclose(plane.orientation, first.orientation, atol=1e-3)
+            and np.allclose(plane.spacing_mm, first.spacing_mm, rtol=1e-3)
+        )
+        if not same:
+            raise ValueError(
+                f"{series.where}: slices differ in size, pixel spacing or orientation ({first.stored.shape}, "
+                f"{first.spacing_mm} mm and {plane.stored.shape}, {plane.spacing_mm} mm). Export one reconstruction."
+            )
+
+
+def _check_stack(
+    series: Series, positions: NDArray[np.float64], normal: NDArray[np.float64], spacing_mm: tuple[float, float]
+) -> float:
+    """Distance of the slices in mm, after a look at whether they form a regular stack."""
+    if len(positions) < 2:
+        raise ValueError(f"{series.where}: the series has one slice; a volume has at least two.")
+    heights = positions @ normal
+    distances = np.diff(heights)
+    usual = float(np.median(distances))
+    if distances.min() < ROUNDING_MM:
+        place = heights[int(distances.argmin())]
+        raise ValueError(
+            f"{series.where}: two slices lie at the same position ({place:.5g} mm along the normal); the series holds "
+            f"several acquisitions or phases. Export them as series of their own."
+        )
+    worst = int(np.abs(distances - usual).argmax())
+    if abs(distances[worst] - usual) > max(SLICE_DISTANCE_TOLERANCE * usual, ROUNDING_MM):
+        raise ValueError(
+            f"{series.where}: the slices do not form a regular stack: between {heights[worst]:.5g} and "
+            f"{heights[worst + 1]:.5g} mm they lie {distances[worst]:.3g} mm apart, usually {usual:.3g}. Slices are "
+            f"missing, or the spacing varies; export the series again."
+        )
+    path = positions[-1] - positions[0]
+    drift = float(np.linalg.norm(path - (path @ normal) * normal))
+    if drift > min(spacing_mm):
+        raise ValueError(
+            f"{series.where}: the slices are sheared against each other by {drift:.3g} mm over the stack (gantry "
+            f"tilt). Resample the series to a straight grid first."
+        )
+    return float(distances.mean())
