@@ -15,10 +15,11 @@ PREPROCESSED_VARIABLE = "nnUNet_preprocessed"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `convert table` and `convert phantom`."""
+    """Adds `convert table`, `convert dicom` and `convert phantom`."""
     parser = subparsers.add_parser("convert", help="make an nnU-Net raw data set from a table, or of phantoms")
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
     _add_table_parser(sources)
+    _add_dicom_parser(sources)
     _add_phantom_parser(sources)
 
 
@@ -33,6 +34,43 @@ def _add_table_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the CTs")
     parser.add_argument("--masks", type=Path, required=True, metavar="DIR", help="folder of the nodule masks")
     _add_data_set_arguments(parser)
+    _add_reading_arguments(parser)
+    parser.set_defaults(run=run_table)
+
+
+def _add_dicom_parser(sources: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = sources.add_parser(
+        "dicom",
+        help="from a DICOM export and a table with one row a nodule",
+        description="Converts a DICOM export with contours (RTSTRUCT, SEG, LIDC XML) and a table with one row a "
+        "nodule. Prints first what each row was found to mean. docs/dicom.md describes it.",
+    )
+    parser.add_argument("export", type=Path, help="folder or zip as the archive exported it")
+    parser.add_argument("table", type=Path, help="table, one row a nodule")
+    _add_data_set_arguments(parser)
+    _add_reading_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print what each row means, and end")
+    parser.add_argument(
+        "--choose",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="decides between several series: thinnest, latest, earliest, kernel=PATTERN, description=PATTERN, "
+        "before=COLUMN; may be given several times, the first counts first",
+    )
+    parser.add_argument(
+        "--structures", default="*", metavar="PATTERN", help="names of the contours, e.g. 'GTV*|nodule*'"
+    )
+    parser.add_argument(
+        "--pseudonyms",
+        type=Path,
+        metavar="FILE.csv",
+        help="replace patient ids by the names in this file; patients that it lacks are added to it",
+    )
+    parser.set_defaults(run=run_dicom)
+
+
+def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mapping", type=Path, metavar="FILE.yaml", help="what the columns mean, if not the usual")
     parser.add_argument(
         "--diameter-range",
@@ -41,7 +79,6 @@ def _add_table_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
         metavar=("MIN", "MAX"),
         help="keep nodules of these diameters only, in mm, e.g. 10 20",
     )
-    parser.set_defaults(run=run_table)
 
 
 def _add_phantom_parser(sources: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -85,6 +122,42 @@ def run_table(args: argparse.Namespace) -> int:
         diameter_range=tuple(args.diameter_range) if args.diameter_range else None,
         overwrite=args.overwrite,
     )
+    print(describe(folder, args.dataset_id))
+    return 0
+
+
+def run_dicom(args: argparse.Namespace) -> int:
+    """Runs `dsmt convert dicom`."""
+    from dsmt_nnunet.csv_table import read_csv
+    from dsmt_nnunet.dataset_conversion.archive import convert_dicom, find_sources
+    from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms
+    from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, read_mapping
+    from dsmt_nnunet.dataset_conversion.series_choice import Choice
+    from dsmt_nnunet.dicom.export import read_export
+
+    mapping = read_mapping(args.mapping) if args.mapping else DEFAULT_MAPPING
+    choices = [Choice.parse(text) for text in args.choose]
+    table = read_csv(args.table)
+    sources = find_sources(read_export(args.export), table, mapping, choices, args.structures)
+    for source in sources:
+        print(source)
+    missing = sum(bool(source.missing) for source in sources)
+    if args.dry_run:
+        print(f"{len(sources) - missing} of {len(sources)} rows are complete; nothing was written.")
+        return int(missing > 0)
+    pseudonyms = Pseudonyms.read(args.pseudonyms) if args.pseudonyms else None
+    folder = convert_dicom(
+        table=table,
+        sources=sources,
+        dataset_id=args.dataset_id,
+        name=args.name,
+        mapping=mapping,
+        pseudonyms=pseudonyms,
+        diameter_range=tuple(args.diameter_range) if args.diameter_range else None,
+        overwrite=args.overwrite,
+    )
+    if pseudonyms is not None:
+        pseudonyms.save()
     print(describe(folder, args.dataset_id))
     return 0
 

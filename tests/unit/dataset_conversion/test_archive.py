@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from dsmt_nnunet.cli.main import main
+from dsmt_nnunet.csv_table import CsvRow
+from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
+from dsmt_nnunet.dicom.export import read_export
+from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
+from tests.unit.dicom.made_series import FIRST_MM, SPACING_MM, write_ct
+from tests.unit.dicom.made_structures import write_rtstruct, write_seg
+from tests.unit.dicom.test_contours import square
+
+HEIGHTS = (0, 3, 6, 9, 12)
+HU = (np.arange(5 * 48).reshape(5, 6, 8) * 6 - 900).astype(np.int16)
+
+
+def scan(folder: Path, patient: str) -> CtVolume:
+    write_ct(folder, heights=HEIGHTS, hu=HU, patient=patient)
+    return read_ct(ct_series(read_export(folder))[0])
+
+
+@pytest.fixture
+def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Patient 007 with a structure set of two nodules, patient P1 with a segmentation."""
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+    folder = tmp_path / "export"
+    contours = {"GTV-1": [(3, square(0, 2))], "GTV-2": [(9, square(3, 5))], "Lung": [(0, square(0, 5))]}
+    write_rtstruct(folder / "a-set", scan(folder / "a", "007"), contours)
+    pixels = np.zeros((6, 8), np.uint8)
+    pixels[1:3, 1:3] = 1
+    write_seg(folder / "b-seg", scan(folder / "b", "P1"), [(1, 6, pixels)])
+    return folder
+
+
+def write_table(path: Path, rows: list[dict[str, str]]) -> Path:
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def rows() -> list[dict[str, str]]:
+    return [
+        {"patient_id": "007", "structure": "gtv-1", "pathology": "AIS", "Name": "Secret, Person", "note": "1950-02-03"},
+        {"patient_id": "007", "structure": "gtv-2", "pathology": "IAC", "Name": "", "note": "x"},
+        {"patient_id": "P1", "structure": "first", "pathology": "IAC", "Name": "", "note": ""},
+    ]
+
+
+def convert(export: Path, table: Path, *more: str) -> int:
+    return main(["convert", "dicom", str(export), str(table), "-d", "501", "-n", "Nodules", *more])
+
+
+def test_export_and_table_become_a_data_set(export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert(export, write_table(tmp_path / "t.csv", rows())) == 0
+    assert "line 2, patient 007: series 1, 5 slices, 3 mm apart, kernel not named" in capsys.readouterr().out
+    folder = tmp_path / "raw" / "Dataset501_Nodules"
+    image = sitk.ReadImage(str(folder / "imagesTr" / "007_0000.nii.gz"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), HU)
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "labelsTr" / "007.nii.gz")))
+    assert np.argwhere(mask).tolist() == [
+        [1, 0, 0], [1, 0, 1], [1, 1, 0], [1, 1, 1], [3, 3, 3], [3, 3, 4], [3, 4, 3], [3, 4, 4],
+    ]  # fmt: skip
+    with (folder / "nodules.csv").open() as stream:
+        nodules = list(csv.DictReader(stream))
+    assert [(item["patient_id"], item["invasiveness"]) for item in nodules] == [
+        ("007", "non-invasive"),
+        ("007", "invasive"),
+        ("P1", "invasive"),
+    ]
+    assert float(nodules[2]["x_mm"]) == pytest.approx(FIRST_MM[0] + 1.5 * SPACING_MM[1])
+
+
+def test_nothing_tells_who_the_patient_is(export: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.csv"
+    names.write_text("patient_id,pseudonym\n007,A1\n")
+    assert convert(export, write_table(tmp_path / "t.csv", rows()), "--pseudonyms", str(names)) == 0
+    folder = tmp_path / "raw" / "Dataset501_Nodules"
+    text = "".join(file.read_text() for file in [*folder.glob("*.csv"), *folder.glob("*.json")])
+    text += "".join(str(file) for file in folder.rglob("*"))
+    for image in folder.rglob("*.nii.gz"):
+        read = sitk.ReadImage(str(image))
+        text += "".join(read.GetMetaData(key) for key in read.GetMetaDataKeys())
+    for secret in ("Secret", "1950", "19500203", "ACC4711", "007", "P1_", "P1,"):
+        assert secret not in text.replace(str(tmp_path), "")
+    assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 2
+    kept = dict(line.split(",") for line in names.read_text().split()[1:])
+    assert kept["007"] == "A1"
+    assert (folder / "labelsTr" / f"{kept['P1']}.nii.gz").exists()
+
+
+def test_dry_run_says_what_is_missing(export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scan(export / "c", "P3")
+    content = rows()
+    content[1]["structure"] = "nodule*"
+    content += [{**content[0], "patient_id": "P2"}, {**content[0], "patient_id": "P3"}]
+    table = write_table(tmp_path / "t.csv", content)
+    assert convert(export, table, "--dry-run") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "contour RTSTRUCT GTV-1" in lines[0]
+    assert "MISSING a structure called 'nodule*'; there are ['GTV-1', 'GTV-2', 'Lung']" in lines[1]
+    assert "MISSING a CT of this patient; the export has patients 007, P1" in lines[3]
+    assert "MISSING a contour" in lines[4]
+    assert lines[5] == "2 of 5 rows are complete; nothing was written."
+    assert convert(export, table) == 2
+    assert "line 3, case '007': missing: a structure" in capsys.readouterr().err
+    assert not (tmp_path / "raw").exists()
+
+
+def test_the_position_decides_between_structures(export: Path, tmp_path: Path) -> None:
+    content = [
+        {"patient_id": "007", "x_mm": "-9,0", "y_mm": "7", "z_mm": "9", "pathology": "AIS"},
+        {"patient_id": "P1", "x_mm": "", "y_mm": "", "z_mm": "", "pathology": "IAC"},
+    ]
+    assert convert(export, write_table(tmp_path / "t.csv", content), "--structures", "GTV*|first") == 0
+    mask = sitk.ReadImage(str(tmp_path / "raw" / "Dataset501_Nodules" / "labelsTr" / "007.nii.gz"))
+    assert np.flatnonzero(sitk.GetArrayFromImage(mask).any(axis=(1, 2))).tolist() == [3]
+
+
+def test_several_structures_are_not_guessed(export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = [{"patient_id": "007", "pathology": "AIS"}, {"patient_id": "P1", "pathology": "IAC"}]
+    assert convert(export, write_table(tmp_path / "t.csv", content)) == 2
+    assert "3 structures fit '*'" in capsys.readouterr().err
+
+
+def test_rules_decide_between_series(tmp_path: Path) -> None:
+    write_ct(tmp_path, series=1, heights=(0, 1, 2), ConvolutionKernel="B30f", StudyDate="20240301")
+    write_ct(tmp_path, series=2, heights=(0, 5, 10), ConvolutionKernel="B50f", StudyDate="20240101")
+    write_ct(tmp_path, series=3, heights=(0, 5, 10), ConvolutionKernel="B50f", StudyDate="20240501")
+    series = ct_series(read_export(tmp_path))
+    row = CsvRow(2, {"surgery": "2024-02-15"})
+
+    def chosen(*texts: str) -> list[str]:
+        return [one.text("SeriesNumber") for one in choose_series(series, [Choice.parse(text) for text in texts], row)]
+
+    assert chosen() == ["1", "2", "3"]
+    assert chosen("thinnest") == ["1"]
+    assert chosen("latest") == ["3"]
+    assert chosen("earliest") == ["2"]
+    assert chosen("before=surgery") == ["2"]
+    assert chosen("kernel=b50*") == ["2", "3"]
+    assert chosen("kernel=b50*", "latest") == ["3"]
+    assert chosen("kernel=none", "thinnest") == ["1"]
+    with pytest.raises(ValueError, match="--choose 'kernel' is not a rule"):
+        Choice.parse("kernel")
+    with pytest.raises(ValueError, match="the table has no such column"):
+        Choice.parse("before=x").check_columns(["surgery"])
