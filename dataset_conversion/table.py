@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dsmt_nnunet.csv_table import CsvTable, read_csv
+from dsmt_nnunet.csv_table import CsvTable, read_table
 from dsmt_nnunet.dataset_conversion.cases import CaseReader
 from dsmt_nnunet.dataset_conversion.images import VolumeFinder
 from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, TableMapping
@@ -40,7 +40,7 @@ def convert_table(
     right.
 
     Args:
-        table: CSV file, or a table that was read already.
+        table: CSV file or workbook (its first sheet), or a table that was read already.
         images: folder of the CTs.
         masks: folder of the masks.
         dataset_id: 1 to 999.
@@ -61,7 +61,7 @@ def convert_table(
     """
     if diameter_range is not None and not 0 <= diameter_range[0] < diameter_range[1]:
         raise ValueError(f"The diameter range must be two rising numbers from 0 on (mm), got {diameter_range}.")
-    rows = table if isinstance(table, CsvTable) else read_csv(table)
+    rows = table if isinstance(table, CsvTable) else read_table(table)
     whole = mapping or DEFAULT_MAPPING
     for column in whole.missing_votes(rows.columns):
         logger.warning("%s has no column '%s' with the readers' votes: the label stands for them.", table, column)

@@ -1,4 +1,4 @@
-"""Reading tables as people save them: any encoding, byte order mark, comma, semicolon or tab."""
+"""Reading tables as people save them: text of any encoding, byte order mark, comma, semicolon or tab; workbooks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charset_normalizer import from_bytes
+
+from dsmt_nnunet.spreadsheet import WORKBOOK_ENDINGS, header_index, read_sheet
 
 DELIMITERS = ",;\t"
 _EXCEL_WORKBOOK = b"PK\x03\x04"
@@ -34,6 +36,28 @@ class CsvTable:
     path: Path
     columns: tuple[str, ...]
     rows: tuple[CsvRow, ...]
+
+
+def read_table(path: str | Path, sheet: str | None = None) -> CsvTable:
+    """Reads a workbook (.xlsx, .xlsm, .ods) or, by `read_csv`, a delimited text file.
+
+    The header of a sheet need not be its first row; titles and remarks above it are passed over.
+
+    Args:
+        path: the file.
+        sheet: of a workbook; None for the first one that holds anything.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: as for `read_csv` and `read_sheet`.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in WORKBOOK_ENDINGS:
+        return read_csv(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file.")
+    rows = read_sheet(path, sheet)
+    return _build(path, "", rows[header_index(rows) :])
 
 
 def read_csv(path: str | Path) -> CsvTable:
@@ -72,10 +96,10 @@ def _build(path: Path, delimiter: str, lines: list[tuple[int, list[str]]]) -> Cs
     width = max(index for index, name in enumerate(header) if name) + 1
     too_long = [(number, cells) for number, cells in lines[1:] if any(cells[len(header) :])]
     if too_long:
+        hint = f"Quote values that contain '{delimiter}'." if delimiter else "Name every column that holds something."
         listed = "\n".join(f"  line {number}: {len(cells)} cells" for number, cells in too_long)
         raise ValueError(
-            f"{path}: rows have more cells than the header, which names {len(names)} columns. Quote values that "
-            f"contain '{delimiter}'.\n{listed}"
+            f"{path}: rows have more cells than the header, which names {len(names)} columns. {hint}\n{listed}"
         )
     rows = []
     for number, cells in lines[1:]:

@@ -30,7 +30,7 @@ def _add_table_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
         description="Converts a table with one row a nodule, CTs and masks. Nothing is written unless all of it is "
         "right. docs/data-format.md describes the columns and the mapping file.",
     )
-    parser.add_argument("table", type=Path, help="CSV file, one row a nodule")
+    parser.add_argument("table", type=Path, help="CSV, .xlsx or .ods, one row a nodule")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the CTs")
     parser.add_argument("--masks", type=Path, required=True, metavar="DIR", help="folder of the nodule masks")
     _add_data_set_arguments(parser)
@@ -46,7 +46,7 @@ def _add_dicom_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
         "nodule. Prints first what each row was found to mean. docs/dicom.md describes it.",
     )
     parser.add_argument("export", type=Path, help="folder or zip as the archive exported it")
-    parser.add_argument("table", type=Path, help="table, one row a nodule")
+    parser.add_argument("table", type=Path, help="CSV, .xlsx or .ods, one row a nodule")
     _add_data_set_arguments(parser)
     _add_reading_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what each row means, and end")
@@ -128,7 +128,7 @@ def run_table(args: argparse.Namespace) -> int:
 
 def run_dicom(args: argparse.Namespace) -> int:
     """Runs `dsmt convert dicom`."""
-    from dsmt_nnunet.csv_table import read_csv
+    from dsmt_nnunet.csv_table import read_table
     from dsmt_nnunet.dataset_conversion.archive import convert_dicom, find_sources
     from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms
     from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, read_mapping
@@ -137,7 +137,7 @@ def run_dicom(args: argparse.Namespace) -> int:
 
     mapping = read_mapping(args.mapping) if args.mapping else DEFAULT_MAPPING
     choices = [Choice.parse(text) for text in args.choose]
-    table = read_csv(args.table)
+    table = read_table(args.table)
     sources = find_sources(read_export(args.export), table, mapping, choices, args.structures)
     for source in sources:
         print(source)

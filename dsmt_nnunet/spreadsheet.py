@@ -1,0 +1,168 @@
+"""Reading the sheets of workbooks (.xlsx, .ods) as rows of text."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from odf import opendocument
+from odf.namespaces import OFFICENS, TABLENS
+from odf.table import CoveredTableCell, Table, TableCell, TableRow
+from odf.text import P
+from openpyxl import load_workbook
+from openpyxl.cell import Cell, MergedCell
+from openpyxl.utils.exceptions import InvalidFileException
+from openpyxl.worksheet.worksheet import Worksheet
+
+WORKBOOK_ENDINGS = (".xlsx", ".xlsm", ".ods")
+
+_LEADING_ZEROS = re.compile(r"0{2,}")
+_MOST_COLUMNS = 1000
+"""Sheets pad rows with empty cells to the last column that a program knows; no table is wider than this."""
+_MOST_EMPTY_ROWS = 1000
+
+
+def read_sheet(path: Path, sheet: str | None = None) -> list[tuple[int, list[str]]]:
+    """Reads one sheet.
+
+    Numbers are written without a needless fraction and with the leading zeros that the cell's format shows, dates as
+    YYYY-MM-DD; merged cells all hold the merged value; formulas give the value that the workbook was saved with.
+
+    Args:
+        path: .xlsx, .xlsm or .ods.
+        sheet: its name; None for the first one that holds anything.
+
+    Returns:
+        Row number from 1 on, and the cells, of every row that holds anything.
+
+    Raises:
+        ValueError: not readable, no such sheet, or a formula without a value.
+    """
+    try:
+        sheets = _ods_sheets(path) if path.suffix.lower() == ".ods" else _xlsx_sheets(path)
+    except (InvalidFileException, zipfile.BadZipFile, KeyError, OSError) as error:
+        raise ValueError(
+            f"{path}: the workbook cannot be read ({error}). Is it complete, and without password?"
+        ) from error
+    if sheet is not None and sheet not in sheets:
+        raise ValueError(f"{path}: there is no sheet '{sheet}'; the workbook has {list(sheets)}.")
+    chosen = sheets[sheet] if sheet is not None else next((rows for rows in sheets.values() if rows), [])
+    if not chosen:
+        raise ValueError(f"{path}: the {f'sheet {sheet}' if sheet else 'workbook'} is empty.")
+    return chosen
+
+
+def header_index(rows: Sequence[tuple[int, list[str]]]) -> int:
+    """Which of the rows is the header: the first that names at least half as many columns as the fullest row fills.
+
+    Titles and remarks above a table fill a cell or two.
+    """
+    fullest = max(sum(map(bool, cells)) for _, cells in rows)
+    return next(index for index, (_, cells) in enumerate(rows) if len({*filter(None, cells)}) * 2 >= fullest)
+
+
+def _xlsx_sheets(path: Path) -> dict[str, list[tuple[int, list[str]]]]:
+    values, formulas = load_workbook(path, data_only=True), load_workbook(path)
+    found = {}
+    for name in values.sheetnames:
+        sheet, written = values[name], formulas[name]
+        if isinstance(sheet, Worksheet) and isinstance(written, Worksheet):
+            found[name] = list(_xlsx_rows(path, sheet, written))
+    return found
+
+
+def _xlsx_rows(path: Path, sheet: Worksheet, written: Worksheet) -> Iterator[tuple[int, list[str]]]:
+    merged = {
+        (row, column): (area.min_row, area.min_col)
+        for area in sheet.merged_cells.ranges
+        for row in range(area.min_row, area.max_row + 1)
+        for column in range(area.min_col, area.max_col + 1)
+    }
+    for number, row in enumerate(sheet.iter_rows(), start=1):
+        cells = []
+        for column, cell in enumerate(row, start=1):
+            place = merged.get((number, column), (number, column))
+            source = sheet.cell(*place)
+            if source.value is None and written.cell(*place).data_type == "f":
+                raise ValueError(
+                    f"{path}, sheet {sheet.title}, cell {cell.coordinate}: a formula without a value. Open "
+                    f"the workbook in a spreadsheet program and save it, or paste the values."
+                )
+            cells.append(_xlsx_text(source))
+        if any(cells):
+            yield number, cells
+
+
+def _xlsx_text(cell: Cell | MergedCell) -> str:
+    value = cell.value
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return "" if value is None else str(value).strip()
+    if isinstance(value, datetime.datetime):
+        return _date_text(value)
+    if isinstance(value, int | float):
+        zeros = _LEADING_ZEROS.fullmatch(str(cell.number_format))
+        return f"{int(value):0{len(zeros.group())}d}" if zeros and float(value).is_integer() else _number_text(value)
+    return str(value)
+
+
+def _date_text(value: datetime.datetime) -> str:
+    return value.date().isoformat() if value.time() == datetime.time() else value.isoformat(" ")
+
+
+def _number_text(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def _ods_sheets(path: Path) -> dict[str, list[tuple[int, list[str]]]]:
+    document = opendocument.load(str(path))
+    return {
+        str(table.getAttrNS(TABLENS, "name")): list(_ods_rows(table))
+        for table in document.spreadsheet.getElementsByType(Table)
+    }
+
+
+def _ods_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
+    number = 0
+    hanging: dict[int, tuple[int, str]] = {}
+    for row in table.getElementsByType(TableRow):
+        cells: list[str] = []
+        for cell in row.childNodes:
+            if cell.qname not in (TableCell().qname, CoveredTableCell().qname):
+                continue
+            repeat = int(cell.getAttrNS(TABLENS, "number-columns-repeated") or 1)
+            for _ in range(min(repeat, _MOST_COLUMNS)):
+                column = len(cells)
+                left, text = hanging.get(column, (0, ""))
+                cells.append(text if left and cell.qname == CoveredTableCell().qname else _ods_text(cell))
+                if left:
+                    hanging[column] = (left - 1, text)
+            for offset in range(int(cell.getAttrNS(TABLENS, "number-columns-spanned") or 1)):
+                rows = int(cell.getAttrNS(TABLENS, "number-rows-spanned") or 1)
+                first = len(cells) - 1
+                if rows > 1 or offset:
+                    hanging[first + offset] = (rows - 1 if not offset else rows, cells[first])
+        while cells and not cells[-1]:
+            cells.pop()
+        repeats = int(row.getAttrNS(TABLENS, "number-rows-repeated") or 1)
+        for offset in range(repeats if cells else 0):
+            if offset < _MOST_EMPTY_ROWS:
+                yield number + offset + 1, list(cells)
+        number += repeats
+
+
+def _ods_text(cell: TableCell) -> str:
+    kind = cell.getAttrNS(OFFICENS, "value-type")
+    shown = "\n".join(_words(paragraph) for paragraph in cell.getElementsByType(P)).strip()
+    if kind == "float":
+        value = float(cell.getAttrNS(OFFICENS, "value"))
+        return shown if shown.isdigit() and float(shown) == value else _number_text(value)
+    if kind == "date":
+        return str(cell.getAttrNS(OFFICENS, "date-value")).removesuffix("T00:00:00").replace("T", " ")
+    return shown
+
+
+def _words(node: P) -> str:
+    return "".join(str(child.data) if child.nodeType == child.TEXT_NODE else _words(child) for child in node.childNodes)
