@@ -9,8 +9,6 @@ from dsmt_nnunet.dicom.export import Export, read_export
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
 from tests.unit.dicom.made_series import write_ct
 
-SHARED = Path(__file__).parents[4] / "shared" / "data" / "ct-dicom"
-
 
 @pytest.fixture
 def ct(tmp_path: Path) -> CtVolume:
@@ -19,9 +17,9 @@ def ct(tmp_path: Path) -> CtVolume:
     return read_ct(ct_series(read_export(tmp_path / "ct"))[0])
 
 
-def unpack(name: str, folder: Path) -> Export:
+def unpack(shared_data: Path, name: str, folder: Path) -> Export:
     """A published export; skips where it is not there."""
-    packed = SHARED / f"{name}.tar.gz"
+    packed = shared_data / "ct-dicom" / f"{name}.tar.gz"
     if not packed.exists():
         pytest.skip(f"{packed} is not here; made series cover the same behaviour")
     with tarfile.open(packed) as archive:

@@ -82,9 +82,9 @@ def test_another_series_and_no_reading(tmp_path: Path, ct: CtVolume) -> None:
     assert lidc_series_uid(path) is None
 
 
-def test_published_reading(tmp_path: Path) -> None:
+def test_published_reading(shared_data: Path, tmp_path: Path) -> None:
     """LIDC-IDRI-0012: twelve nodules were drawn, five of them by all four readers, two by a single one."""
-    export = unpack("LIDC-IDRI-0012", tmp_path)
+    export = unpack(shared_data, "LIDC-IDRI-0012", tmp_path)
     ct = read_ct(ct_series(export)[0])
     nodules = read_lidc(export.others[0], ct)
     assert sorted(len(nodule.readers) for nodule in nodules) == [1, 1, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4]

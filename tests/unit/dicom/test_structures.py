@@ -80,9 +80,9 @@ def test_segmentations_off_the_grid_are_refused(tmp_path: Path, ct: CtVolume) ->
         structures(tmp_path, ct)
 
 
-def test_published_structure_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_structure_set(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """LUNG1-003 of NSCLC-Radiomics against voxel counts of another tool and against scikit-image."""
-    export = unpack("LUNG1-003", tmp_path)
+    export = unpack(shared_data, "LUNG1-003", tmp_path)
     ct = read_ct(ct_series(export)[0])
     (series,) = structures_of(export, ct.series)
     found = {item.name: item for item in read_structures(series, ct, "GTV-*")}
