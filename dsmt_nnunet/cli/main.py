@@ -9,7 +9,7 @@ from importlib import import_module
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
 
-COMMANDS = ("demo", "env", "convert", "plan", "train", "predict", "explain", "evaluate", "report", "study")
+COMMANDS = ("demo", "env", "convert", "plan", "train", "predict", "explain", "evaluate", "report", "export", "study")
 """Modules of this package; each has `add_parser(subparsers)`, which sets `run` as a default: args -> exit status."""
 
 

@@ -1,0 +1,210 @@
+"""What was predicted as objects that an archive reads: a segmentation and a structured report (TID 1500).
+
+Needs highdicom (`pip install 'dsmt-nnunet[dicom]'`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import cc3d
+import highdicom as hd
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+
+from dsmt_nnunet import __version__
+from dsmt_nnunet.dicom.series import CtVolume
+from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction
+from dsmt_nnunet.tasks import ClassificationSchema
+
+MANUFACTURER = "DSMT for nnU-Net"
+UNCLASSIFIED = "not classified"
+"""Label of the segment that holds what the mask has beside the classified nodules."""
+
+CODING_SCHEME = "99DSMT"
+"""Private scheme for what has no standard code: tasks, classes and their probabilities."""
+NEAR_MM = 5.0
+"""How far the mask of a nodule may lie from its centre."""
+GRID_TOLERANCE_MM = 0.05
+_SEG_SERIES_NUMBER = 9001
+_REPORT_SERIES_NUMBER = 9002
+
+
+def split_mask(mask: sitk.Image, prediction: CasePrediction, ct: CtVolume) -> dict[str, NDArray[np.bool_]]:
+    """Gives every connected component of a mask to the nodule whose centre is nearest.
+
+    Args:
+        mask: CASE.nii.gz, 0 background.
+        prediction: CASE.json.
+        ct: the scan of the case.
+
+    Returns:
+        nodule_id -> (Z, Y, X), without nodules that have no voxel; components farther than `NEAR_MM` from every centre
+        under `UNCLASSIFIED`. Together they are the mask.
+
+    Raises:
+        ValueError: the mask is not on the grid of the CT.
+    """
+    _check_grid(mask, ct, prediction.case_id)
+    labels = cc3d.connected_components(np.ascontiguousarray(sitk.GetArrayViewFromImage(mask) != 0), connectivity=26)
+    to_voxel = np.linalg.inv(np.array(mask.GetDirection()).reshape(3, 3))
+    spacing = np.array(mask.GetSpacing())
+    parts: dict[str, NDArray[np.bool_]] = {}
+    for label in range(1, int(labels.max()) + 1):
+        component = labels == label
+        places_mm = np.argwhere(component)[:, ::-1] * spacing
+        owner, nearest = UNCLASSIFIED, NEAR_MM
+        for nodule in prediction.nodules:
+            centre = to_voxel @ (np.array(nodule.centre_mm) - np.array(mask.GetOrigin()))
+            distance = float(np.linalg.norm(places_mm - centre, axis=1).min())
+            if distance <= nearest:
+                owner, nearest = nodule.nodule_id, distance
+        parts[owner] = parts.get(owner, np.zeros(labels.shape, bool)) | component
+    return parts
+
+
+def _check_grid(mask: sitk.Image, ct: CtVolume, case_id: str) -> None:
+    far = [size - 1 for size in ct.image.GetSize()]
+    same = mask.GetSize() == ct.image.GetSize() and all(
+        math.dist(mask.TransformIndexToPhysicalPoint(index), ct.image.TransformIndexToPhysicalPoint(index))
+        <= GRID_TOLERANCE_MM
+        for index in ([0, 0, 0], far, [far[0], 0, 0], [0, far[1], 0])
+    )
+    if not same:
+        raise ValueError(
+            f"case '{case_id}': the mask ({mask.GetSize()} voxels) is not on the grid of {ct.series.where} "
+            f"({ct.image.GetSize()} voxels). Give the series from which the case was made."
+        )
+
+
+def make_segmentation(
+    parts: Mapping[str, NDArray[np.bool_]], sources: Sequence[Dataset], model_name: str
+) -> hd.seg.Segmentation:
+    """A binary DICOM SEG with one segment for each part, in the study and frame of reference of the scan.
+
+    Args:
+        parts: as `split_mask` gives them, at least one.
+        sources: the slices of the CT, in the order of the masks' first axis, or its one multi-frame object.
+        model_name: name of the algorithm.
+
+    Raises:
+        ValueError: no part.
+    """
+    if not parts:
+        raise ValueError("the mask is empty; there is nothing to put into a segmentation.")
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name=model_name, family=codes.DCM.ArtificialIntelligence, version=__version__
+    )
+    descriptions = [
+        hd.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=f"nodule {name}"[:64],
+            segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+            segmented_property_type=codes.SCT.Nodule,
+            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=algorithm,
+            tracking_uid=hd.UID(),
+            tracking_id=f"nodule {name}"[:64],
+            anatomic_regions=[codes.SCT.Lung],
+        )
+        for number, name in enumerate(parts, start=1)
+    ]
+    return hd.seg.Segmentation(
+        source_images=list(sources),
+        pixel_array=np.stack([part.astype(np.uint8) for part in parts.values()], axis=-1),
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=descriptions,
+        series_instance_uid=hd.UID(),
+        series_number=_SEG_SERIES_NUMBER,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=model_name,
+        software_versions=__version__,
+        device_serial_number="none",
+        content_label="NODULES",
+        series_description="Nodules (DSMT)",
+    )
+
+
+def make_report(
+    prediction: CasePrediction, segmentation: hd.seg.Segmentation, sources: Sequence[Dataset], model_name: str
+) -> hd.sr.Comprehensive3DSR:
+    """A structured report (TID 1500): one measurement group for each nodule that has a segment.
+
+    Args:
+        prediction: CASE.json.
+        segmentation: as `make_segmentation` gives it.
+        sources: as for `make_segmentation`.
+        model_name: name of the algorithm.
+    """
+    by_label = {f"nodule {nodule.nodule_id}"[:64]: nodule for nodule in prediction.nodules}
+    algorithm = hd.sr.AlgorithmIdentification(name=model_name, version=__version__)
+    groups = [
+        hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+            tracking_identifier=hd.sr.TrackingIdentifier(uid=segment.tracking_uid, identifier=segment.tracking_id),
+            referenced_segment=hd.sr.ReferencedSegment.from_segmentation(segmentation, segment.segment_number),
+            finding_type=codes.SCT.Nodule,
+            finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Lung)],
+            algorithm_id=algorithm,
+            measurements=_measurements(by_label[segment.segment_label], prediction.schema),
+            qualitative_evaluations=_decisions(by_label[segment.segment_label], prediction.schema),
+        )
+        for number in segmentation.segment_numbers
+        if (segment := segmentation.get_segment_description(number)).segment_label in by_label
+    ]
+    observer = hd.sr.ObserverContext(
+        observer_type=codes.DCM.Device,
+        observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
+            uid=hd.UID(), name=MANUFACTURER, manufacturer_name=MANUFACTURER, model_name=model_name
+        ),
+    )
+    content = hd.sr.MeasurementReport(
+        observation_context=hd.sr.ObservationContext(observer_device_context=observer),
+        procedure_reported=codes.LN.CTUnspecifiedBodyRegion,
+        imaging_measurements=groups,
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    return hd.sr.Comprehensive3DSR(
+        evidence=[*sources, segmentation],
+        content=content[0],
+        series_instance_uid=hd.UID(),
+        series_number=_REPORT_SERIES_NUMBER,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        is_complete=True,
+        series_description="Nodule classification (DSMT)",
+    )
+
+
+def _measurements(nodule: NodulePrediction, schema: ClassificationSchema) -> list[hd.sr.Measurement]:
+    found = [hd.sr.Measurement(name=codes.SCT.Volume, value=nodule.volume_mm3, unit=codes.UCUM.CubicMillimeter)]
+    if not math.isnan(nodule.diameter_mm):
+        found.append(hd.sr.Measurement(name=codes.SCT.Diameter, value=nodule.diameter_mm, unit=codes.UCUM.Millimeter))
+    for number, task in enumerate(schema.tasks, start=1):
+        for index, name in enumerate(task.classes):
+            concept = hd.sr.CodedConcept(
+                f"T{number}P{index}", CODING_SCHEME, f"Probability of {name}, {task.name}"[:64]
+            )
+            probability = nodule.tasks[task.name].probabilities[name]
+            found.append(hd.sr.Measurement(name=concept, value=probability, unit=codes.UCUM.NoUnits))
+    return found
+
+
+def _decisions(nodule: NodulePrediction, schema: ClassificationSchema) -> list[hd.sr.QualitativeEvaluation]:
+    return [
+        hd.sr.QualitativeEvaluation(
+            name=hd.sr.CodedConcept(f"T{number}", CODING_SCHEME, f"Decision, {task.name}"[:64]),
+            value=hd.sr.CodedConcept(
+                f"T{number}C{task.classes.index(nodule.tasks[task.name].decision)}",
+                CODING_SCHEME,
+                nodule.tasks[task.name].decision[:64],
+            ),
+        )
+        for number, task in enumerate(schema.tasks, start=1)
+    ]

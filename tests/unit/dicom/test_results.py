@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+
+from dsmt_nnunet.cli.main import main
+from dsmt_nnunet.dicom.export import read_export
+from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
+from dsmt_nnunet.dicom.structures import read_structures, structures_of
+from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
+from dsmt_nnunet.tasks import ClassificationSchema, Task
+from tests.unit.dicom.made_series import write_ct
+
+SCHEMA = ClassificationSchema((Task("invasiveness", ("non-invasive", "invasive")),), "invasiveness")
+
+
+def mask() -> np.ndarray:
+    """Two nodules and a speck at the other end."""
+    found = np.zeros((5, 6, 8), np.uint8)
+    found[0, 0, 0:2] = found[2, 3:5, 3] = found[4, 5, 7] = 1
+    return found
+
+
+@pytest.fixture
+def predicted(ct: CtVolume, tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    nodules = []
+    for name, index, probability in (("1", (0, 0, 0), 0.25), ("b", (3, 4, 2), 0.75)):
+        answer = TaskPrediction(
+            {"non-invasive": 1 - probability, "invasive": probability}, {}, "invasive", threshold=0.2
+        )
+        centre = ct.image.TransformIndexToPhysicalPoint(index)
+        nodules.append(NodulePrediction(name, centre, 4.5, 2 * 0.375, {"invasiveness": answer}))
+    write_case(CasePrediction("c1", SCHEMA, tuple(nodules)), folder / "c1.json")
+    image = sitk.GetImageFromArray(mask())
+    image.CopyInformation(ct.image)
+    sitk.WriteImage(image, str(folder / "c1.nii.gz"))
+    return folder
+
+
+def export(predicted: Path) -> int:
+    return main(["export", "dicom", str(predicted), "--series", str(predicted.parent / "ct")])
+
+
+def test_segmentation_holds_the_voxels_of_the_mask(predicted: Path, ct: CtVolume) -> None:
+    assert export(predicted) == 0
+    path = predicted / "dicom" / "c1_seg.dcm"
+    seg = hd.seg.segread(path)
+    source = ct.series.objects[0].header
+    for name in ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        assert seg[name].value == source[name].value
+    described = [seg.get_segment_description(number) for number in seg.segment_numbers]
+    assert [one.segment_label for one in described] == ["nodule 1", "nodule b", "nodule not classified"]
+    assert all(one.tracking_uid and one.tracking_id and one.algorithm_identification.version for one in described)
+    pixels = seg.get_pixels_by_source_instance(list(ct.sop_uids), assert_missing_frames_are_empty=True)
+    np.testing.assert_array_equal(pixels.any(axis=-1), mask() > 0)
+    assert np.argwhere(pixels[..., 1]).tolist() == [[2, 3, 3], [2, 4, 3]]
+
+
+def test_our_reader_reads_what_we_wrote(predicted: Path, ct: CtVolume) -> None:
+    assert export(predicted) == 0
+    (series,) = structures_of(read_export(predicted / "dicom"), ct.series)
+    found = {item.name: item.mask for item in read_structures(series, ct)}
+    np.testing.assert_array_equal(np.any(list(found.values()), axis=0), mask() > 0)
+
+
+def test_report_holds_measurements_and_decisions(predicted: Path) -> None:
+    assert export(predicted) == 0
+    report = hd.sr.srread(predicted / "dicom" / "c1_report.dcm")
+    seg = pydicom.dcmread(predicted / "dicom" / "c1_seg.dcm")
+    groups = report.content.get_volumetric_roi_measurement_groups()
+    assert [group.tracking_identifier for group in groups] == ["nodule 1", "nodule b"]
+    assert [group.tracking_uid for group in groups] == [item.TrackingUID for item in seg.SegmentSequence][:2]
+    values = {item.name.meaning: (item.value, item.unit.value) for item in groups[1].get_measurements()}
+    assert values == {
+        "Volume": (0.75, "mm3"),
+        "Diameter": (4.5, "mm"),
+        "Probability of non-invasive, invasiveness": (0.25, "1"),
+        "Probability of invasive, invasiveness": (0.75, "1"),
+    }
+    assert [item.value.meaning for item in groups[1].get_qualitative_evaluations()] == ["invasive"]
+    assert groups[0].reference_type == hd.sr.coding.CodedConcept("121191", "DCM", "Referenced Segment")
+
+
+def test_another_series_is_refused(predicted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_ct(tmp_path / "ct", heights=(0, 2, 4, 6, 8))
+    assert export(predicted) == 2
+    assert "is not on the grid of patient 'P1'" in capsys.readouterr().err
+    write_ct(tmp_path / "ct", series=2)
+    assert export(predicted) == 2
+    assert "holds 2 CT series" in capsys.readouterr().err
+
+
+def test_an_empty_mask(predicted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(predicted / "c1.nii.gz")
+    sitk.WriteImage(sitk.ReadImage(path) * 0, path)
+    assert export(predicted) == 2
+    assert "the mask is empty" in capsys.readouterr().err
+    assert read_ct(ct_series(read_export(predicted.parent / "ct"))[0]).image.GetSize() == (8, 6, 5)
