@@ -15,7 +15,7 @@ from tqdm import tqdm
 from dsmt_nnunet.csv_table import CsvRow, CsvTable
 from dsmt_nnunet.dataset_conversion.cases import POSITION_TOLERANCE_MM
 from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms, identifying_columns
-from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, TableMapping
+from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, DEFAULT_MAPPING, TableMapping
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
 from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
 from dsmt_nnunet.dataset_conversion.table import DiameterRange, convert_table
@@ -274,7 +274,7 @@ def _staged_table(
     pseudonyms: Pseudonyms | None,
 ) -> CsvTable:
     """The table with the names of the staged files, without what tells who the patient is."""
-    kept = {column for column in mapping.columns.values() if column} | {task.column for task in mapping.tasks}
+    kept = {mapping.column_of(role, table.columns) for role in COLUMN_ROLES} | {task.column for task in mapping.tasks}
     identities = [(source.ct, source.row) for source in sources if source.ct is not None]
     left_out = {*identifying_columns(table, identities), SERIES_COLUMN, STRUCTURE_COLUMN} - kept
     ids = [mapping.column_of(role, table.columns) for role in ("patient_id", "case_id")]

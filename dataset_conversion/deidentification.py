@@ -32,7 +32,9 @@ def identifying_columns(table: CsvTable, patients: Iterable[tuple[Series, CsvRow
     by_value = set()
     for series, row in patients:
         secret = {_plain(series.text(keyword)) for keyword in ("PatientBirthDate", "AccessionNumber")} - {""}
-        people = _words(series.text("PatientName")) - {_plain(series.patient_id)}
+        people = _words(series.text("PatientName"))
+        if people == _words(series.patient_id):
+            people = set()
         for name, value in row.values.items():
             if value and (_plain(value) in secret or (people and people <= _words(value))):
                 by_value.add(name)

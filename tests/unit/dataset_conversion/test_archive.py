@@ -97,6 +97,14 @@ def test_nothing_tells_who_the_patient_is(export: Path, tmp_path: Path) -> None:
     assert (folder / "labelsTr" / f"{kept['P1']}.nii.gz").exists()
 
 
+def test_a_name_that_is_the_id_does_not_take_the_ids_away(export: Path, tmp_path: Path) -> None:
+    write_ct(export / "a", heights=HEIGHTS, hu=HU, patient="007", PatientName="007")
+    content = [{**row, "case_id": row["patient_id"], "centre": row["patient_id"]} for row in rows()]
+    assert convert(export, write_table(tmp_path / "t.csv", content)) == 0
+    with (tmp_path / "raw" / "Dataset501_Nodules" / "nodules.csv").open() as stream:
+        assert [row["centre"] for row in csv.DictReader(stream)] == ["007", "007", "P1"]
+
+
 def test_dry_run_says_what_is_missing(export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scan(export / "c", "P3")
     content = rows()
