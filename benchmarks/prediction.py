@@ -28,6 +28,7 @@ from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.dataloading.context_volumes import coarse_copy
 from dsmt_nnunet.geometry import ArrayGeometry
+from dsmt_nnunet.inference.folder_run import FolderRun
 from dsmt_nnunet.inference.given_nodules import GivenCase
 from dsmt_nnunet.inference.lung_region import lung_region, on_grid, tiles_that_touch
 from dsmt_nnunet.inference.predictor import DSMTPredictor
@@ -124,7 +125,7 @@ def known_nodule(preset: str, file: Path, position_mm: Sequence[float], repeats:
         case = GivenCase((str(file),), str(Path(out) / "chest"), (Nodule("chest", "1", "p", (x, y, z)),), False)
         for _ in range(repeats + 1):
             start = time.perf_counter()
-            own._predict_given(case)
+            FolderRun.of(own).predict_given(case)
             seconds.append(time.perf_counter() - start)
     return {"seconds": float(np.median(seconds[1:])), "peak_gb": peak_memory_gb()}
 

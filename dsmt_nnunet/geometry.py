@@ -95,7 +95,8 @@ class ArrayGeometry:
 
     def to_voxel(self, point_mm: Point) -> Array:
         """Voxel coordinates, (3,) in array order, of a world point (x, y, z)."""
-        return self.world_to_voxel @ np.array([*point_mm, 1.0])
+        voxel: Array = self.world_to_voxel @ np.array([*point_mm, 1.0])
+        return voxel
 
     def to_world(self, voxel: Point) -> tuple[float, float, float]:
         """World point (x, y, z) of voxel coordinates in array order."""

@@ -1,7 +1,7 @@
 """All that is patched in nnU-Net, in one place.
 
 `nnUNetv2_predict` constructs `nnUNetPredictor` before it looks the trainer up, so that the class cannot be replaced in
-time. Importing the trainers instead wraps the two methods that start a prediction: a predictor that has loaded a DSMT
+time. Importing the trainers instead wraps the methods that start a prediction: a predictor that has loaded a DSMT
 network becomes a DSMTPredictor, every other one passes through untouched. Written against nnunetv2 2.8.1.
 """
 
@@ -19,7 +19,13 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnUNetTrainer_module
 from nnunetv2.utilities.file_path_utilities import get_output_folder
 
-_WRAPPED = ("predict_from_files", "predict_from_files_sequential")
+_WRAPPED = (
+    "predict_from_files",
+    "predict_from_files_sequential",
+    "predict_single_npy_array",
+    "predict_from_list_of_npy_arrays",
+    "predict_from_data_iterator",
+)
 _MARK = "_dsmt_wrapped"
 _FOLDER = "_dsmt_model_folder"
 _INITIALISE = "initialize_from_trained_model_folder"
@@ -89,10 +95,10 @@ def _model_folder(predictor: nnUNetPredictor) -> Path | None:
         return Path(noted)
     if not os.environ.get("nnUNet_results"):
         return None
-    from dsmt_nnunet.inference.predictor import _configuration_name
+    from dsmt_nnunet.inference.scan_predictor import configuration_name
 
     plans = predictor.plans_manager
     folder = Path(
-        get_output_folder(plans.dataset_name, predictor.trainer_name, plans.plans_name, _configuration_name(predictor))
+        get_output_folder(plans.dataset_name, predictor.trainer_name, plans.plans_name, configuration_name(predictor))
     )
     return folder if folder.is_dir() else None

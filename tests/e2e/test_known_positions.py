@@ -17,6 +17,7 @@ from dsmt_nnunet.dataset_conversion.dicom import read_series
 from dsmt_nnunet.geometry import ArrayGeometry
 from dsmt_nnunet.inference.given_nodules import GivenCase
 from dsmt_nnunet.inference.predictor import DSMTPredictor
+from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from tests.e2e.conftest import Workspace
 
@@ -69,9 +70,7 @@ def _in_whole_scan(predictor: DSMTPredictor, case: GivenCase, voxels_off: float 
 
 def _at_given_positions(predictor: DSMTPredictor, case: GivenCase) -> np.ndarray:
     """(nodules, tasks), by the way prediction takes."""
-    predictor.predictions.clear()
-    predictor._predict_given(case)
-    nodules = predictor.predictions[-1].nodules
+    nodules = predictor.answer(ScanImage.read(case.files, predictor.plans_manager), case.nodules).nodules
     return np.array([[list(task.probabilities.values())[-1] for task in nodule.tasks.values()] for nodule in nodules])
 
 

@@ -10,6 +10,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from dsmt_nnunet.inference import nnunet_hook
+from dsmt_nnunet.inference.folder_run import FolderRun
 from dsmt_nnunet.inference.predictor import DSMTPredictor
 from dsmt_nnunet.trainers.dsmt_trainer import DSMTTrainer
 
@@ -40,6 +41,22 @@ PREDICTOR_SIGNATURES = {
         "part_id",
         "num_parts",
         "save_probabilities",
+    ],
+    "predict_single_npy_array": [
+        "input_image",
+        "image_properties",
+        "segmentation_previous_stage",
+        "output_file_truncated",
+        "save_or_return_probabilities",
+    ],
+    "predict_from_list_of_npy_arrays": [
+        "image_or_list_of_images",
+        "segs_from_prev_stage_or_list_of_segs_from_prev_stage",
+        "properties_or_list_of_properties",
+        "truncated_ofname",
+        "num_processes",
+        "save_probabilities",
+        "num_processes_segmentation_export",
     ],
     "predict_from_data_iterator": ["data_iterator", "save_probabilities", "num_processes_segmentation_export"],
     "predict_logits_from_preprocessed_data": ["data"],
@@ -112,17 +129,26 @@ def test_the_trainer_overrides_with_nnunets_signature(name: str) -> None:
     assert parameters(DSMTTrainer, name) == TRAINER_SIGNATURES[name]
 
 
+@pytest.mark.parametrize("owner", [DSMTPredictor, FolderRun])
 @pytest.mark.parametrize(
-    "name", ["predict_from_files", "predict_from_files_sequential", "_manage_input_and_output_lists"]
+    "name",
+    [
+        "predict_from_files",
+        "predict_from_files_sequential",
+        "predict_single_npy_array",
+        "predict_from_list_of_npy_arrays",
+        "_manage_input_and_output_lists",
+        "initialize_from_trained_model_folder",
+    ],
 )
-def test_the_predictor_overrides_with_nnunets_signature(name: str) -> None:
-    assert parameters(DSMTPredictor, name) == PREDICTOR_SIGNATURES[name]
+def test_the_predictors_override_with_nnunets_signature(owner: type[nnUNetPredictor], name: str) -> None:
+    assert parameters(owner, name) == PREDICTOR_SIGNATURES[name]
 
 
 @pytest.fixture
 def stock(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """nnU-Net's predictor as it comes; the hook is taken off again after the test."""
-    names = ("predict_from_files", "predict_from_files_sequential", "initialize_from_trained_model_folder")
+    names = (*nnunet_hook._WRAPPED, "initialize_from_trained_model_folder")
     methods = {name: inspect.unwrap(getattr(nnUNetPredictor, name)) for name in names}
     for name, method in methods.items():
         monkeypatch.setattr(nnUNetPredictor, name, method)
@@ -140,7 +166,7 @@ def test_installing_twice_wraps_once_and_keeps_the_signatures(stock: dict[str, A
         assert inspect.signature(first[name]) == inspect.signature(method)
 
 
-@pytest.mark.parametrize("name", ["predict_from_files", "predict_from_files_sequential"])
+@pytest.mark.parametrize("name", nnunet_hook._WRAPPED)
 def test_a_stock_network_passes_through_untouched(
     stock: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -86,10 +86,6 @@ def test_the_same_nodule_has_the_same_answer_in_both_ways(
 ) -> None:
     source, world = scans
     own = predictor()
-
-    def bell(data: torch.Tensor, region: Any) -> torch.Tensor:
-        return torch.stack([-data[0], data[0]])
-
     monkeypatch.setattr(own, "_segment", bell)
     run(own, source, tmp_path / "found")
     (found,) = read_case(tmp_path / "found" / "a.json").nodules
@@ -119,9 +115,9 @@ def test_continuing_predicts_the_cases_that_lack_mask_or_json(
     own, output = predictor(), tmp_path / "out"
     run(own, source, output)
     (output / "b.json").unlink()
-    own.predictions.clear()
+    before = (output / "a.json").stat().st_mtime_ns
     run(own, source, output, overwrite=False)
-    assert [case.case_id for case in own.predictions] == ["b"]
+    assert (output / "a.json").stat().st_mtime_ns == before
     assert len((output / "classification.csv").read_text().splitlines()) == 3
 
 
@@ -156,6 +152,7 @@ def test_near_the_lungs_the_search_is_that_of_the_whole_scan() -> None:
     everywhere, near = own._segment(data), own._segment(data, region)
     torch.testing.assert_close(near[:, region], everywhere[:, region])
     assert (near.argmax(0)[torch.from_numpy(~region)] == 0).all()
+    own._region = region
     assert len(own._internal_get_sliding_window_slicers((40, 36, 44))) < len(
         nnUNetPredictor._internal_get_sliding_window_slicers(own, (40, 36, 44))
     )
@@ -167,7 +164,7 @@ def test_a_whole_chest_is_searched_near_its_lungs_only(
     source, _ = scans
     own = predictor()
     seen: list[Any] = []
-    monkeypatch.setattr("dsmt_nnunet.inference.predictor.lung_region", lambda context, window: half(context))
+    monkeypatch.setattr("dsmt_nnunet.inference.scan_predictor.lung_region", lambda context, window: half(context))
 
     def half(context: Any) -> np.ndarray:
         mask = np.zeros(context.geometry.shape, dtype=bool)
@@ -206,3 +203,90 @@ def test_the_weights_of_each_fold_are_loaded_once(scans: Any, tmp_path: Path, mo
     run(own, source, tmp_path / "out")
     assert len(read_folder(tmp_path / "out")) == 8
     assert len(loaded) == 3
+
+
+def image_and_properties(source: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    image, properties = (
+        predictor().plans_manager.image_reader_writer_class().read_images([str(source / "a_0000.nii.gz")])
+    )
+    return image, properties
+
+
+def bell(data: torch.Tensor, region: Any = None) -> torch.Tensor:
+    return torch.stack([-data[0], data[0]])
+
+
+def test_an_array_is_answered_as_its_file_is(scans: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, _ = scans
+    own = predictor()
+    monkeypatch.setattr(own, "_segment", bell)
+    run(own, source, tmp_path / "files")
+    image, properties = image_and_properties(source)
+    (tmp_path / "arrays").mkdir()
+    written = own.predict_from_list_of_npy_arrays(
+        [image, image], None, [properties, properties], [str(tmp_path / "arrays" / name) for name in "ab"]
+    )
+    assert written == [None, None]
+    for case_id in "ab":
+        assert read_case(tmp_path / "arrays" / f"{case_id}.json") == read_case(tmp_path / "files" / f"{case_id}.json")
+    mask = own.predict_single_npy_array(image, properties)
+    np.testing.assert_array_equal(mask, sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "arrays" / "a.nii.gz"))))
+
+
+def test_an_array_after_a_folder_leaves_the_folder_alone(scans: Any, tmp_path: Path) -> None:
+    source, _ = scans
+    own = predictor()
+    output = tmp_path / "out"
+    run(own, source, output)
+    before = {path: path.read_bytes() for path in output.iterdir()}
+    image, properties = image_and_properties(source)
+    moved = {**properties, "sitk_stuff": {**properties["sitk_stuff"], "origin": (0.0, 0.0, 0.0)}}
+    own.predict_single_npy_array(image, moved)
+    own.predict_logits_from_preprocessed_data(torch.zeros(1, 16, 16, 16))
+    assert {path: path.read_bytes() for path in output.iterdir()} == before
+    assert not [name for name in vars(own) if name in ("predictions", "_current", "_files", "_given")]
+
+
+def test_an_array_that_lies_nowhere_is_refused(scans: Any) -> None:
+    image, _ = image_and_properties(scans[0])
+    with pytest.raises(ValueError, match="no position in the world"):
+        predictor().predict_single_npy_array(image, {"spacing": [1.5, 1.0, 1.0]})
+
+
+def test_preprocessed_data_alone_are_refused() -> None:
+    with pytest.raises(ValueError, match="predict_single_npy_array"):
+        predictor().predict_from_data_iterator([])
+
+
+def test_a_second_model_answers_in_place_of_the_first(scans: Any, tmp_path: Path) -> None:
+    source, world = scans
+    NoduleTable((Nodule("a", "1", "p", world), Nodule("b", "1", "q", world))).write(source / "nodules.csv", SCHEMA)
+    first, second = predictor(), predictor()
+    run(first, source, tmp_path / "first")
+    run(second, source, tmp_path / "second")
+    first.manual_initialization(
+        second.network,
+        second.plans_manager,
+        second.configuration_manager,
+        second.list_of_parameters,
+        second.dataset_json,
+        "DSMTTrainer",
+        None,
+    )
+    run(first, source, tmp_path / "again")
+    answers = [
+        read_case(tmp_path / name / "a.json").nodules[0].tasks["invasiveness"].probabilities
+        for name in ("first", "second", "again")
+    ]
+    assert answers[2] == answers[1]
+    assert answers[2] != answers[0]
+
+
+def test_a_predictor_with_another_kind_of_model_is_stock_again() -> None:
+    own = predictor()
+    network = torch.nn.Identity()
+    own.manual_initialization(
+        network, own.plans_manager, own.configuration_manager, [{}], own.dataset_json, "nnUNetTrainer", None
+    )
+    assert type(own) is nnUNetPredictor
+    assert not hasattr(own, "plan")
