@@ -1,0 +1,1 @@
+"""A table and images, or phantoms, become a raw data set of nnU-Net."""

@@ -1,0 +1,1 @@
+"""nnU-Net's trainers with two stages and several tasks; `-tr` names them."""

@@ -1,0 +1,1 @@
+"""What training reads: coarse copies of the scans, patches of both scales, sampling, augmentation, splits."""

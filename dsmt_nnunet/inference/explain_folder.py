@@ -8,10 +8,9 @@ from pathlib import Path
 from nnunetv2.utilities.utils import create_lists_from_splitted_dataset_folder
 from tqdm import tqdm
 
-from dsmt_nnunet.dataloading.context_volumes import coarse_copy
-from dsmt_nnunet.inference.occlusion import explain_nodule
+from dsmt_nnunet.inference.explain_scan import explain_scan
 from dsmt_nnunet.inference.predictor import DSMTPredictor
-from dsmt_nnunet.inference.region import Scan, regions_around
+from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.predictions.explanation import explanation_path
 from dsmt_nnunet.predictions.results import CasePrediction, read_folder
 
@@ -60,17 +59,10 @@ def _explain_case(
     """Writes the maps of a case; their number."""
     if not case.nodules:
         return 0
-    manager, configuration = predictor.plans_manager, predictor.configuration_manager
-    image, properties = manager.image_reader_writer_class().read_images(list(files))
-    points = [nodule.centre_mm for nodule in case.nodules]
-    context = coarse_copy(image, properties, manager.transpose_forward, predictor.plan.context, around=points)
-    scan = Scan.of(image, properties, manager, configuration)
-    for part in regions_around(scan, points, configuration.patch_size):
-        data, _, geometry = scan.preprocessed(part.region)
-        for number in part.points:
-            voxel = geometry.to_voxel(points[number])
-            maps = explain_nodule(predictor.classifier, data, geometry, context, voxel, task)
-            maps.write(explanation_path(predictions, case.case_id, case.nodules[number].nodule_id))
+    image = ScanImage.read(files, predictor.plans_manager)
+    maps_of = explain_scan(predictor, image, [nodule.centre_mm for nodule in case.nodules], task)
+    for nodule, maps in zip(case.nodules, maps_of, strict=True):
+        maps.write(explanation_path(predictions, case.case_id, nodule.nodule_id))
     return len(case.nodules)
 
 

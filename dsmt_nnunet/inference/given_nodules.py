@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,15 @@ from dsmt_nnunet.tasks import NODULE_TABLE_NAME
 Array = npt.NDArray[Any]
 BACKGROUND_LOGIT = 10.0
 """Of background where nothing was segmented; of every other class its negative."""
+
+
+class Grid(Protocol):
+    """What a SimpleITK image, and a reader that has read a header, tell of voxels."""
+
+    def GetSize(self) -> tuple[int, ...]: ...
+    def GetSpacing(self) -> tuple[float, ...]: ...
+    def GetOrigin(self) -> tuple[float, ...]: ...
+    def GetDirection(self) -> tuple[float, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ def read_positions(folder: Path, inputs: Sequence[Sequence[str]], file_ending: s
         given.append(table.get(case_id, ()))
         if case_id not in table:
             print(f"{NODULE_TABLE_NAME} names no nodule of case {case_id}: the whole scan will be searched.")
-        problems += _outside(files[0], given[-1])
+        problems += positions_outside(os.path.basename(files[0]), _header(files[0]), given[-1])
     if problems:
         raise ValueError(
             f"{folder / NODULE_TABLE_NAME}: positions must be mm in LPS, inside the scan, but:\n  "
@@ -88,21 +97,29 @@ def paste_patches(outputs: Sequence[NoduleOutput], shape: Sequence[int]) -> Arra
     return logits
 
 
-def _outside(image: str, nodules: Sequence[Nodule]) -> list[str]:
-    """Problems of positions outside an image, whose header alone is read."""
+def _header(image: str) -> Grid:
     reader = sitk.ImageFileReader()
     reader.SetFileName(image)
     reader.ReadImageInformation()
-    size, spacing, origin = (
-        np.asarray(values) for values in (reader.GetSize(), reader.GetSpacing(), reader.GetOrigin())
-    )
-    direction = np.asarray(reader.GetDirection()).reshape(len(size), len(size))
+    return cast(Grid, reader)
+
+
+def positions_outside(name: str, grid: Grid, nodules: Sequence[Nodule]) -> list[str]:
+    """A sentence for each position that lies outside an image.
+
+    Args:
+        name: of the image, for the sentences.
+        grid: the image, or a reader that has read its header.
+        nodules: with their positions.
+    """
+    size, spacing, origin = (np.asarray(values) for values in (grid.GetSize(), grid.GetSpacing(), grid.GetOrigin()))
+    direction = np.asarray(grid.GetDirection()).reshape(len(size), len(size))
     problems = []
     for nodule in nodules:
         index = np.linalg.solve(direction * spacing[None, :], np.asarray(nodule.centre_mm) - origin)
         if np.any(index < -0.5) or np.any(index > size - 0.5):
             problems.append(
-                f"{os.path.basename(image)}, nodule '{nodule.nodule_id}': {nodule.centre_mm} mm is voxel "
+                f"{name}, nodule '{nodule.nodule_id}': {nodule.centre_mm} mm is voxel "
                 f"(x, y, z) {np.round(index, 1).tolist()} of an image of {size.tolist()} voxels"
             )
     return problems

@@ -56,6 +56,23 @@ class ScanImage:
                 sitk.WriteImage(channel, file)
             return cls.read(files, plans_manager)
 
+    def label_image(self, labels: Array, grid: sitk.Image, plans_manager: PlansManager) -> sitk.Image:
+        """Labels of this scan as an image.
+
+        Args:
+            labels: (Z, Y, X) in the axes of `array`.
+            grid: the image that the scan was taken from.
+            plans_manager: of the model.
+        """
+        if issubclass(plans_manager.image_reader_writer_class, SimpleITKIO):
+            image = sitk.GetImageFromArray(labels)
+            image.CopyInformation(grid)
+            return image
+        with tempfile.TemporaryDirectory() as folder:
+            file = str(Path(folder) / "labels.nii.gz")
+            plans_manager.image_reader_writer_class().write_seg(labels, file, dict(self.properties))
+            return sitk.ReadImage(file)
+
 
 def _same_grid(one: sitk.Image, other: sitk.Image) -> bool:
     return bool(

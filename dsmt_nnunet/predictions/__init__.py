@@ -1,0 +1,1 @@
+"""What prediction leaves on disk, read and written in one place each: results, operating point, explanations."""

@@ -1,0 +1,1 @@
+"""Arrays in, dataclasses out; nothing here knows of nodules, files or torch."""

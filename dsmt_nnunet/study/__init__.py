@@ -1,0 +1,1 @@
+"""Several trainings side by side: trained, asked about unseen cases, put into tables."""

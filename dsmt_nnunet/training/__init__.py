@@ -1,0 +1,1 @@
+"""What an epoch needs beside the network: losses, stages, metrics and their curves."""

@@ -1,0 +1,1 @@
+"""How well probabilities fit, and temperatures that make them fit better."""

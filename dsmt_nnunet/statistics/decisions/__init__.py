@@ -1,0 +1,1 @@
+"""Thresholds, what decisions at them are worth, and their comparison."""

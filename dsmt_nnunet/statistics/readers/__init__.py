@@ -1,0 +1,1 @@
+"""Readers beside a model, and several readers of several cases."""

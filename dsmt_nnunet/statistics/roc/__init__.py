@@ -1,0 +1,1 @@
+"""ROC curves, AUC with intervals, comparisons of AUCs."""

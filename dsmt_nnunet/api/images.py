@@ -1,0 +1,124 @@
+"""Scans and positions in the forms that people have them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from dsmt_nnunet.dataset_conversion.images import read_volume
+from dsmt_nnunet.inference.given_nodules import positions_outside
+from dsmt_nnunet.nodules import Nodule
+
+Point: TypeAlias = Sequence[float] | npt.NDArray[np.floating[Any]]
+Positions: TypeAlias = Point | Sequence[Point] | Mapping[str, Point]
+"""One point (x, y, z) in mm, LPS; several; or nodule name -> point."""
+Channel: TypeAlias = sitk.Image | npt.NDArray[Any] | str | Path
+ImageLike: TypeAlias = Channel | Sequence[sitk.Image | str | Path]
+"""A SimpleITK image, an array (Z, Y, X), an image file or a DICOM folder; for several channels a list of these."""
+
+
+@dataclass(frozen=True)
+class ArrayPlace:
+    """Where a NumPy array lies in the world.
+
+    Attributes:
+        spacing_mm: (x, y, z) of the voxels.
+        origin_mm: (x, y, z) of the centre of the first voxel, LPS.
+        direction: nine direction cosines, row by row, as SimpleITK has them; None for axes along the world's.
+    """
+
+    spacing_mm: Sequence[float] | None = None
+    origin_mm: Sequence[float] | None = None
+    direction: Sequence[float] | None = None
+
+    @property
+    def is_given(self) -> bool:
+        return any(value is not None for value in (self.spacing_mm, self.origin_mm, self.direction))
+
+
+def channels_of(image: ImageLike, place: ArrayPlace) -> list[sitk.Image]:
+    """The channels of a scan as 3-D SimpleITK images.
+
+    Raises:
+        TypeError: no image.
+        ValueError: not 3-D; an array without spacing and origin; an image of another kind with them.
+        FileNotFoundError: no such file or folder.
+    """
+    several = list(image) if isinstance(image, list | tuple) else [image]
+    if not several:
+        raise ValueError("image is an empty list; give one image a channel.")
+    return [_channel(item, place) for item in several]
+
+
+def nodules_at(positions: Positions, image: sitk.Image, case_id: str) -> tuple[Nodule, ...]:
+    """Nodules at given positions, numbered from 1 unless named.
+
+    Raises:
+        ValueError: no points of three finite numbers, or points outside the image.
+    """
+    if isinstance(positions, Mapping):
+        names, points = [str(name) for name in positions], list(positions.values())
+    else:
+        array = np.asarray(positions, dtype=float)
+        points = [array] if array.ndim == 1 else list(array)
+        names = [str(number) for number in range(1, len(points) + 1)]
+    values = [np.asarray(point, dtype=float) for point in points]
+    wrong = [
+        name for name, value in zip(names, values, strict=True) if value.shape != (3,) or not np.isfinite(value).all()
+    ]
+    if wrong or not values:
+        raise ValueError(
+            f"Case '{case_id}': a position is three finite numbers (x, y, z) in mm, LPS; got {positions!r}. Leave "
+            f"positions out to search the scan."
+        )
+    nodules = tuple(
+        Nodule(case_id, name, case_id, (float(x), float(y), float(z)))
+        for name, (x, y, z) in zip(names, values, strict=True)
+    )
+    problems = positions_outside(f"case '{case_id}'", image, nodules)
+    if problems:
+        raise ValueError("Positions must be mm in LPS, inside the scan, but:\n  " + "\n  ".join(problems))
+    return nodules
+
+
+def _channel(image: Any, place: ArrayPlace) -> sitk.Image:
+    if isinstance(image, np.ndarray):
+        return _from_array(image, place)
+    if place.is_given:
+        raise ValueError("spacing_mm, origin_mm and direction are for NumPy arrays; this image brings its own.")
+    if isinstance(image, sitk.Image):
+        if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+            raise ValueError(
+                f"An image must be 3-D with one number a voxel; got {image.GetDimension()}-D with "
+                f"{image.GetNumberOfComponentsPerPixel()}. Give several channels as a list."
+            )
+        return image
+    if isinstance(image, str | Path):
+        if not Path(image).exists():
+            raise FileNotFoundError(f"{image}: no such image file or DICOM folder.")
+        return read_volume(Path(image))
+    raise TypeError(
+        f"An image is a SimpleITK image, a NumPy array, a file or a DICOM folder; got {type(image).__name__}."
+    )
+
+
+def _from_array(array: npt.NDArray[Any], place: ArrayPlace) -> sitk.Image:
+    if array.ndim != 3 or not np.issubdtype(array.dtype, np.number):
+        raise ValueError(f"An array must hold numbers, (Z, Y, X); got shape {array.shape} of {array.dtype}.")
+    if place.spacing_mm is None or place.origin_mm is None:
+        raise ValueError("An array needs spacing_mm=(x, y, z) and origin_mm=(x, y, z); positions are in mm.")
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array, dtype=np.float32))
+    spacing = [float(value) for value in place.spacing_mm]
+    if len(spacing) != 3 or not all(np.isfinite(value) and value > 0 for value in spacing):
+        raise ValueError(f"spacing_mm must be three positive numbers (x, y, z), got {place.spacing_mm!r}.")
+    image.SetSpacing(spacing)
+    image.SetOrigin([float(value) for value in place.origin_mm])
+    if place.direction is not None:
+        image.SetDirection([float(value) for value in np.ravel(place.direction)])
+    return image

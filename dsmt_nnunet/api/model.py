@@ -1,0 +1,182 @@
+"""A loaded model, to be asked about scans in memory."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from dsmt_nnunet.api.images import ArrayPlace, ImageLike, Positions, channels_of, nodules_at
+from dsmt_nnunet.api.prediction import Prediction
+from dsmt_nnunet.dataset_conversion.images import check_hu
+from dsmt_nnunet.inference.explain_scan import explain_scan
+from dsmt_nnunet.inference.model_files import load_predictor
+from dsmt_nnunet.inference.predictor import DSMTPredictor
+from dsmt_nnunet.inference.scan_image import ScanImage
+from dsmt_nnunet.predictions.explanation import Explanation
+from dsmt_nnunet.tasks import Task
+
+
+def load_model(
+    folder_or_zip: str | Path,
+    folds: Sequence[int | str] | None = None,
+    checkpoint: str = "checkpoint_final.pth",
+    device: str | None = None,
+    *,
+    mirroring: bool = True,
+    trust: bool = False,
+) -> Model:
+    """Loads a trained model.
+
+    Args:
+        folder_or_zip: the model folder (with plans.json and fold_K), or nnU-Net's export of it.
+        folds: numbers, or "all"; None for all that hold the checkpoint.
+        checkpoint: file in each fold's folder.
+        device: cuda, mps or cpu; None for the first that is there.
+        mirroring: whether answers are averaged over mirrorings.
+        trust: whether checkpoints and plans may run code of their own; by default such a model is refused.
+
+    Raises:
+        FileNotFoundError: no model is there, or a fold lacks the checkpoint.
+        ValueError: not a DSMT model, several models, or one that wants to run code.
+
+    >>> import dsmt_nnunet as dsmt
+    >>> model = dsmt.load_model(dsmt.example_model())
+    >>> [task.name for task in model.tasks], model.primary_task
+    (['texture', 'invasiveness'], 'invasiveness')
+    """
+    path = Path(folder_or_zip)
+    if not zipfile.is_zipfile(path):
+        return Model(load_predictor(path, folds, checkpoint, device, mirroring=mirroring, trust=trust))
+    with tempfile.TemporaryDirectory() as unpacked:
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(unpacked)
+        models = [plans.parent for plans in Path(unpacked).rglob("plans.json") if list(plans.parent.glob("fold_*"))]
+        if len(models) != 1:
+            names = ", ".join(sorted(model.name for model in models)) or "none"
+            raise ValueError(f"{path} must hold one model, it holds {len(models)} ({names}). Give a model's folder.")
+        return Model(load_predictor(models[0], folds, checkpoint, device, mirroring=mirroring, trust=trust))
+
+
+class Model:
+    """A DSMT model in memory. It keeps nothing of the scans it is asked about.
+
+    >>> import dsmt_nnunet as dsmt
+    >>> dsmt.load_model(dsmt.example_model(), folds=[0])
+    <Model of Dataset000_Example, folds: 1, tasks: texture, invasiveness>
+    """
+
+    def __init__(self, predictor: DSMTPredictor) -> None:
+        self._predictor = predictor
+
+    def __repr__(self) -> str:
+        names = ", ".join(task.name for task in self.tasks)
+        dataset = self._predictor.plans_manager.dataset_name
+        return f"<Model of {dataset}, folds: {len(self._predictor.networks)}, tasks: {names}>"
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The questions it answers."""
+        return self._predictor.plan.schema.tasks
+
+    @property
+    def primary_task(self) -> str:
+        """Name of the task it was trained for above all."""
+        return self._predictor.plan.schema.primary_task
+
+    def predict(
+        self,
+        image: ImageLike,
+        positions: Positions | None = None,
+        *,
+        spacing_mm: Sequence[float] | None = None,
+        origin_mm: Sequence[float] | None = None,
+        direction: Sequence[float] | None = None,
+        case_id: str = "case",
+        force_intensities: bool = False,
+    ) -> Prediction:
+        """Classifies and segments the nodules of a scan.
+
+        Args:
+            image: a SimpleITK image, a NumPy array (Z, Y, X), an image file or a DICOM folder; CT in HU. For a model of
+                several channels, a list of images or files.
+            positions: one point (x, y, z) in mm, LPS; several, (N, 3); or nodule name -> point. None searches the scan.
+            spacing_mm: of an array, (x, y, z).
+            origin_mm: of an array, the centre of its first voxel (x, y, z).
+            direction: of an array, nine cosines as SimpleITK has them; None for axes along the world's.
+            case_id: name of the case in the result.
+            force_intensities: whether intensities that do not look like HU are taken all the same.
+
+        Raises:
+            ValueError: an image that is not what the model needs, or positions outside of it.
+
+        >>> import dsmt_nnunet as dsmt
+        >>> image, centre_mm = dsmt.example_scan()
+        >>> model = dsmt.load_model(dsmt.example_model())
+        >>> (nodule,) = model.predict(image, centre_mm).nodules
+        >>> sorted(nodule.tasks["invasiveness"].probabilities)
+        ['invasive', 'non-invasive']
+        >>> import SimpleITK as sitk
+        >>> array = sitk.GetArrayFromImage(image)
+        >>> again = model.predict(
+        ...     array, {"left": centre_mm}, spacing_mm=image.GetSpacing(), origin_mm=image.GetOrigin()
+        ... )
+        >>> again.nodules[0].tasks == nodule.tasks
+        True
+        """
+        channels, scan = self._scan(image, ArrayPlace(spacing_mm, origin_mm, direction), case_id, force_intensities)
+        nodules = None if positions is None else nodules_at(positions, channels[0], case_id)
+        answer = self._predictor.answer(scan, nodules)
+        mask = scan.label_image(answer.mask, channels[0], self._predictor.plans_manager)
+        return Prediction(self._predictor.case_prediction(case_id, answer.nodules), mask)
+
+    def explain(
+        self,
+        image: ImageLike,
+        positions: Positions,
+        task: str | None = None,
+        *,
+        spacing_mm: Sequence[float] | None = None,
+        origin_mm: Sequence[float] | None = None,
+        direction: Sequence[float] | None = None,
+        case_id: str = "case",
+        force_intensities: bool = False,
+    ) -> tuple[Explanation, ...]:
+        """Maps of what drove a score, at both scales; one explanation a position, in their order.
+
+        Args:
+            image: as in `predict`.
+            positions: as in `predict`.
+            task: whose score is explained; None for the primary task's.
+            spacing_mm, origin_mm, direction, case_id, force_intensities: as in `predict`.
+
+        Raises:
+            ValueError: as in `predict`, or the model has no such task.
+
+        >>> import dsmt_nnunet as dsmt
+        >>> image, centre_mm = dsmt.example_scan()
+        >>> (maps,) = dsmt.load_model(dsmt.example_model()).explain(image, centre_mm)
+        >>> maps.task, maps.class_name, maps.local.values.ndim
+        ('invasiveness', 'invasive', 3)
+        """
+        channels, scan = self._scan(image, ArrayPlace(spacing_mm, origin_mm, direction), case_id, force_intensities)
+        points = [nodule.centre_mm for nodule in nodules_at(positions, channels[0], case_id)]
+        return explain_scan(self._predictor, scan, points, task)
+
+    def _scan(
+        self, image: ImageLike, place: ArrayPlace, case_id: str, force_intensities: bool
+    ) -> tuple[list[sitk.Image], ScanImage]:
+        channels = channels_of(image, place)
+        windows = self._predictor.plan.context.windows
+        if len(channels) != len(windows):
+            raise ValueError(f"Case '{case_id}': the model needs {len(windows)} channels, got {len(channels)}.")
+        for channel, window in zip(channels, windows, strict=True):
+            if window is not None and not force_intensities:
+                try:
+                    check_hu(channel)
+                except ValueError as error:
+                    raise ValueError(f"Case '{case_id}': {error}") from error
+        return channels, ScanImage.of_channels(channels, self._predictor.plans_manager)

@@ -1,0 +1,135 @@
+"""Loading a model folder without nnU-Net's environment, and without running code that it brings."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from dsmt_nnunet.architecture.build import build_network
+from dsmt_nnunet.environment import best_device
+from dsmt_nnunet.inference.predictor import DSMTPredictor
+from dsmt_nnunet.plan import DSMTPlan
+
+_NETWORKS = "dynamic_network_architectures."
+_LAYERS = "torch.nn."
+_PLAIN_NUMBERS: list[Any] = [
+    np.float32(0).__reduce__()[0],
+    np.dtype,
+    *(type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "bool")),
+]
+"""What nnU-Net's log of losses in a checkpoint is made of, beside what torch allows anyway."""
+
+
+def load_predictor(
+    folder: Path,
+    folds: Sequence[int | str] | None = None,
+    checkpoint: str = "checkpoint_final.pth",
+    device: str | None = None,
+    *,
+    mirroring: bool = True,
+    trust: bool = False,
+) -> DSMTPredictor:
+    """Loads a model folder.
+
+    Args:
+        folder: with plans.json, dataset.json and fold_K.
+        folds: numbers, or "all"; None for all that hold the checkpoint.
+        checkpoint: file in each fold's folder.
+        device: cuda, mps or cpu; None for the first that is there.
+        mirroring: whether answers are averaged over mirrorings.
+        trust: whether checkpoint and plans may run code of their own.
+
+    Raises:
+        FileNotFoundError: no model is there, or a fold lacks the checkpoint.
+        ValueError: not a DSMT model, folds of different configurations, or code would run.
+    """
+    plans, dataset_json = (_read_json(folder / name, folder) for name in ("plans.json", "dataset.json"))
+    plan = DSMTPlan.from_plans(plans)
+    checkpoints = [_read_checkpoint(path, trust) for path in _checkpoint_paths(folder, folds, checkpoint)]
+    configurations = sorted({str(content["init_args"]["configuration"]) for content in checkpoints})
+    if len(configurations) != 1:
+        raise ValueError(f"{folder}: the folds were trained with different configurations, {configurations}.")
+    manager = PlansManager(plans)
+    configuration = manager.get_configuration(configurations[0])
+    if not trust:
+        _check_architecture(configuration.configuration["architecture"], folder)
+    network = build_network(
+        plan,
+        configuration,
+        determine_num_input_channels(manager, configuration, dataset_json),
+        manager.get_label_manager(dataset_json).num_segmentation_heads,
+        enable_deep_supervision=False,
+    )
+    where = torch.device(device or best_device())
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells that a CPU is no GPU
+        stock = nnUNetPredictor(device=where, use_mirroring=mirroring, allow_tqdm=False)
+    first = checkpoints[0]
+    stock.manual_initialization(
+        network,
+        manager,
+        configuration,
+        [content["network_weights"] for content in checkpoints],
+        dataset_json,
+        first["trainer_name"],
+        first.get("inference_allowed_mirroring_axes"),
+    )
+    return DSMTPredictor.adopt(stock, folder)
+
+
+def _checkpoint_paths(folder: Path, folds: Sequence[int | str] | None, checkpoint: str) -> list[Path]:
+    trained = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}"))
+    if not trained:
+        raise FileNotFoundError(f"{folder} holds no fold_K/{checkpoint}. Was the training finished?")
+    chosen = (
+        [str(fold) for fold in folds] if folds is not None else [name for name in trained if name != "all"] or trained
+    )
+    missing = [fold for fold in chosen if fold not in trained]
+    if missing or not chosen:
+        raise FileNotFoundError(f"{folder} has no {checkpoint} of the folds {missing}; there are {trained}.")
+    return [folder / f"fold_{fold}" / checkpoint for fold in chosen]
+
+
+def _read_checkpoint(path: Path, trust: bool) -> dict[str, Any]:
+    try:
+        with torch.serialization.safe_globals(_PLAIN_NUMBERS):
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} holds more than weights and plain values, and reading it could run code. If you know who made it, "
+            f"load it with trust=True. ({str(error).splitlines()[0]})"
+        ) from error
+    return content
+
+
+def _check_architecture(architecture: Mapping[str, Any], folder: Path) -> None:
+    """Refuses names in the plans that nnU-Net would import from elsewhere."""
+    kwargs = architecture["arch_kwargs"]
+    layers = [kwargs[name] for name in architecture["_kw_requires_import"] if kwargs.get(name) is not None]
+    foreign = [name for name in layers if not str(name).startswith(_LAYERS)]
+    if not str(architecture["network_class_name"]).startswith(_NETWORKS):
+        foreign.append(architecture["network_class_name"])
+    if foreign:
+        raise ValueError(
+            f"{folder}/plans.json names {foreign}, which import code that is neither {_LAYERS}* nor {_NETWORKS}*. "
+            f"If you know who made it, load it with trust=True."
+        )
+
+
+def _read_json(path: Path, folder: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is no model folder: it has no {path.name}.")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold an object.")
+    return content

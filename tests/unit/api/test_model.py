@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+import dsmt_nnunet as dsmt
+from dsmt_nnunet.api.examples import example_scan
+from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
+from dsmt_nnunet.predictions.results import read_case
+from tests.unit.small_plans import SCHEMA
+
+IMAGE, CENTRE = example_scan()
+CHECKPOINT = Path("fold_0") / "checkpoint_final.pth"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return dsmt.example_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> dsmt.Model:
+    return dsmt.load_model(folder, device="cpu", mirroring=False)
+
+
+def answers(prediction: dsmt.Prediction) -> Any:
+    return [nodule.tasks for nodule in prediction.nodules]
+
+
+def test_every_kind_of_image_has_the_same_answer(model: dsmt.Model, tmp_path: Path) -> None:
+    expected = model.predict(IMAGE, CENTRE)
+    array = sitk.GetArrayFromImage(IMAGE)
+    sitk.WriteImage(IMAGE, str(tmp_path / "scan.nii.gz"))
+    place: dict[str, Any] = {"spacing_mm": IMAGE.GetSpacing(), "origin_mm": IMAGE.GetOrigin()}
+    for given, options in ((array, place), (tmp_path / "scan.nii.gz", {}), (str(tmp_path / "scan.nii.gz"), {})):
+        prediction = model.predict(given, CENTRE, **options)
+        np.testing.assert_array_equal(prediction.mask_array, expected.mask_array)
+        for own, other in zip(answers(prediction), answers(expected), strict=True):
+            for task in own:
+                assert own[task].probabilities == pytest.approx(other[task].probabilities, abs=1e-6)
+    # float32 of NIfTI headers
+    assert prediction.mask.GetOrigin() == pytest.approx(IMAGE.GetOrigin())
+
+
+def test_a_dicom_folder_is_read(model: dsmt.Model, tmp_path: Path) -> None:
+    image = sitk.Cast(IMAGE, sitk.sitkInt16)
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for number in range(image.GetDepth()):
+        plane = image[:, :, number]
+        x, y, z = image.TransformIndexToPhysicalPoint((0, 0, number))
+        for tag, value in (
+            ("0008|0060", "CT"),
+            ("0020|000e", "1.2.826.0.1.3680043.2.1125.1"),
+            ("0020|0032", f"{x}\\{y}\\{z}"),
+            ("0020|0037", "1\\0\\0\\0\\1\\0"),
+            ("0020|0013", str(number)),
+            ("0028|1052", "0"),
+            ("0028|1053", "1"),
+        ):
+            plane.SetMetaData(tag, value)
+        writer.SetFileName(str(tmp_path / f"{number:02d}.dcm"))
+        writer.Execute(plane)
+    prediction = model.predict(tmp_path, CENTRE)
+    expected = model.predict(image, CENTRE)
+    assert answers(prediction)[0]["invasiveness"].probabilities == pytest.approx(
+        answers(expected)[0]["invasiveness"].probabilities, abs=1e-4
+    )
+
+
+def test_the_command_gives_the_same(model: dsmt.Model, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    sitk.WriteImage(IMAGE, str(source / "c_0000.nii.gz"))
+    NoduleTable((Nodule("c", "1", "p", CENTRE),)).write(source / "nodules.csv", SCHEMA)
+    model._predictor.predict_from_files_sequential(str(source), str(tmp_path / "out"))
+    model.predict(source / "c_0000.nii.gz", CENTRE, case_id="c").write(tmp_path / "own")
+    assert read_case(tmp_path / "own" / "c.json") == read_case(tmp_path / "out" / "c.json")
+    own, other = (sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name / "c.nii.gz"))) for name in ("own", "out"))
+    np.testing.assert_array_equal(own, other)
+
+
+def test_nodules_keep_names_and_order(model: dsmt.Model) -> None:
+    other = (CENTRE[0] + 3, CENTRE[1], CENTRE[2])
+    named = model.predict(IMAGE, {"b": other, "a": CENTRE})
+    assert [nodule.nodule_id for nodule in named.nodules] == ["b", "a"]
+    numbered = model.predict(IMAGE, np.array([other, CENTRE]))
+    assert [nodule.nodule_id for nodule in numbered.nodules] == ["1", "2"]
+    assert answers(numbered) == answers(named)
+
+
+def test_without_positions_the_scan_is_searched(model: dsmt.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bright(data: torch.Tensor, region: Any = None) -> torch.Tensor:
+        return torch.stack([-data[0], data[0]])
+
+    monkeypatch.setattr(model._predictor, "_segment", bright)
+    prediction = model.predict(IMAGE)
+    assert prediction.nodules[0].centre_mm == pytest.approx(CENTRE, abs=0.5)
+    assert prediction.mask_array[8, 22, 18] == 1
+    assert prediction.mask_array[0, 0, 0] == 0
+
+
+@pytest.mark.parametrize(
+    ("image", "positions", "options", "message"),
+    [
+        (sitk.GetArrayFromImage(IMAGE), CENTRE, {}, "spacing_mm"),
+        (IMAGE, CENTRE, {"spacing_mm": (1, 1, 1)}, "brings its own"),
+        (IMAGE[:, :, 3], CENTRE, {}, "3-D"),
+        ([IMAGE, IMAGE], CENTRE, {}, "needs 1 channels, got 2"),
+        (IMAGE + 1024, CENTRE, {}, "not in HU"),
+        (IMAGE, (0.0, 0.0, 9000.0), {}, "inside the scan"),
+        (IMAGE, (0.0, 0.0), {}, "three finite numbers"),
+        (IMAGE, [], {}, "three finite numbers"),
+        (IMAGE, (float("nan"), 0.0, 0.0), {}, "three finite numbers"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused(
+    model: dsmt.Model, image: Any, positions: Any, options: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        model.predict(image, positions, **options)
+
+
+def test_other_intensities_can_be_forced(model: dsmt.Model) -> None:
+    assert len(model.predict(IMAGE + 1024, CENTRE, force_intensities=True).nodules) == 1
+
+
+def test_an_unknown_task_is_not_explained(model: dsmt.Model) -> None:
+    with pytest.raises(ValueError, match="no task 'colour'"):
+        model.explain(IMAGE, CENTRE, task="colour")
+
+
+def test_an_exported_zip_is_loaded_with_its_operating_point(folder: Path, tmp_path: Path) -> None:
+    inside = tmp_path / "export" / "Dataset000_Example" / "DSMTTrainer__nnUNetPlans__3d_fullres"
+    shutil.copytree(folder, inside)
+    OperatingPoint({"invasiveness": TaskOperatingPoint(1.5, 0.001)}).write(inside)
+    archive = shutil.make_archive(str(tmp_path / "model"), "zip", tmp_path / "export")
+    prediction = dsmt.load_model(archive, device="cpu").predict(IMAGE, CENTRE)
+    assert prediction.nodules[0].tasks["invasiveness"].threshold == 0.001
+
+
+def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no plans\.json"):
+        dsmt.load_model(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"folds \['4'\]; there are \['0'\]"):
+        dsmt.load_model(folder, folds=[4])
+    with pytest.raises(FileNotFoundError, match="Was the training finished"):
+        dsmt.load_model(folder, checkpoint="checkpoint_best.pth")
+
+
+class Touch:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_a_checkpoint_that_runs_code_is_refused(folder: Path, tmp_path: Path) -> None:
+    foreign = tmp_path / "model"
+    shutil.copytree(folder, foreign)
+    content = torch.load(foreign / CHECKPOINT, weights_only=False)
+    torch.save({**content, "logging": Touch(tmp_path / "ran")}, foreign / CHECKPOINT, pickle_module=pickle)
+    with pytest.raises(ValueError, match="trust=True"):
+        dsmt.load_model(foreign, device="cpu")
+    assert not (tmp_path / "ran").exists()
+    dsmt.load_model(foreign, device="cpu", trust=True)
+    assert (tmp_path / "ran").exists()
+
+
+def test_the_log_of_a_training_is_no_code(folder: Path, tmp_path: Path) -> None:
+    trained = tmp_path / "model"
+    shutil.copytree(folder, trained)
+    content = torch.load(trained / CHECKPOINT, weights_only=False)
+    content["logging"] = {"losses": [np.float32(0.5), np.float64(0.25)]}
+    content["init_args"]["device"] = torch.device("cpu")
+    torch.save(content, trained / CHECKPOINT)
+    assert len(dsmt.load_model(trained, device="cpu").tasks) == 2
+
+
+def test_plans_that_import_from_elsewhere_are_refused(folder: Path, tmp_path: Path) -> None:
+    foreign = tmp_path / "model"
+    shutil.copytree(folder, foreign)
+    plans = json.loads((foreign / "plans.json").read_text())
+    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["conv_op"] = "evil.Net"
+    (foreign / "plans.json").write_text(json.dumps(plans))
+    with pytest.raises(ValueError, match=r"evil\.Net"):
+        dsmt.load_model(foreign, device="cpu")
