@@ -48,7 +48,9 @@ shift of one voxel.
 """
 
 DARKEST_TISSUE_HU = -200.0
-"""Every CT of a lung nodule holds values on both sides of this: lung and air below, soft tissue above."""
+"""Every CT of a lung nodule holds values below this: lung and air."""
+FAINTEST_NODULE_HU = -500.0
+"""A crop around pure ground glass may hold nothing denser than -200 HU, but its densest voxel lies above this."""
 HU_RANGE = (-4096.0, 32767.0)
 """Values that CT files hold: padding outside the scan may reach -4096 (-2048 and -3024 are usual), int16 ends above."""
 
@@ -189,10 +191,11 @@ def check_hu(image: sitk.Image) -> None:
             f"the image is not in HU: {values}, but lung lies below {DARKEST_TISSUE_HU:g} HU. {_guess(low, high)} "
             f"Convert from the original DICOM."
         )
-    if high < DARKEST_TISSUE_HU:
+    if high < FAINTEST_NODULE_HU:
         raise ValueError(
-            f"the image is not in HU of a lung nodule: {values}, but tissue lies above {DARKEST_TISSUE_HU:g} HU. Check "
-            f"the rescale intercept (applied twice, perhaps) and that the image shows more than air."
+            f"the image is not in HU of a lung nodule: {values}, but even ground glass has voxels above "
+            f"{FAINTEST_NODULE_HU:g} HU. Check the rescale intercept (applied twice, perhaps) and that the image shows "
+            f"more than air."
         )
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from dsmt_nnunet.descriptors import DESCRIPTORS
 from dsmt_nnunet.tasks import ClassificationSchema
 
 PLAN_KEY = "dsmt"
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 CONTEXT_WINDOW_HU = (-1024.0, 300.0)
 """Of the context patch: aerated and emphysematous lung, vessels, pleura, mediastinum."""
 
@@ -18,6 +19,8 @@ STANDARDISED_RANGE = (-3.0, 3.0)
 """Of intensities with zero mean and unit variance."""
 
 MAX_BACKGROUND_SHARE = 0.25
+SMALLEST_CONTEXT_MM = 50.0
+"""Scans whose shortest side is below hold a nodule and padding, and no context."""
 PATCHES_OF_A_SCAN = 8
 """An image that holds so many patches is a scan, not a crop."""
 VIEWS_PER_EPOCH, MIN_ITERATIONS = 20, 25
@@ -26,6 +29,11 @@ POOLINGS = ("mask-guided", "centre", "average", "densenet")
 """Mask-guided: under the predicted mask and around it. Centre: in the middle of the patch, without the mask. Average:
 of the bottleneck over the whole patch, as in nnU-Net classification forks. DenseNet: no U-Net features at all, a
 DenseNet121 of the patch."""
+
+PROBATION_SHARE = 0.6
+"""Of the joint stage: then the deep part knows what it can know, and its share is decided."""
+WIDE_PENALTY = 300.0
+"""Strong and fixed: chosen by cross-validation on a hundred nodules it would be noise (docs/results.md)."""
 
 JOINT_SHARE = 0.8
 """Share of the epochs that belong to the joint stage when a trainer overrides the number of epochs."""
@@ -71,6 +79,7 @@ class HeadPlan:
         hidden_features: width of each head.
         pooling: how the nodule is pooled out of the patch, see `POOLINGS`.
         dropout: before the last layer of each head.
+        deep: False for heads that are wide alone.
     """
 
     central_region_mm: float = 32.0
@@ -78,6 +87,23 @@ class HeadPlan:
     hidden_features: int = 128
     dropout: float = 0.2
     pooling: str = "mask-guided"
+    deep: bool = True
+
+
+@dataclass(frozen=True)
+class WidePlan:
+    """The wide part of the heads: a penalised linear answer on descriptors of the nodule.
+
+    Attributes:
+        descriptors: names of the descriptors, in order.
+        intensity_scale, intensity_shift: HU = scale * intensity + shift, which takes nnU-Net's normalisation back.
+        penalty: of the squared weights of standardised descriptors, beside the sum of the nodules' log likelihoods.
+    """
+
+    descriptors: tuple[str, ...]
+    intensity_scale: float
+    intensity_shift: float
+    penalty: float
 
 
 @dataclass(frozen=True)
@@ -94,6 +120,8 @@ class TrainingPlan:
         background_share: share of patches drawn anywhere in a scan, for the segmentation alone.
         task_weights: weight of each task's loss in the joint stage; the segmentation has 1.
         segmentation_weight: of the segmentation's loss in the joint stage; 0 for none.
+        probation_epochs: so long a fifth of the patients teach the deep part nothing; then they decide its share.
+        keeps_size_and_density: augmentation is left without zoom and without transforms of intensity but slight noise.
     """
 
     joint_epochs: int
@@ -106,6 +134,8 @@ class TrainingPlan:
     background_share: float = MAX_BACKGROUND_SHARE
     task_weights: Mapping[str, float] = field(default_factory=dict)
     segmentation_weight: float = 1.0
+    probation_epochs: int = 0
+    keeps_size_and_density: bool = True
 
     @property
     def epochs(self) -> int:
@@ -114,7 +144,12 @@ class TrainingPlan:
     def with_epochs(self, epochs: int) -> TrainingPlan:
         """The same plan with another number of epochs, divided between the stages by `JOINT_SHARE`."""
         joint = max(1, round(epochs * JOINT_SHARE))
-        return replace(self, joint_epochs=joint, finetune_epochs=max(0, epochs - joint))
+        return replace(
+            self,
+            joint_epochs=joint,
+            finetune_epochs=max(0, epochs - joint),
+            probation_epochs=probation(joint) if self.probation_epochs else 0,
+        )
 
 
 @dataclass(frozen=True)
@@ -132,6 +167,7 @@ class DSMTPlan:
         max_candidates: at most so many nodules of a scan are classified, the largest.
         mirror_scans: whether the sliding window over whole scans is averaged over mirrorings, eight times the work; the
             patches of nodules always are, unless prediction is told not to mirror.
+        wide: the wide part of the heads; None for a model that is deep alone.
         use_context: False for a network that sees the local patch alone.
         decisions: what the planner decided and why, for people.
     """
@@ -144,6 +180,7 @@ class DSMTPlan:
     min_diameter_mm: float = 4.0
     max_candidates: int = 50
     mirror_scans: bool = True
+    wide: WidePlan | None = None
     use_context: bool = True
     decisions: Mapping[str, str] = field(default_factory=dict)
 
@@ -163,6 +200,7 @@ class DSMTPlan:
             "min_diameter_mm": self.min_diameter_mm,
             "max_candidates": self.max_candidates,
             "mirror_scans": self.mirror_scans,
+            "wide": None if self.wide is None else {**asdict(self.wide), "descriptors": list(self.wide.descriptors)},
             "use_context": self.use_context,
             "decisions": dict(self.decisions),
         }
@@ -192,6 +230,7 @@ class DSMTPlan:
                 min_diameter_mm=float(block["min_diameter_mm"]),
                 max_candidates=int(block["max_candidates"]),
                 mirror_scans=bool(block["mirror_scans"]),
+                wide=_wide_from_block(block["wide"]),
                 use_context=bool(block["use_context"]),
                 decisions=dict(block.get("decisions", {})),
             )
@@ -210,6 +249,23 @@ class DSMTPlan:
                 "These plans have no 'dsmt' block, so they do not belong to a DSMT model. Train with -tr DSMTTrainer."
             )
         return cls.from_block(plans[PLAN_KEY])
+
+
+def _wide_from_block(block: Mapping[str, Any] | None) -> WidePlan | None:
+    return None if block is None else WidePlan(**{**block, "descriptors": tuple(block["descriptors"])})
+
+
+def wide_plan(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> WidePlan | None:
+    """The wide part where the first channel is CT, whose HU can be had back; None for another modality."""
+    if configuration["normalization_schemes"][0] != "CTNormalization":
+        return None
+    own = plans["foreground_intensity_properties_per_channel"]["0"]
+    return WidePlan(DESCRIPTORS, max(float(own["std"]), 1e-8), float(own["mean"]), WIDE_PENALTY)
+
+
+def probation(joint_epochs: int) -> int:
+    """Epochs of the joint stage after which the share of the deep part is decided."""
+    return max(1, round(PROBATION_SHARE * joint_epochs))
 
 
 def padding_values(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> tuple[float | None, ...]:
@@ -292,8 +348,11 @@ def derive_plan(plans: Mapping[str, Any], configuration: str, dataset_json: Mapp
             finetune_learning_rate=3e-5,
             background_share=background_share(scan_mm, patch_mm),
             task_weights=default_task_weights(schema),
+            probation_epochs=probation(200),
         ),
         padding_value=padding_values(plans, resolved),
+        wide=wide_plan(plans, resolved),
+        use_context=min(scan_mm) >= SMALLEST_CONTEXT_MM,
     )
 
 

@@ -23,6 +23,7 @@ from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import (
     MAX_BACKGROUND_SHARE,
     PLAN_KEY,
+    SMALLEST_CONTEXT_MM,
     VIEWS_PER_EPOCH,
     ContextPlan,
     DSMTPlan,
@@ -35,6 +36,8 @@ from dsmt_nnunet.plan import (
     default_task_weights,
     iterations_per_epoch,
     padding_values,
+    probation,
+    wide_plan,
 )
 from dsmt_nnunet.planners.nodule_extents import nodule_extents_mm
 from dsmt_nnunet.tasks import ClassificationSchema
@@ -222,11 +225,24 @@ class DSMTPlanning(_NnunetPlanner):
                 learning_rate=self.learning_rate,
                 finetune_learning_rate=self.learning_rate / 10,
                 task_weights=default_task_weights(self.schema),
+                probation_epochs=probation(self.joint_epochs),
             ),
             padding_value=padding_values(plans, configuration),
+            wide=wide_plan(plans, configuration),
+            use_context=self._has_context(),
             mirror_scans=self.mirror_scans,
             decisions=self.decisions,
         )
+
+    def _has_context(self) -> bool:
+        """Whether the scans hold more than the nodule and its rim."""
+        scan_mm = float(self._percentile_shape_mm(50).min())
+        has = scan_mm >= SMALLEST_CONTEXT_MM
+        self.decisions["context"] = (
+            f"{'used' if has else 'left out'}: the median scan is {scan_mm:.0f} mm on its shortest side; below "
+            f"{SMALLEST_CONTEXT_MM:g} mm there is nothing but the nodule and padding"
+        )
+        return has
 
     def _context_plan(self, windows: tuple[tuple[float, float] | None, ...]) -> ContextPlan:
         scan_mm = float(self._percentile_shape_mm(50).max())

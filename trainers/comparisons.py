@@ -31,6 +31,17 @@ def without_fine_tuning(plan: DSMTPlan) -> DSMTPlan:
     return replace(plan, training=replace(plan.training, joint_epochs=plan.training.epochs, finetune_epochs=0))
 
 
+def without_descriptors(plan: DSMTPlan) -> DSMTPlan:
+    """The deep part alone, which then counts whole."""
+    return replace(plan, wide=None, training=replace(plan.training, probation_epochs=0))
+
+
+def descriptors_only(plan: DSMTPlan) -> DSMTPlan:
+    """The wide part alone, on the masks of the segmentation."""
+    training = replace(plan.training, probation_epochs=0)
+    return replace(plan, heads=replace(plan.heads, deep=False), use_context=False, training=training)
+
+
 def with_pooling(plan: DSMTPlan, pooling: str) -> DSMTPlan:
     """Another pooling of the local patch."""
     return replace(plan, heads=replace(plan.heads, pooling=pooling))
@@ -60,10 +71,22 @@ class DSMTTrainerJointOnly(DSMTTrainer):
     changes = (without_fine_tuning,)
 
 
+class DSMTTrainerNoDescriptors(DSMTTrainer):
+    """Without the wide part."""
+
+    changes = (without_descriptors,)
+
+
+class DSMTTrainerDescriptorsOnly(DSMTTrainer):
+    """Without the deep part."""
+
+    changes = (descriptors_only,)
+
+
 class DSMTTrainerSingleTask(DSMTTrainer):
     """The baseline: the local encoder and the primary task, nothing else."""
 
-    changes = (without_context, without_segmentation, without_signs, without_fine_tuning)
+    changes = (without_context, without_segmentation, without_signs, without_fine_tuning, without_descriptors)
 
 
 class DSMTTrainerAveragePooling(DSMTTrainer):
@@ -84,6 +107,8 @@ COMPARISONS = (
     DSMTTrainerNoSegmentation,
     DSMTTrainerNoSigns,
     DSMTTrainerJointOnly,
+    DSMTTrainerNoDescriptors,
+    DSMTTrainerDescriptorsOnly,
     DSMTTrainerAveragePooling,
     DSMTTrainerDenseNet,
 )

@@ -26,7 +26,7 @@ from torch import nn
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.precision import Precision
-from dsmt_nnunet.dataloading.augmentation import dual_scale
+from dsmt_nnunet.dataloading.augmentation import dual_scale, keeping_size_and_density
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
 from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader
 from dsmt_nnunet.dataloading.sampling import SampledNodule, class_weights, locate_nodules
@@ -57,6 +57,7 @@ from dsmt_nnunet.training.stages import (
     stage_of,
     task_weights,
 )
+from dsmt_nnunet.training.wide_part import NodulePatches, WidePart
 
 MAX_VALIDATION_ITERATIONS = 50
 
@@ -94,6 +95,8 @@ class DSMTTrainer(nnUNetTrainer):
         self.initial_lr, self.weight_decay = training.learning_rate, training.weight_decay
         self.save_every = min(self.save_every, max(1, self.num_epochs // 10))
         self.classification_loss: MultiTaskLoss | None = None  # -> get_dataloaders
+        self.wide_part: WidePart | None = None  # -> get_dataloaders
+        self.validation_wide_part: WidePart | None = None
         self.logger.local_logger = DSMTLogger(
             dsmt_plan.schema.task_names, dsmt_plan.schema.primary_task, training.joint_epochs
         )
@@ -218,16 +221,17 @@ class DSMTTrainer(nnUNetTrainer):
         rotation, dummy_2d, initial_patch_size, mirror_axes = (
             self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         )
+        stock = self.get_training_transforms(
+            patch_size,
+            rotation,
+            scales,
+            mirror_axes,
+            dummy_2d,
+            use_mask_for_norm=self.configuration_manager.use_mask_for_norm,
+            foreground_labels=self.label_manager.foreground_labels,
+        )
         training_transforms = dual_scale(
-            self.get_training_transforms(
-                patch_size,
-                rotation,
-                scales,
-                mirror_axes,
-                dummy_2d,
-                use_mask_for_norm=self.configuration_manager.use_mask_for_norm,
-                foreground_labels=self.label_manager.foreground_labels,
-            ),
+            keeping_size_and_density(stock) if self.dsmt_plan.training.keeps_size_and_density else stock,
             self.configuration_manager.spacing,
             self.dsmt_plan.context.grid,
         )
@@ -247,10 +251,29 @@ class DSMTTrainer(nnUNetTrainer):
             self.dsmt_plan.training.task_weights,
             class_weights(train_nodules, self.dsmt_plan),
         ).to(self.device)
+        self._make_wide_parts(train_nodules, validation_nodules)
         train = self._loader(train_set, initial_patch_size, train_nodules, training_transforms, training=True)
         validation = self._loader(validation_set, patch_size, validation_nodules, validation_transforms, training=False)
         # One worker takes the validation nodules in turn, so that every epoch sees each of them.
         return self._in_background(train, get_allowed_n_proc_DA()), self._in_background(validation, 1)
+
+    def _make_wide_parts(self, train: list[SampledNodule], validation: list[SampledNodule]) -> None:
+        start = time.time()
+        patches = NodulePatches(
+            self._whole_dataset(),
+            self._context_store(),
+            self.dsmt_plan,
+            tuple(int(length) for length in self.configuration_manager.patch_size),
+            self.device,
+        )
+        network = self._bare_network()
+        self.wide_part = WidePart(network, self.dsmt_plan, train, patches)
+        self.wide_part.prepare(continued=self.current_epoch > 0)
+        self.validation_wide_part = WidePart(network, self.dsmt_plan, validation, patches)
+        self.validation_wide_part.ask_fitted()
+        self.print_to_log_file(
+            f"Measured and fitted the wide part on {len(train)} training nodules in {time.time() - start:.0f} s."
+        )
 
     def _nodules_of(self, table: NoduleTable, case_ids: list[str]) -> list[SampledNodule]:
         return locate_nodules(table, case_ids, self._context_store(), self.dsmt_plan)
@@ -320,10 +343,13 @@ class DSMTTrainer(nnUNetTrainer):
         """Output, segmentation loss, classification loss, single task losses (T,), target."""
         data = batch["data"].to(self.device, non_blocking=True)
         context = batch["context"].to(self.device, non_blocking=True)
-        labels = batch["labels"].to(self.device, non_blocking=True)
         target = [scale.to(self.device, non_blocking=True) for scale in self._as_list(batch["target"])]
         stage = stage_of(self.current_epoch, self.dsmt_plan)
-        output = self.network(data, context)
+        training = torch.is_grad_enabled()
+        part = self.wide_part if training else self.validation_wide_part
+        assert part is not None
+        targets, wide = part.batch(batch["nodules"], self.device, training and self._on_probation())
+        output = self.network(data, context, wide)
         segmentation = self._as_list(output.segmentation)
         if self.enable_deep_supervision:
             segmentation_loss = self.loss(segmentation, target)
@@ -331,9 +357,13 @@ class DSMTTrainer(nnUNetTrainer):
             segmentation_loss = self.loss(segmentation[0], target[0])
         assert self.classification_loss is not None
         classification_loss, single = self.classification_loss(
-            output.tasks, labels, task_weights(stage, self.dsmt_plan)
+            output.tasks, targets, task_weights(stage, self.dsmt_plan)
         )
         return output, segmentation_loss, classification_loss, single, target
+
+    def _on_probation(self) -> bool:
+        """Whether the deep part's share has still to be decided."""
+        return self.current_epoch < self.dsmt_plan.training.probation_epochs
 
     @staticmethod
     def _as_list(value: Any) -> list[torch.Tensor]:
@@ -419,6 +449,7 @@ class DSMTTrainer(nnUNetTrainer):
                 f"val loss {self.logger.get_value(f'val_loss_{name}', -1):.4f}, "
                 f"val AUC {self.logger.get_value(f'val_auc_{name}', -1):.3f}"
             )
+        assert self.wide_part is not None
         improved = score > self._best_score
         self._best_score = max(score, self._best_score)
         super().on_epoch_end()
@@ -427,7 +458,11 @@ class DSMTTrainer(nnUNetTrainer):
         if improved:
             self.print_to_log_file(f"New best smoothed AUC of {schema.primary_task}: {score:.4f}")
             self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_best.pth"))
+        if self.current_epoch == self.dsmt_plan.training.probation_epochs - 1:
+            for sentence in self.wide_part.decide_shares():
+                self.print_to_log_file(sentence)
         if self.current_epoch == self.dsmt_plan.training.joint_epochs - 1:
+            self.wide_part.finish()
             self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_joint.pth"))
         self.current_epoch += 1
 

@@ -10,7 +10,9 @@ from torch import nn
 
 from dsmt_nnunet.architecture.context_encoder import ContextEncoder
 from dsmt_nnunet.architecture.densenet import DenseNetFeatures
-from dsmt_nnunet.architecture.network import DSMTNet, TaskHead
+from dsmt_nnunet.architecture.heads import TaskHead
+from dsmt_nnunet.architecture.morphology import NoduleDescriptors
+from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.pooling import AveragePooling, MaskGuidedPooling
 from dsmt_nnunet.plan import POOLINGS, ContextPlan, DSMTPlan
 
@@ -46,13 +48,29 @@ def build_network(
     pooling = _pooling(plan, configuration_manager, num_input_channels, backbone.encoder.output_channels)
     context_encoder = build_context_encoder(plan.context) if plan.use_context else None
     in_features = pooling.out_features + (context_encoder.out_features if context_encoder else 0)
+    descriptors = build_descriptors(plan, configuration_manager.spacing)
     heads = [
-        TaskHead(in_features, plan.heads.hidden_features, len(task.classes), plan.heads.dropout)
+        TaskHead(
+            task,
+            in_features,
+            plan.heads.hidden_features,
+            plan.heads.dropout,
+            len(descriptors.names) if descriptors is not None else 0,
+        )
         for task in plan.schema.tasks
     ]
-    network = DSMTNet(backbone, pooling, context_encoder, heads)
+    for head in heads:
+        head.share.fill_(float(plan.heads.deep))
+    network = DSMTNet(backbone, pooling, context_encoder, heads, descriptors)
     _initialise(network)
     return network
+
+
+def build_descriptors(plan: DSMTPlan, spacing_mm: Sequence[float]) -> NoduleDescriptors | None:
+    """What measures the nodule for the wide part; None where the plan has none."""
+    if plan.wide is None:
+        return None
+    return NoduleDescriptors(plan.wide.descriptors, spacing_mm, plan.wide.intensity_scale, plan.wide.intensity_shift)
 
 
 def build_context_encoder(plan: ContextPlan) -> ContextEncoder:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from dsmt_nnunet.architecture.context_encoder import ContextEncoder
 from dsmt_nnunet.architecture.densenet import DenseNetFeatures
+from dsmt_nnunet.architecture.heads import TaskHead
+from dsmt_nnunet.architecture.morphology import NoduleDescriptors
 from dsmt_nnunet.architecture.pooling import AveragePooling, MaskGuidedPooling
 from dsmt_nnunet.architecture.precision import Precision
 
@@ -20,29 +22,20 @@ class DSMTOutput(NamedTuple):
     Attributes:
         segmentation: logits (B, K, Z, Y, X); with deep supervision a list of them, the finest first.
         tasks: one (B, classes) tensor of logits a task, in the schema's order.
+        deep: one (B, scores) tensor a task: what the deep part alone says, before its share is taken.
     """
 
     segmentation: Tensor | list[Tensor]
     tasks: list[Tensor]
-
-
-class TaskHead(nn.Sequential):
-    """Fuses local and context features and answers one task."""
-
-    def __init__(self, in_features: int, hidden_features: int, classes: int, dropout: float) -> None:
-        super().__init__(
-            nn.Linear(in_features, hidden_features),
-            nn.LayerNorm(hidden_features),
-            nn.LeakyReLU(inplace=True),
-            nn.Dropout(dropout),
-            nn.Linear(hidden_features, classes),
-        )
+    deep: list[Tensor]
 
 
 class DSMTNet(nn.Module):
     """Dual-scale multi-task network.
 
     `network(x)` is the segmentation alone, as nnU-Net expects it everywhere; `network(x, context)` is a `DSMTOutput`.
+    Its answers are sums of a wide part, linear in descriptors of the nodule's morphology, and a deep one. Training
+    gives the wide part from outside (`wide`), out of fold; else it is what the fitted heads say of the predicted mask.
     The attributes `encoder` and `decoder` are those of nnU-Net's networks, under the same names, so that deep
     supervision is switched in the stock way and stock weights fit them.
     """
@@ -53,6 +46,7 @@ class DSMTNet(nn.Module):
         pooling: MaskGuidedPooling | AveragePooling | DenseNetFeatures,
         context_encoder: ContextEncoder | None,
         heads: Sequence[TaskHead],
+        descriptors: NoduleDescriptors | None = None,
     ) -> None:
         """
         Args:
@@ -60,6 +54,7 @@ class DSMTNet(nn.Module):
             pooling: what describes the nodule, see `POOLINGS` of the plan.
             context_encoder: None for a model that sees the local patch alone.
             heads: one a task.
+            descriptors: measures the nodule for the wide part; None for a model that is deep alone.
         """
         super().__init__()
         self.encoder: Any = backbone.encoder
@@ -67,6 +62,7 @@ class DSMTNet(nn.Module):
         self.pooling = pooling
         self.context_encoder = context_encoder
         self.heads = nn.ModuleList(heads)
+        self.descriptors = descriptors
         self.precision = Precision.plain()
 
     def use_precision(self, precision: Precision) -> DSMTNet:
@@ -75,17 +71,28 @@ class DSMTNet(nn.Module):
         precision.prepare(self)
         return self
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor | list[Tensor] | DSMTOutput:
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        wide: Sequence[Tensor] | None = None,
+        valid: Tensor | None = None,
+    ) -> Tensor | list[Tensor] | DSMTOutput:
         """
         Args:
             x: local patch (B, C, Z, Y, X), the nodule near the centre.
             context: context patch (B, C, G, G, G) around the same centre.
+            wide: one (B, scores) tensor a task, instead of what the wide part would say of the predicted mask.
+            valid: (B, Z, Y, X) bool, voxels of the patch that lie in the scan; None for all.
         """
         segmentation, skips = self._segment(x)
         if context is None:
             return segmentation
         nodule = self._pool(x, segmentation, skips)
-        return DSMTOutput(segmentation, self.answer(nodule, self.describe_context(context)))
+        deep = self.deep_scores(nodule, self.describe_context(context))
+        if wide is None:
+            wide = self.wide_scores(self.measure(x, self.nodule_prob(segmentation), valid))
+        return DSMTOutput(segmentation, self.answer(deep, wide), deep)
 
     def describe(self, x: Tensor) -> Tensor:
         """Pooled features (B, F) of the nodule at the centre of local patches (B, C, Z, Y, X)."""
@@ -100,11 +107,49 @@ class DSMTNet(nn.Module):
             features: Tensor = self.context_encoder(self.precision.prepare_input(context))
         return features
 
-    def answer(self, nodule: Tensor, surroundings: Tensor | None) -> list[Tensor]:
-        """One (B, classes) tensor of logits a task, from what `describe` and `describe_context` give."""
+    @property
+    def task_heads(self) -> list[TaskHead]:
+        """The heads, in the schema's order."""
+        return [head for head in self.heads if isinstance(head, TaskHead)]
+
+    def deep_scores(self, nodule: Tensor, surroundings: Tensor | None) -> list[Tensor]:
+        """One (B, scores) tensor a task, from what `describe` and `describe_context` give."""
         with self.precision.autocast():
             features = nodule if surroundings is None else torch.cat([nodule, surroundings], dim=1)
-            return [head(features).float() for head in self.heads]
+            return [head.deep(features).float() for head in self.task_heads]
+
+    def measure(self, x: Tensor, nodule_prob: Tensor, valid: Tensor | None = None) -> Tensor | None:
+        """Descriptors (B, D) of the nodule at the centre of local patches; None in a model that is deep alone.
+
+        Args:
+            x: (B, C, Z, Y, X), the first channel CT.
+            nodule_prob: (B, Z, Y, X).
+            valid: see `forward`.
+        """
+        if self.descriptors is None:
+            return None
+        measured: Tensor = self.descriptors(x[:, 0], nodule_prob, valid)
+        return measured
+
+    def wide_scores(self, measured: Tensor | None) -> list[Tensor] | None:
+        """One (B, scores) tensor a task, from descriptors (B, D)."""
+        if measured is None:
+            return None
+        return [head.wide(measured) for head in self.task_heads if head.wide is not None]
+
+    def answer(self, deep: Sequence[Tensor], wide: Sequence[Tensor] | None) -> list[Tensor]:
+        """One (B, classes) tensor of logits a task."""
+        answers = []
+        for position, (head, own) in enumerate(zip(self.task_heads, deep, strict=True)):
+            score = head.share * own
+            answers.append(head.logits(score if wide is None else wide[position] + score))
+        return answers
+
+    @staticmethod
+    def nodule_prob(segmentation: Tensor | list[Tensor]) -> Tensor:
+        """(B, Z, Y, X) probability of nodule, without gradient, from the segmentation's logits."""
+        finest = segmentation[0] if isinstance(segmentation, list) else segmentation
+        return 1.0 - torch.softmax(finest.detach(), dim=1)[:, 0]
 
     def _segment(self, x: Tensor) -> tuple[Tensor | list[Tensor], Sequence[Tensor]]:
         """Logits of the segmentation, and the feature maps of the encoder."""
@@ -115,8 +160,7 @@ class DSMTNet(nn.Module):
         return segmentation, skips
 
     def _pool(self, x: Tensor, segmentation: Tensor | list[Tensor], skips: Sequence[Tensor]) -> Tensor:
-        finest = segmentation[0] if isinstance(segmentation, list) else segmentation
-        nodule_prob = 1.0 - torch.softmax(finest.detach(), dim=1)[:, :1]
+        nodule_prob = self.nodule_prob(segmentation)[:, None]
         with self.precision.autocast():
             return self.pooling(self.precision.prepare_input(x), skips[1:], nodule_prob)
 

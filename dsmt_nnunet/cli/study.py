@@ -19,6 +19,8 @@ TRAINERS = (
     "DSMTTrainerNoSegmentation",
     "DSMTTrainerNoSigns",
     "DSMTTrainerJointOnly",
+    "DSMTTrainerNoDescriptors",
+    "DSMTTrainerDescriptorsOnly",
     "DSMTTrainerAveragePooling",
     "DSMTTrainerDenseNet",
 )

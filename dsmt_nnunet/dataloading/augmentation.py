@@ -111,6 +111,36 @@ class ContextIntensityTransform(BasicTransform):
         return data_dict
 
 
+CHANGES_OF_DENSITY = (
+    "GaussianBlurTransform",
+    "MultiplicativeBrightnessTransform",
+    "ContrastTransform",
+    "SimulateLowResolutionTransform",
+    "GammaTransform",
+)
+"""nnU-Net's transforms after which a nodule's HU are others: they would teach that density does not matter."""
+
+
+def keeping_size_and_density(transforms: ComposeTransforms) -> ComposeTransforms:
+    """nnU-Net's training transforms without zoom and without changes of density; slight noise stays.
+
+    Raises:
+        ValueError: nnU-Net's list holds no spatial transform, whose zoom could be left out.
+    """
+    kept: list[BasicTransform] = []
+    for transform in transforms.transforms:
+        inner = transform.transform if isinstance(transform, RandomTransform) else transform
+        name = type(inner).__name__
+        if name in CHANGES_OF_DENSITY:
+            continue
+        if isinstance(inner, SpatialTransform):
+            inner.p_scaling = 0.0
+        kept.append(transform)
+    if not any(isinstance(transform, SpatialTransform) for transform in kept):
+        raise ValueError("nnU-Net's training transforms hold no SpatialTransform, whose zoom could be left out.")
+    return ComposeTransforms(kept)
+
+
 def dual_scale(transforms: ComposeTransforms, spacing_mm: Sequence[float], context_grid: int) -> ComposeTransforms:
     """nnU-Net's training transforms with the context patch taken along.
 

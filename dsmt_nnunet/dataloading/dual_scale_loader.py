@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController
 from dsmt_nnunet.dataloading.augmentation import CONTEXT_MARGIN
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, ContextVolume
 from dsmt_nnunet.dataloading.padding import fill_values
-from dsmt_nnunet.dataloading.sampling import NO_NODULE, NoduleSampler, SampledNodule
+from dsmt_nnunet.dataloading.sampling import NO_NODULE, NoduleSampler, SampledNodule, balanced_labels
 from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.tasks import UNKNOWN_LABEL
@@ -58,7 +58,7 @@ class DualScaleDataLoader(nnUNetDataLoader):
         self.plan = plan
         self.spacing_mm = np.asarray(spacing_mm, dtype=float)
         self.training = training
-        self.sampler = NoduleSampler([nodule.labels[plan.schema.primary_index] for nodule in self.nodules])
+        self.sampler = NoduleSampler(balanced_labels(self.nodules, plan))
         self._geometries: dict[str, ArrayGeometry] = {}
         self._volumes: dict[str, ContextVolume] = {}
         self._threads: ThreadpoolController | None = None

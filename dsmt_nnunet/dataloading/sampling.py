@@ -10,7 +10,7 @@ import numpy as np
 from dsmt_nnunet.dataloading.context_volumes import ContextStore
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
-from dsmt_nnunet.tasks import UNKNOWN_LABEL
+from dsmt_nnunet.tasks import UNKNOWN_LABEL, TaskKind
 
 NO_NODULE = -1
 """Index of a patch that was drawn anywhere."""
@@ -25,11 +25,15 @@ class SampledNodule:
         case_id: case that holds it.
         voxel: centre in voxel coordinates of the preprocessed array.
         labels: class index of each task, `UNKNOWN_LABEL` where not known.
+        targets: of each task the share of each class, see `Nodule.target`; None where not known.
+        group: number of its patient among those of the list.
     """
 
     case_id: str
     voxel: tuple[float, float, float]
     labels: tuple[int, ...]
+    targets: tuple[tuple[float, ...] | None, ...] = ()
+    group: int = 0
 
 
 def locate_nodules(
@@ -43,6 +47,7 @@ def locate_nodules(
     located: list[SampledNodule] = []
     problems: list[str] = []
     nodules_of = table.by_case()
+    groups: dict[str, int] = {}
     for case_id in case_ids:
         if case_id not in nodules_of:
             continue
@@ -54,8 +59,15 @@ def locate_nodules(
                     f"case '{case_id}', nodule '{nodule.nodule_id}': the position {nodule.centre_mm} mm is voxel "
                     f"{np.round(voxel, 1).tolist()} of an array of {list(geometry.shape)} voxels"
                 )
-            labels = nodule.label_indices(plan.schema)
-            located.append(SampledNodule(case_id, (float(voxel[0]), float(voxel[1]), float(voxel[2])), labels))
+            located.append(
+                SampledNodule(
+                    case_id,
+                    (float(voxel[0]), float(voxel[1]), float(voxel[2])),
+                    nodule.label_indices(plan.schema),
+                    tuple(nodule.target(task) for task in plan.schema.tasks),
+                    groups.setdefault(nodule.patient_id, len(groups)),
+                )
+            )
     if problems:
         raise ValueError(
             "Positions in nodules.csv must be mm in LPS, inside the scan, but:\n  " + "\n  ".join(problems)
@@ -89,17 +101,24 @@ class NoduleSampler:
         return int(np.random.choice(self._classes[self._turn.pop()]))
 
 
+def balanced_labels(nodules: Sequence[SampledNodule], plan: DSMTPlan) -> list[int]:
+    """What a `NoduleSampler` balances: labels of the primary task; none of grades, each nodule being drawn as often."""
+    if plan.schema.primary.kind is TaskKind.ORDINAL:
+        return [UNKNOWN_LABEL] * len(nodules)
+    return [nodule.labels[plan.schema.primary_index] for nodule in nodules]
+
+
 def class_weights(nodules: Sequence[SampledNodule], plan: DSMTPlan) -> Mapping[str, list[float]]:
     """Weight of each class in each task's loss, from the nodules of the training cases.
 
     Inverse to the class frequency, averaging 1 over the known nodules. The primary task is balanced by sampling
-    already and has weights of 1.
+    already and has weights of 1; grades have, since weights would bend the odds that they are to share.
     """
     weights: dict[str, list[float]] = {}
     for position, task in enumerate(plan.schema.tasks):
         labels = np.array([nodule.labels[position] for nodule in nodules], dtype=int)
         counts = np.array([np.count_nonzero(labels == index) for index in range(len(task.classes))])
-        if task.name == plan.schema.primary_task or not counts.any():
+        if task.name == plan.schema.primary_task or task.kind is TaskKind.ORDINAL or not counts.any():
             weights[task.name] = [1.0] * len(task.classes)
             continue
         present = counts > 0

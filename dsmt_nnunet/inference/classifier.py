@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume
-from dsmt_nnunet.dataloading.padding import fill_values
+from dsmt_nnunet.dataloading.padding import fill_values, inside_scan
 from dsmt_nnunet.geometry import ArrayGeometry, Point, centred_start, crop, equivalent_diameter_mm, instance_at
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.operating_point import OperatingPoint
@@ -32,11 +32,26 @@ class NoduleOutput:
         start: first voxel of the patch in the preprocessed array.
         segmentation: (K, Z, Y, X) logits, the mean over mirrorings and folds.
         fold_probabilities: task name -> (folds, classes).
+        contributions: task name -> (scores, descriptors): share of each descriptor in the score, in log odds, the mean
+            over the folds; empty in a model that is deep alone.
+        descriptors: (descriptors,), the mean over the folds; empty likewise.
     """
 
     start: tuple[int, ...]
     segmentation: Array
     fold_probabilities: Mapping[str, Array]
+    descriptors: Array = field(default_factory=lambda: np.zeros(0))
+    contributions: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _FoldOutput:
+    """Of one network: segmentation (K, Z, Y, X), descriptors (D,), a task's logits (classes,), contributions (S, D)."""
+
+    segmentation: Tensor
+    tasks: list[Tensor]
+    descriptors: Tensor | None
+    contributions: list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -73,31 +88,48 @@ class NoduleClassifier:
         start = centred_start(voxel, size)
         local = self._to_device(crop(data, start, size, fill))
         surroundings = self._to_device(context.patch(geometry.to_world(voxel), self.plan.context.grid))
-        per_fold = [self._one_network(network, local, surroundings) for network in self.networks]
+        valid = torch.from_numpy(inside_scan(data.shape[1:], start, size))[None].to(self.device)
+        per_fold = [self._one_network(network, local, surroundings, valid) for network in self.networks]
+        tasks = self.plan.schema.tasks
         probabilities = {
-            task.name: torch.stack([torch.softmax(logits[position], -1) for _, logits in per_fold]).cpu().numpy()
-            for position, task in enumerate(self.plan.schema.tasks)
+            task.name: torch.stack([torch.softmax(fold.tasks[position], -1) for fold in per_fold]).cpu().numpy()
+            for position, task in enumerate(tasks)
         }
-        segmentation = torch.stack([logits for logits, _ in per_fold]).mean(0).cpu().numpy()
-        return NoduleOutput(start, segmentation, probabilities)
+        segmentation = torch.stack([fold.segmentation for fold in per_fold]).mean(0).cpu().numpy()
+        measured = [fold.descriptors for fold in per_fold if fold.descriptors is not None]
+        if not measured:
+            return NoduleOutput(start, segmentation, probabilities)
+        contributions = {
+            task.name: torch.stack([fold.contributions[position] for fold in per_fold]).mean(0).cpu().numpy()
+            for position, task in enumerate(tasks)
+        }
+        descriptors = torch.stack(measured).mean(0).cpu().numpy()
+        return NoduleOutput(start, segmentation, probabilities, descriptors, contributions)
 
     def _to_device(self, patch: Array) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(patch, dtype=np.float32))[None]
         return tensor.to(self.device)
 
-    def _one_network(self, network: DSMTNet, local: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Logits of the segmentation (K, Z, Y, X) and of each task (classes,), averaged over mirrorings."""
+    def _one_network(self, network: DSMTNet, local: Tensor, context: Tensor, valid: Tensor) -> _FoldOutput:
+        """Segmentation and deep scores are averaged over mirrorings; the nodule is measured once, under their mask."""
         network.eval()
-        segmentations, tasks = [], []
+        none = [torch.zeros((), device=self.device)] * len(network.task_heads)
+        segmentations, deep = [], []
         for batch in _batches(mirrorings(self.mirror_axes), self.batch_size):
             locals_, contexts = (
                 torch.cat([torch.flip(patch, _dims(axes)) for axes in batch]) for patch in (local, context)
             )
-            output = network(locals_, contexts)
+            output = network(locals_, contexts, none)
             segmentations += [torch.flip(output.segmentation[i : i + 1], _dims(axes)) for i, axes in enumerate(batch)]
-            tasks.append(output.tasks)
-        mean_tasks = [torch.cat(logits).mean(0) for logits in zip(*tasks, strict=True)]
-        return torch.cat(segmentations).mean(0), mean_tasks
+            deep.append(output.deep)
+        segmentation = torch.cat(segmentations).mean(0, keepdim=True)
+        scores = [torch.cat(own).mean(0, keepdim=True) for own in zip(*deep, strict=True)]
+        measured = network.measure(local, network.nodule_prob(segmentation), valid)
+        answers = [logits[0] for logits in network.answer(scores, network.wide_scores(measured))]
+        if measured is None:
+            return _FoldOutput(segmentation[0], answers, None, [])
+        contributions = [head.wide.contributions(measured)[0] for head in network.task_heads if head.wide is not None]
+        return _FoldOutput(segmentation[0], answers, measured[0], contributions)
 
 
 def mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:

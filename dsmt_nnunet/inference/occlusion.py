@@ -144,7 +144,7 @@ def _local_map(
         patch = local.repeat(len(part), 1, 1, 1, 1)
         patch[(..., *box)] = part
         own_around = None if around is None else around.expand(len(part), -1)
-        return _log_odds(network.answer(network.describe(patch), own_around)[position])
+        return _log_odds(network.answer(network.deep_scores(network.describe(patch), own_around), None)[position])
 
     part = local[(..., *box)]
     air = torch.tensor(fill, device=local.device).reshape(1, -1, 1, 1, 1).expand_as(part)
@@ -164,7 +164,8 @@ def _context_map(
     ordinary = torch.stack(medians).reshape(1, -1, 1, 1, 1).expand_as(surroundings)
 
     def score(patch: Tensor) -> Tensor:
-        return _log_odds(network.answer(nodule.expand(len(patch), -1), network.describe_context(patch))[position])
+        deep = network.deep_scores(nodule.expand(len(patch), -1), network.describe_context(patch))
+        return _log_odds(network.answer(deep, None)[position])
 
     return _covered(score, surroundings, ordinary, cells, surroundings.numel())
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 from batchgenerators.utilities.file_and_folder_operations import save_pickle
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetNumpy
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.plan import DSMTPlan, derive_plan
 from dsmt_nnunet.tasks import ClassificationSchema, Task
 
@@ -118,6 +120,13 @@ def small_plan(plans: dict[str, Any] | None = None, **training: Any) -> DSMTPlan
         heads=replace(plan.heads, central_region_mm=8.0, lateral_features=4, hidden_features=8),
         training=replace(plan.training, **training),
     )
+
+
+def awake(network: DSMTNet) -> DSMTNet:
+    """The network with a deep part that says something; it starts at zero."""
+    for head in network.task_heads:
+        torch.nn.init.normal_(head.deep[-1].weight)
+    return network
 
 
 def blob_image(

@@ -14,7 +14,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.precision import PRECISION_VARIABLE, Precision, cpu_has_bf16
-from tests.unit.small_plans import CONFIGURATION, small_plan, stock_plans
+from tests.unit.small_plans import CONFIGURATION, awake, small_plan, stock_plans
 
 KINDS = [
     {"residual": residual, "anisotropic": anisotropic} for residual in (False, True) for anisotropic in (False, True)
@@ -98,6 +98,8 @@ def test_pretrained_weights_of_another_dsmt_network_are_taken(tmp_path: Any) -> 
 def test_the_answers_change_with_the_context() -> None:
     x, context = batch()
     model = network()
+    torch.testing.assert_close(model(x, context).tasks[0], model(x, context + 1).tasks[0])
+    awake(model)
     assert not torch.allclose(model(x, context).tasks[0], model(x, context + 1).tasks[0])
 
 
@@ -106,6 +108,7 @@ def test_without_a_context_encoder_the_context_does_not_matter() -> None:
     model = network(use_context=False)
     assert model.context_encoder is None
     assert not any("context" in name for name, _ in model.named_parameters())
+    awake(model)
     torch.testing.assert_close(model(x, context).tasks[0], model(x, torch.zeros_like(context)).tasks[0])
 
 

@@ -171,7 +171,7 @@ def ramp(low: float, high: float) -> np.ndarray:
         (ramp(0, 255), "It looks like an 8-bit export"),
         (ramp(0, 4095), "rescale intercept (usually -1024) seems not to be applied"),
         (ramp(-2.5, 3), "It looks normalised (mean 0"),
-        (ramp(-2000, -900), "tissue lies above -200 HU"),
+        (ramp(-2000, -900), "voxels above -500 HU"),
         (ramp(-5000, 1000), "outside of -4096 to 32767"),
         (ramp(-1000, 40000), "outside of -4096 to 32767"),
     ],

@@ -56,16 +56,18 @@ def test_the_folds_answer_apart_and_segment_together() -> None:
         np.testing.assert_allclose(expected.sum(axis=1), 1, atol=1e-6)
 
 
-class Recorder(torch.nn.Module):
+class Recorder(DSMTNet):
     """Says in the segmentation what it sees, and in the tasks nothing."""
 
     def __init__(self) -> None:
-        super().__init__()
+        whole = network()
+        super().__init__(whole, whole.pooling, whole.context_encoder, whole.task_heads)
         self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def forward(self, x: torch.Tensor, context: torch.Tensor) -> DSMTOutput:
+    def forward(self, x: torch.Tensor, context: torch.Tensor, wide: Any) -> DSMTOutput:
         self.seen.append((x, context))
-        return DSMTOutput(torch.cat([x, -x], dim=1), [torch.zeros(len(x), 3), x[:, :, 0, 0, 0].repeat(1, 2)])
+        deep = [torch.zeros(len(x), 3), x[:, :, 0, 0, 0]]
+        return DSMTOutput(torch.cat([x, -x], dim=1), self.answer(deep, wide), deep)
 
 
 def test_mirrored_segmentations_are_flipped_back_and_both_scales_are_mirrored() -> None:

@@ -18,7 +18,7 @@ from dsmt_nnunet.geometry import ArrayGeometry
 from dsmt_nnunet.inference.classifier import NoduleClassifier
 from dsmt_nnunet.inference.occlusion import central_box, explain_nodule, lattices
 from dsmt_nnunet.predictions.explanation import ExplanationMap
-from tests.unit.small_plans import CONFIGURATION, small_plan, stock_plans
+from tests.unit.small_plans import CONFIGURATION, awake, small_plan, stock_plans
 
 PLAN = replace(small_plan(), padding_value=(-1.0,))
 PATCH = (16, 16, 16)
@@ -40,7 +40,8 @@ class Stub(torch.nn.Module):
             self.describe_context = lambda context: None
 
     def forward(self, x: Tensor, context: Tensor) -> DSMTOutput:
-        return DSMTOutput(x, self.answer(self.describe(x), self.describe_context(context)))
+        deep = self.deep_scores(self.describe(x), self.describe_context(context))
+        return DSMTOutput(x, self.answer(deep, None), deep)
 
     def describe(self, x: Tensor) -> Tensor:
         return x[(slice(None), 0, *LOCAL_PLACE)].mean(dim=(1, 2, 3))[:, None]
@@ -48,9 +49,12 @@ class Stub(torch.nn.Module):
     def describe_context(self, context: Tensor) -> Tensor:
         return context[(slice(None), 0, *CONTEXT_PLACE)].mean(dim=(1, 2, 3))[:, None]
 
-    def answer(self, nodule: Tensor, surroundings: Tensor | None) -> list[Tensor]:
+    def deep_scores(self, nodule: Tensor, surroundings: Tensor | None) -> list[Tensor]:
         score = self.gain * (3 * nodule if surroundings is None else 3 * nodule - 2 * surroundings)
-        return [torch.zeros(len(score), 3), torch.cat([torch.zeros_like(score), score], dim=1)]
+        return [torch.zeros(len(score), 3), score]
+
+    def answer(self, deep: list[Tensor], wide: None) -> list[Tensor]:
+        return [deep[0], torch.cat([torch.zeros_like(deep[1]), deep[1]], dim=1)]
 
 
 def explained(*networks: Any, task: str = "invasiveness", context_fill: float = -1.0) -> Any:
@@ -153,10 +157,13 @@ def test_the_box_is_the_middle_of_the_patch() -> None:
 
 def test_a_real_network_answers_in_parts_as_in_one() -> None:
     network = build_network(PLAN, PlansManager(stock_plans()).get_configuration(CONFIGURATION), 1, 2, False).eval()
+    awake(network)
     local, context = torch.randn(2, 1, *PATCH), torch.randn(2, 1, 16, 16, 16)
     with torch.no_grad():
         whole = network(local, context).tasks
-        parts = network.answer(network.describe(local), network.describe_context(context))
+        deep = network.deep_scores(network.describe(local), network.describe_context(context))
+        wide = network.wide_scores(network.measure(local, network.nodule_prob(network(local))))
+        parts = network.answer(deep, wide)
     for expected, found in zip(whole, parts, strict=True):
         torch.testing.assert_close(found, expected)
     maps = explained(network)

@@ -203,7 +203,7 @@ def test_every_decision_has_its_reason(plan: Plan) -> None:
     decisions = DSMTPlan.from_plans(plan(labels=(NEGATIVE, POSITIVE, POSITIVE), nodules=30)).decisions
     assert set(decisions) == {
         *("local patch", "batch size", "context patch", "context encoder", "central region"),
-        *("class balance", "patches without nodule", "budget"),
+        *("class balance", "patches without nodule", "budget", "context"),
     }
     assert f"invasiveness {NEGATIVE} 10, {POSITIVE} 20" in decisions["class balance"]
 

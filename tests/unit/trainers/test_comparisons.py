@@ -25,7 +25,7 @@ from dsmt_nnunet.trainers.comparisons import (
     DSMTTrainerSingleTask,
 )
 from dsmt_nnunet.trainers.dsmt_trainer import DSMTTrainer
-from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, small_plan, stock_plans
+from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, awake, small_plan, stock_plans
 
 WITHOUT_MONAI = tuple(trainer for trainer in COMPARISONS if trainer is not DSMTTrainerDenseNet)
 
@@ -57,11 +57,11 @@ def test_every_comparison_answers_every_task(trainer: type[DSMTTrainer]) -> None
 
 @pytest.mark.parametrize("trainer", [DSMTTrainerNoContext, DSMTTrainerSingleTask])
 def test_without_context_the_surroundings_do_not_count(trainer: type[DSMTTrainer]) -> None:
-    network = made(trainer)[1].eval()
+    network = awake(made(trainer)[1].eval())
     x = torch.randn(1, 1, 16, 16, 16)
     first, second = (network(x, torch.randn(1, 1, 16, 16, 16)).tasks[1] for _ in range(2))
     torch.testing.assert_close(first, second)
-    with_context = made(DSMTTrainer)[1].eval()
+    with_context = awake(made(DSMTTrainer)[1].eval())
     first, second = (with_context(x, torch.randn(1, 1, 16, 16, 16)).tasks[1] for _ in range(2))
     assert not torch.allclose(first, second)
 

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from dsmt_nnunet.dataloading.sampling import NO_NODULE, SampledNodule
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 from dsmt_nnunet.tasks import UNKNOWN_LABEL
 from dsmt_nnunet.trainers.budgets import DSMTTrainer_5epochs
 from dsmt_nnunet.trainers.dsmt_trainer import DSMTTrainer
 from dsmt_nnunet.training.losses import MultiTaskLoss
+from dsmt_nnunet.training.wide_part import NodulePatches, WidePart
 from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, small_plan, stock_plans
 
 CPU = torch.device("cpu")
@@ -41,7 +43,21 @@ def trainer(initialise: bool = True, monkeypatch: pytest.MonkeyPatch | None = No
         own.initialize()
         weights = {task.name: [1.0] * len(task.classes) for task in SCHEMA.tasks}
         own.classification_loss = MultiTaskLoss(SCHEMA, {}, weights)
+        own.wide_part = own.validation_wide_part = wide_part(own)
     return own
+
+
+NODULES = (
+    SampledNodule("a", (8.0, 8.0, 8.0), (0, 1), ((1.0, 0.0, 0.0), (0.0, 1.0)), 0),
+    SampledNodule("b", (8.0, 8.0, 8.0), (UNKNOWN_LABEL, 0), (None, (1.0, 0.0)), 1),
+    SampledNodule("c", (8.0, 8.0, 8.0), (UNKNOWN_LABEL, UNKNOWN_LABEL), (None, None), 2),
+)
+
+
+def wide_part(own: DSMTTrainer) -> WidePart:
+    """What the trainer makes of its cases, without any."""
+    patches = NodulePatches(None, own._context_store(), own.dsmt_plan, (16, 16, 16), CPU)
+    return WidePart(own._bare_network(), own.dsmt_plan, NODULES, patches)
 
 
 def batch() -> dict[str, Any]:
@@ -123,7 +139,7 @@ def test_a_batch_without_any_known_label_is_a_step_all_the_same(monkeypatch: pyt
     own = trainer(monkeypatch=monkeypatch)
     for epoch in (0, 4):
         begin(own, epoch)
-        unknown = {**batch(), "labels": torch.full((2, 2), UNKNOWN_LABEL)}
+        unknown = {**batch(), "nodules": np.array([2, NO_NODULE])}
         result = own.train_step(unknown)
         assert np.isfinite(result["loss"])
         assert np.isnan(result["task_losses"]).all()

@@ -1,0 +1,158 @@
+"""Fitting the wide part of a head: a penalised linear answer on descriptors, by maximum likelihood, to convergence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.model_selection import GroupKFold
+from torch import Tensor
+
+from dsmt_nnunet.architecture.heads import CLIP, TaskHead
+from dsmt_nnunet.tasks import Task, TaskKind
+
+FloatArray = npt.NDArray[np.float64]
+MOST_ITERATIONS = 200
+_SMALLEST_SD = 1e-6
+_LEAST_SHARE = 0.5
+"""So many cases are added to each class, spread over all, that a class without a case keeps a finite threshold."""
+
+
+@dataclass(frozen=True)
+class WideFit:
+    """A fitted wide answer.
+
+    Attributes:
+        mean, scale: (D,) of the descriptors, by which they are standardised.
+        weight: (S, D), of the standardised descriptors in log odds.
+        thresholds: (K - 1,) of a binary or ordinal task, (K,) biases of a nominal one.
+    """
+
+    mean: FloatArray
+    scale: FloatArray
+    weight: FloatArray
+    thresholds: FloatArray
+
+    def scores(self, descriptors: FloatArray) -> FloatArray:
+        """(N, S) of descriptors (N, D)."""
+        scores: FloatArray = standardise(descriptors, self.mean, self.scale) @ self.weight.T
+        return scores
+
+    def give_to(self, head: TaskHead) -> None:
+        """Puts it into a head, thresholds too.
+
+        Raises:
+            ValueError: the head has no wide part.
+        """
+        if head.wide is None:
+            raise ValueError("This head has no wide part to be fitted: its plan leaves the descriptors out.")
+        head.wide.take(*(torch.from_numpy(part).float() for part in (self.mean, self.scale, self.weight)))
+        head.take_thresholds(torch.from_numpy(self.thresholds).float())
+
+
+def standardise(descriptors: FloatArray, mean: FloatArray, scale: FloatArray) -> FloatArray:
+    """(N, D) of zero mean and unit variance, held within `CLIP` standard deviations."""
+    return np.clip((descriptors - mean) / scale, -CLIP, CLIP)
+
+
+def fit_wide(
+    descriptors: FloatArray,
+    targets: FloatArray,
+    task: Task,
+    penalty: float,
+    sample_weight: FloatArray | None = None,
+) -> WideFit:
+    """Maximises the penalised likelihood of soft labels.
+
+    Binary: logistic regression. Ordinal: proportional odds, one score and rising thresholds (McCullagh, J. R. Stat.
+    Soc. B 42:109, 1980). Nominal: multinomial regression. Thresholds are not penalised.
+
+    Args:
+        descriptors: (N, D).
+        targets: (N, K), the share of each class; rows with NaN are not known and left out.
+        task: its kind and classes.
+        penalty: half of it times the sum of the squared weights is added to the negative log likelihood.
+        sample_weight: (N,), 1 each where None.
+
+    Raises:
+        ValueError: no target is known.
+    """
+    known = ~np.isnan(targets).any(axis=1)
+    if not known.any():
+        raise ValueError(f"Task '{task.name}' has no nodule with a known label, so that there is nothing to fit.")
+    weight_of = np.ones(len(targets)) if sample_weight is None else sample_weight
+    own, chosen, importance = descriptors[known], targets[known], weight_of[known]
+    mean, scale = own.mean(axis=0), np.maximum(own.std(axis=0), _SMALLEST_SD)
+    scale = np.where(own.std(axis=0) < _SMALLEST_SD, 1.0, scale)
+    head = TaskHead(task, 1, 1, 0.0, own.shape[1]).double()
+    head.take_thresholds(torch.from_numpy(start_thresholds(chosen, task, importance)))
+    weight = torch.zeros(head.scores, own.shape[1], dtype=torch.float64, requires_grad=True)
+    inputs = torch.from_numpy(standardise(own, mean, scale))
+    _maximise(head, weight, inputs, torch.from_numpy(chosen * importance[:, None]), penalty)
+    bias = head.bias if task.kind is TaskKind.NOMINAL else head.thresholds()
+    return WideFit(mean, scale, weight.detach().numpy().copy(), bias.detach().numpy().copy())
+
+
+def _maximise(head: TaskHead, weight: Tensor, inputs: Tensor, targets: Tensor, penalty: float) -> None:
+    optimizer = torch.optim.LBFGS(
+        [weight, head.bias], max_iter=MOST_ITERATIONS, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        log_probs = torch.log_softmax(head.logits(inputs @ weight.T), dim=1)
+        value = -(targets * log_probs).sum() + penalty / 2 * weight.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+
+
+def start_thresholds(targets: FloatArray, task: Task, sample_weight: FloatArray | None = None) -> FloatArray:
+    """Thresholds (of a nominal task biases) at which the classes have the shares that they have.
+
+    Args:
+        targets: (N, K); rows with NaN are left out.
+        task: its kind.
+        sample_weight: (N,), 1 each where None.
+    """
+    weight = np.ones(len(targets)) if sample_weight is None else sample_weight
+    counts = np.nansum(targets * weight[:, None], axis=0) + _LEAST_SHARE / targets.shape[1]
+    shares = counts / counts.sum()
+    if task.kind is TaskKind.NOMINAL:
+        return np.asarray(np.log(shares))
+    below = np.cumsum(shares)[:-1]
+    return np.asarray(np.log(below / (1 - below)))
+
+
+def out_of_fold_scores(
+    descriptors: FloatArray,
+    targets: FloatArray,
+    groups: Sequence[int],
+    task: Task,
+    penalty: float,
+    folds: int = 5,
+) -> FloatArray:
+    """(N, S) scores of each nodule by a fit on the patients of the other folds, thresholds left out.
+
+    What the deep part learns beside is then what an unseen nodule's wide answer looks like, not an overfitted one.
+
+    Args:
+        descriptors: (N, D).
+        targets: (N, K), see `fit_wide`.
+        groups: patient of each nodule, never on both sides.
+        task: its kind and classes.
+        penalty: see `fit_wide`.
+        folds: at most so many, one a patient.
+    """
+    parts = min(folds, len(set(groups)))
+    scores = np.zeros((len(descriptors), len(task.classes) if task.kind is TaskKind.NOMINAL else 1))
+    if parts < 2:
+        return scores
+    for train, held_out in GroupKFold(parts).split(descriptors, groups=np.asarray(groups)):
+        if not np.isnan(targets[train]).any(axis=1).all():
+            scores[held_out] = fit_wide(descriptors[train], targets[train], task, penalty).scores(descriptors[held_out])
+    return scores

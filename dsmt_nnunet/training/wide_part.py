@@ -1,0 +1,229 @@
+"""The wide part during a training: fitted first, given out of fold while the deep part learns, and fitted anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dsmt_nnunet.architecture.heads import TaskHead
+from dsmt_nnunet.architecture.network import DSMTNet
+from dsmt_nnunet.dataloading.context_volumes import ContextStore
+from dsmt_nnunet.dataloading.padding import fill_values, inside_scan
+from dsmt_nnunet.dataloading.sampling import NO_NODULE, SampledNodule
+from dsmt_nnunet.geometry import centred_start, crop
+from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.training.losses import target_table
+from dsmt_nnunet.training.wide import FloatArray, WideFit, fit_wide, out_of_fold_scores, start_thresholds
+
+HELD_OUT = 5
+"""One patient in so many teaches the deep part nothing until its share has been decided."""
+SHARES = tuple(round(0.05 * step, 2) for step in range(21))
+COST_OF_DEPTH = 1.0
+"""Log likelihood that the whole deep part must gain on nodules it did not learn from to be worth having: what Akaike's
+criterion charges for one parameter."""
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Nodule-centred patches as prediction sees them.
+
+    Attributes:
+        local: (B, C, Z, Y, X).
+        mask: (B, Z, Y, X), the given mask, 0 or 1.
+        valid: (B, Z, Y, X) bool, voxels that lie in the scan.
+        context: (B, C, G, G, G).
+    """
+
+    local: Tensor
+    mask: Tensor
+    valid: Tensor
+    context: Tensor
+
+
+@dataclass(frozen=True)
+class NodulePatches:
+    """Reads the patches of nodules from nnU-Net's preprocessed cases."""
+
+    dataset: Any
+    store: ContextStore
+    plan: DSMTPlan
+    patch_size: tuple[int, ...]
+    device: torch.device
+    batch_size: int = 8
+
+    def of(self, nodules: Sequence[SampledNodule]) -> Iterator[Patches]:
+        """Batches, in the order of the nodules."""
+        for start in range(0, len(nodules), self.batch_size):
+            samples = [self._sample(nodule) for nodule in nodules[start : start + self.batch_size]]
+            stacked = [torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*samples, strict=True)]
+            yield Patches(stacked[0], stacked[1], stacked[2], stacked[3])
+
+    def _sample(self, nodule: SampledNodule) -> tuple[Any, Any, Any, Any]:
+        data, segmentation, _, _ = self.dataset.load_case(nodule.case_id)
+        start = centred_start(nodule.voxel, self.patch_size)
+        local = crop(data, start, self.patch_size, fill_values(self.plan.padding_value, data))
+        mask = crop(segmentation, start, self.patch_size, [0])[0] > 0
+        centre_mm = self.store.local_geometry(nodule.case_id).to_world(nodule.voxel)
+        context = self.store.load(nodule.case_id).patch(centre_mm, self.plan.context.grid)
+        valid = inside_scan(data.shape[1:], start, self.patch_size)
+        return local.astype(np.float32), mask.astype(np.float32), valid, context.astype(np.float32)
+
+
+class WidePart:
+    """What the wide part says of the nodules of a training, and what the deep part may add to it."""
+
+    def __init__(
+        self, network: DSMTNet, plan: DSMTPlan, nodules: Sequence[SampledNodule], patches: NodulePatches
+    ) -> None:
+        """
+        Args:
+            network: its heads are fitted.
+            plan: tasks and penalty.
+            nodules: of the training cases, whose indices batches carry.
+            patches: reads them.
+        """
+        self._network, self._plan, self._nodules, self._patches = network, plan, list(nodules), patches
+        self._targets = target_table(nodules, plan.schema)
+        groups = [nodule.group for nodule in nodules]
+        self._held_out = torch.tensor([group % HELD_OUT == HELD_OUT - 1 for group in groups] + [False])
+        self._given: FloatArray | None = None
+        self._offsets = [torch.zeros(len(nodules) + 1, head.scores) for head in network.task_heads]
+
+    def prepare(self, continued: bool) -> None:
+        """Measures the nodules under their given masks and fits the wide part, unless a training goes on.
+
+        Out-of-fold answers are made in any case; they follow from the data alone.
+        """
+        wide = self._plan.wide
+        if wide is None:
+            if not continued:
+                for head, targets, task in self._heads():
+                    head.take_thresholds(torch.from_numpy(start_thresholds(targets, task)).float())
+            return
+        self._given = self._measured(lambda patches: patches.mask)
+        groups = [nodule.group for nodule in self._nodules]
+        for position, (head, targets, task) in enumerate(self._heads()):
+            if np.isnan(targets).any(axis=1).all():
+                continue
+            scores = out_of_fold_scores(self._given, targets, groups, task, wide.penalty)
+            self._offsets[position][:-1] = torch.from_numpy(scores).float()
+            if not continued:
+                fit_wide(self._given, targets, task, wide.penalty).give_to(head)
+
+    def ask_fitted(self) -> None:
+        """Takes for every nodule what the heads, fitted on others, say of it under its given mask."""
+        if self._plan.wide is None or not self._nodules:
+            return
+        measured = torch.from_numpy(self._measured(lambda patches: patches.mask)).float()
+        for own, head in zip(self._offsets, self._network.task_heads, strict=True):
+            assert head.wide is not None
+            own[:-1] = head.wide(measured.to(head.bias.device)).cpu()
+
+    def _heads(self) -> Iterator[tuple[TaskHead, FloatArray, Any]]:
+        for head, table, task in zip(self._network.task_heads, self._targets, self._plan.schema.tasks, strict=True):
+            yield head, table[:-1].double().numpy(), task
+
+    @torch.no_grad()
+    def _measured(self, mask_of: Callable[[Patches], Tensor]) -> FloatArray:
+        """(N, D) descriptors of all nodules under some mask."""
+        rows = []
+        for patches in self._patches.of(self._nodules):
+            measured = self._network.measure(patches.local, mask_of(patches), patches.valid)
+            assert measured is not None
+            rows.append(measured.double().cpu().numpy())
+        return np.concatenate(rows)
+
+    def batch(self, nodules: Any, device: torch.device, on_probation: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """Targets (B, K) and wide scores (B, S) a task for the nodules of a batch.
+
+        Args:
+            nodules: (B,) indices; `NO_NODULE` has no target.
+            device: where to.
+            on_probation: whether held-out patients are kept from the deep part.
+        """
+        index = torch.as_tensor(nodules)
+        index = torch.where(index == NO_NODULE, len(self._nodules), index)
+        targets = [table[index] for table in self._targets]
+        if on_probation:
+            hidden = self._held_out[index][:, None]
+            targets = [torch.where(hidden, torch.nan, own) for own in targets]
+        return (
+            [own.to(device, non_blocking=True) for own in targets],
+            [own[index].to(device, non_blocking=True) for own in self._offsets],
+        )
+
+    @torch.no_grad()
+    def decide_shares(self) -> list[str]:
+        """Gives each head the share of its deep part that the held-out patients justify; a sentence about each.
+
+        The share maximises the likelihood of their labels beside the out-of-fold wide answer, less `COST_OF_DEPTH`
+        times the share.
+        """
+        chosen = [index for index, held in enumerate(self._held_out[:-1].tolist()) if held]
+        if not chosen:
+            return ["No patient was held out: the deep part counts whole."]
+        deep = self._deep_scores([self._nodules[index] for index in chosen])
+        rows, sentences = torch.tensor(chosen), []
+        for position, (head, _, task) in enumerate(self._heads()):
+            targets, offsets = self._targets[position][rows], self._offsets[position][rows]
+            known = ~targets.isnan().any(dim=1)
+            if not known.any():
+                continue
+            values = [
+                _negative_log_likelihood(head, offsets[known] + share * deep[position][known], targets[known])
+                for share in SHARES
+            ]
+            best = int(np.argmin([value + COST_OF_DEPTH * share for value, share in zip(values, SHARES, strict=True)]))
+            head.share.fill_(SHARES[best])
+            sentences.append(
+                f"Share of the deep part in {task.name}: {SHARES[best]:g} (negative log likelihood of "
+                f"{int(known.sum())} nodules it did not learn from: {values[0]:.2f} without "
+                f"it, {values[-1]:.2f} with all of it, {values[best]:.2f} so)."
+            )
+        return sentences
+
+    def _deep_scores(self, nodules: Sequence[SampledNodule]) -> list[Tensor]:
+        was_training = self._network.training
+        self._network.eval()
+        batches = []
+        for patches in self._patches.of(nodules):
+            nodule = self._network.describe(patches.local)
+            deep = self._network.deep_scores(nodule, self._network.describe_context(patches.context))
+            batches.append([own.cpu() for own in deep])
+        self._network.train(was_training)
+        return [torch.cat(own) for own in zip(*batches, strict=True)]
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Fits the wide part anew under given and predicted masks, each nodule counting once; thresholds stay."""
+        wide = self._plan.wide
+        if wide is None or self._given is None:
+            return
+        self._network.eval()
+        predicted = self._measured(lambda patches: self._network.nodule_prob(self._network(patches.local)))
+        descriptors = np.concatenate([self._given, predicted])
+        halves = np.full(len(descriptors), 0.5)
+        for head, targets, task in self._heads():
+            if np.isnan(targets).any(axis=1).all():
+                continue
+            with torch.enable_grad():
+                fit = fit_wide(descriptors, np.concatenate([targets, targets]), task, wide.penalty, halves)
+            take_weights(head, fit)
+
+
+def take_weights(head: TaskHead, fit: WideFit) -> None:
+    """Takes over a fit without its thresholds, which training has adapted to the whole answer."""
+    thresholds = head.bias.detach().clone()
+    fit.give_to(head)
+    with torch.no_grad():
+        head.bias.copy_(thresholds)
+
+
+def _negative_log_likelihood(head: TaskHead, scores: Tensor, targets: Tensor) -> float:
+    log_probs = torch.log_softmax(head.logits(scores.to(head.bias.device)), dim=1).cpu()
+    return -float((targets * log_probs).sum())

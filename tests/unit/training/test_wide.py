@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from sklearn.linear_model import LogisticRegression
+from statsmodels.miscmodels.ordinal_model import OrderedModel
+
+from dsmt_nnunet.architecture.heads import TaskHead
+from dsmt_nnunet.tasks import Task
+from dsmt_nnunet.training.wide import fit_wide, out_of_fold_scores, standardise
+
+BINARY, NOMINAL = Task("b", ("no", "yes")), Task("n", ("x", "y", "z"))
+ORDINAL = Task("o", ("1", "2", "3", "4"), ordered=True)
+
+
+def cohort(classes: int, n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Descriptors, class indices and targets; the first descriptor decides, with noise."""
+    rng = np.random.default_rng(seed)
+    descriptors = rng.normal(size=(n, 4)) * [1.0, 10.0, 0.1, 1.0] + [0.0, 50.0, 0.0, 2.0]
+    score = 1.5 * descriptors[:, 0] + rng.logistic(size=n)
+    labels = np.searchsorted(np.quantile(score, np.arange(1, classes) / classes), score)
+    return descriptors, labels, np.eye(classes)[labels]
+
+
+def test_binary_equals_penalised_logistic_regression() -> None:
+    descriptors, labels, targets = cohort(2)
+    fit = fit_wide(descriptors, targets, BINARY, penalty=20.0)
+    inputs = standardise(descriptors, fit.mean, fit.scale)
+    reference = LogisticRegression(C=1 / 20.0, tol=1e-10, max_iter=1000).fit(inputs, labels)
+    np.testing.assert_allclose(fit.weight, reference.coef_, atol=1e-4)
+    np.testing.assert_allclose(-fit.thresholds, reference.intercept_, atol=1e-4)
+
+
+def test_nominal_equals_penalised_multinomial_regression() -> None:
+    descriptors, labels, targets = cohort(3)
+    fit = fit_wide(descriptors, targets, NOMINAL, penalty=20.0)
+    inputs = standardise(descriptors, fit.mean, fit.scale)
+    reference = LogisticRegression(C=1 / 20.0, tol=1e-10, max_iter=2000).fit(inputs, labels)
+    np.testing.assert_allclose(fit.weight, reference.coef_, atol=1e-3)
+
+
+def test_ordinal_equals_proportional_odds() -> None:
+    descriptors, labels, targets = cohort(4)
+    fit = fit_wide(descriptors, targets, ORDINAL, penalty=1e-6)
+    inputs = standardise(descriptors, fit.mean, fit.scale)
+    model = OrderedModel(labels, inputs, distr="logit")
+    reference = model.fit(method="bfgs", disp=False, gtol=1e-8)
+    np.testing.assert_allclose(fit.weight[0], reference.params[:4], atol=1e-3)
+    np.testing.assert_allclose(fit.thresholds, model.transform_threshold_params(reference.params)[1:-1], atol=1e-3)
+
+
+def test_votes_are_as_many_rows_and_unknown_ones_none() -> None:
+    descriptors, _, targets = cohort(4)
+    other = np.roll(targets, 1, axis=1)
+    soft = np.concatenate([(targets + other) / 2, np.full((5, 4), np.nan)])
+    unknown = np.concatenate([descriptors, np.full((5, 4), 1e6)])
+    one = fit_wide(unknown, soft, ORDINAL, penalty=5.0)
+    twice = np.concatenate([descriptors, descriptors])
+    two = fit_wide(twice, np.concatenate([targets, other]), ORDINAL, 5.0, np.full(len(twice), 0.5))
+    np.testing.assert_allclose(one.weight, two.weight, atol=1e-4)
+    np.testing.assert_allclose(one.thresholds, two.thresholds, atol=1e-4)
+
+
+def test_a_head_answers_as_the_fit_does() -> None:
+    descriptors, _, targets = cohort(4)
+    fit = fit_wide(descriptors, targets, ORDINAL, penalty=5.0)
+    head = TaskHead(ORDINAL, 2, 2, 0.0, 4)
+    fit.give_to(head)
+    assert head.wide is not None
+    found = head.wide(torch.from_numpy(descriptors).float()).numpy()
+    np.testing.assert_allclose(found, fit.scores(descriptors), atol=1e-4)
+    np.testing.assert_allclose(head.thresholds().detach().numpy(), fit.thresholds, atol=1e-3)
+
+
+def test_scores_are_of_patients_that_were_not_learnt_from() -> None:
+    rng = np.random.default_rng(1)
+    descriptors, groups = rng.normal(size=(80, 30)), np.repeat(np.arange(40), 2)
+    # Nothing to be learnt, and both nodules of a patient have one label.
+    targets = np.eye(2)[np.repeat(rng.integers(0, 2, 40), 2)]
+    inside = fit_wide(descriptors, targets, BINARY, 0.1).scores(descriptors)[:, 0]
+    outside = out_of_fold_scores(descriptors, targets, groups.tolist(), BINARY, 0.1)[:, 0]
+    assert spearmanr(inside, targets[:, 1]).statistic > 0.6
+    assert abs(spearmanr(outside, targets[:, 1]).statistic) < 0.3
+
+
+def test_nothing_known_is_an_error_and_a_constant_descriptor_is_none() -> None:
+    with pytest.raises(ValueError, match="no nodule with a known label"):
+        fit_wide(np.zeros((3, 2)), np.full((3, 2), np.nan), BINARY, 1.0)
+    descriptors, _, targets = cohort(2)
+    descriptors[:, 2] = 7.0
+    assert fit_wide(descriptors, targets, BINARY, 1.0).weight[0, 2] == 0
