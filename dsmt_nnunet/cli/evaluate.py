@@ -122,7 +122,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def run_predictions(args: argparse.Namespace) -> int:
     """`dsmt evaluate predictions`."""
-    from dsmt_nnunet.evaluation.prediction_evaluation import PredictionInputs, evaluate_predictions
+    from dsmt_nnunet.evaluation.predicted import PredictionInputs, evaluate_predictions
 
     inputs = PredictionInputs(args.folder, args.truth, args.labels, args.max_distance, _task_options(args))
     content = evaluate_predictions(inputs, args.out, _settings(args))
@@ -139,7 +139,7 @@ def run_predictions(args: argparse.Namespace) -> int:
 
 def run_crossval(args: argparse.Namespace) -> int:
     """`dsmt evaluate crossval`."""
-    from dsmt_nnunet.evaluation.crossval_evaluation import CrossvalInputs, evaluate_crossval
+    from dsmt_nnunet.evaluation.crossval import CrossvalInputs, evaluate_crossval
     from dsmt_nnunet.evaluation.model_folder import find_model_folder, find_truth_table
 
     model_folder = find_model_folder(args.dataset, args.trainer, args.plans, args.configuration)
@@ -168,7 +168,7 @@ def run_crossval(args: argparse.Namespace) -> int:
 def run_table(args: argparse.Namespace) -> int:
     """`dsmt evaluate table`."""
     from dsmt_nnunet.evaluation.group_bands import GroupColumn
-    from dsmt_nnunet.evaluation.score_table_file import TableColumns, evaluate_table_file
+    from dsmt_nnunet.evaluation.table_file import TableColumns, evaluate_table_file
 
     columns = TableColumns(
         truth=args.truth,
@@ -195,7 +195,7 @@ def run_table(args: argparse.Namespace) -> int:
 
 def run_readers(args: argparse.Namespace) -> int:
     """`dsmt evaluate readers`."""
-    from dsmt_nnunet.evaluation.reader_study_file import RatingColumns, evaluate_reader_study_file
+    from dsmt_nnunet.evaluation.reader_study import RatingColumns, evaluate_reader_study_file
     from dsmt_nnunet.evaluation.settings import EvaluationSettings
 
     columns = RatingColumns(

@@ -10,7 +10,7 @@ from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
 from dsmt_nnunet.environment import prepare, variables_of_children, worker_processes
-from dsmt_nnunet.study.runner import PRESETS, CrossValidation, PhantomStudy, Study, in_parallel, possible
+from dsmt_nnunet.study.runner import PRESETS, CrossValidation, PhantomTrainings, Trainings, in_parallel, possible
 
 TRAINERS = (
     "DSMTTrainer",
@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
         os.environ.update(variables_of_children(out))
     else:
         prepare()
-    from dsmt_nnunet.study.tables import floors_of, write_study
+    from dsmt_nnunet.study.tables import floors_of, write_tables
 
-    study: Study
+    study: Trainings
     if args.dataset is None:
         cohort = {
             "cases": args.cases,
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             "external_cases": args.external_cases,
             "seed": args.cohort_seed,
         }
-        study = PhantomStudy(out, args.preset, args.jobs, cohort)
+        study = PhantomTrainings(out, args.preset, args.jobs, cohort)
     else:
         study = CrossValidation(out, args.preset, args.jobs, args.dataset, args.folds)
     out.mkdir(parents=True, exist_ok=True)
@@ -87,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
     with closing(in_parallel(study, wanted)) as ended:
         for own in ended:
             runs += own
-            write_study(question, runs, floors, out)
-    write_study(question, runs, floors, out)
+            write_tables(question, runs, floors, out)
+    write_tables(question, runs, floors, out)
     print(f"\n{out / 'runs.csv'} and {out / 'scores.csv'} are complete. Compare with, for example:")
     scores = " ".join(f"--score {trainer}" for trainer in trainers)
     group = " --group cohort" if args.dataset is None else ""

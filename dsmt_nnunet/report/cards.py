@@ -12,8 +12,8 @@ import SimpleITK as sitk
 
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.predictions.explanation import Explanation
-from dsmt_nnunet.report.evaluation_folder import EvaluationFolder, Row
 from dsmt_nnunet.report.explanation_picture import ExplanationPicture, explanation_picture
+from dsmt_nnunet.report.folder import EvaluationFolder, Row
 from dsmt_nnunet.report.image_folders import ImageFolders
 from dsmt_nnunet.report.nodule_picture import (
     NodulePicture,

@@ -17,9 +17,9 @@ from markupsafe import Markup
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
 from dsmt_nnunet.report import nodule_picture
 from dsmt_nnunet.report.cards import NO_IMAGES, Card, cards_of, with_pictures
-from dsmt_nnunet.report.evaluation_folder import EvaluationFolder, read_evaluation
 from dsmt_nnunet.report.explanation_picture import explanation_data
 from dsmt_nnunet.report.figure_style import FigureFolder
+from dsmt_nnunet.report.folder import EvaluationFolder, read_evaluation
 from dsmt_nnunet.report.image_folders import ImageFolders
 from dsmt_nnunet.report.numbers import readable
 from dsmt_nnunet.report.panel import key_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dsmt_nnunet.report.evaluation_folder import EvaluationFolder, Row
+from dsmt_nnunet.report.folder import EvaluationFolder, Row
 from dsmt_nnunet.report.numbers import readable
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from dsmt_nnunet.report import count_figures, score_figures, tables
 from dsmt_nnunet.report.cards import Card
 from dsmt_nnunet.report.count_figures import ForestRow
-from dsmt_nnunet.report.evaluation_folder import EvaluationFolder
 from dsmt_nnunet.report.figure_style import FigureFolder, PageFigure
+from dsmt_nnunet.report.folder import EvaluationFolder
 from dsmt_nnunet.report.numbers import counted, interval, is_number, readable, shown, with_interval
 from dsmt_nnunet.report.panel import Panel, Series, panels_of
 from dsmt_nnunet.report.plain_warnings import PlainWarning, plain_warnings

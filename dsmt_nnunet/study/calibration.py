@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsmt_nnunet.evaluation.out_of_fold import nested_calibration
-from dsmt_nnunet.evaluation.score_block import calibration_block
+from dsmt_nnunet.evaluation.score import calibration_block
 from dsmt_nnunet.predictions.results import read_folder
 from dsmt_nnunet.statistics.calibration.scaling import apply_temperature
 from dsmt_nnunet.statistics.calibration.temperature import fit_temperature

@@ -31,7 +31,7 @@ JOINT = "@joint"
 """Suffix of a row: DSMTTrainer before fine-tuning."""
 
 
-def in_parallel(study: Study, wanted: Sequence[tuple[str, int]]) -> Generator[list[Any], None, None]:
+def in_parallel(study: Trainings, wanted: Sequence[tuple[str, int]]) -> Generator[list[Any], None, None]:
     """The runs of each trainer and seed as they end. After a failure none is begun, and those under way end first."""
     failed = threading.Event()
 
@@ -63,7 +63,7 @@ def possible(trainers: Sequence[str]) -> list[str]:
     return list(trainers)
 
 
-class Study(ABC):
+class Trainings(ABC):
     """Trainings of one data set, each in a results folder of its seed."""
 
     own_folders: Sequence[str] = FOLDERS
@@ -223,7 +223,7 @@ class Study(ABC):
         return (time.monotonic() - start) / 60, usage.ru_maxrss / unit
 
 
-class PhantomStudy(Study):
+class PhantomTrainings(Trainings):
     """Trained on fold 0 of a phantom cohort, asked about its unseen cases."""
 
     def __init__(self, out: Path, preset: str, jobs: int | None, cohort: Mapping[str, int]) -> None:
@@ -262,7 +262,7 @@ class PhantomStudy(Study):
         return self.training_cases(self.splits()[0]["val"])
 
 
-class CrossValidation(Study):
+class CrossValidation(Trainings):
     """Trained on each fold of a data set of the user's own, asked about the cases that the fold left out."""
 
     own_folders = ("nnUNet_results",)

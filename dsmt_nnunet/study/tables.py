@@ -114,7 +114,7 @@ def floors_of(question: Question, out: Path, processes: int) -> dict[str, dict[K
     return floor_columns(question.all_nodules(), question.splits, out / RADIOMICS_CACHE, processes)
 
 
-def write_study(question: Question, runs: Sequence[Run], floors: Mapping[str, Mapping[Key, float]], out: Path) -> None:
+def write_tables(question: Question, runs: Sequence[Run], floors: Mapping[str, Mapping[Key, float]], out: Path) -> None:
     """Writes runs.csv, scores.csv, certainty.csv and calibration.csv, in a cross-validation also added_value.csv.
 
     Args:

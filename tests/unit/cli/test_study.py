@@ -54,10 +54,10 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | N
         (folder / "t1.pkl").touch()
         return folder
 
-    monkeypatch.setattr(runner.Study, "call", call)
+    monkeypatch.setattr(runner.Trainings, "call", call)
     monkeypatch.setattr(study_answers, "answer", answer)
     monkeypatch.setattr(preprocessing, "preprocess_test_cases", preprocess)
-    monkeypatch.setattr(study_tables, "write_study", lambda _, runs, *more: noted.append((None, f"{len(runs)} runs")))
+    monkeypatch.setattr(study_tables, "write_tables", lambda _, runs, *more: noted.append((None, f"{len(runs)} runs")))
     monkeypatch.setattr(study_tables, "floors_of", lambda *more: {})
     monkeypatch.setattr(study_tables.Question, "of_test_cases", lambda raw, folds: None)
     return noted
@@ -99,11 +99,11 @@ def test_every_trainer_is_trained_with_every_seed_and_asked(calls: Any, tmp_path
 def test_trainings_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "best_device", lambda: "cpu")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    variables = runner.PhantomStudy(tmp_path, "XS", 3, {}).variables(seed=4)
+    variables = runner.PhantomTrainings(tmp_path, "XS", 3, {}).variables(seed=4)
     assert (variables["OMP_NUM_THREADS"], variables["dsmt_seed"], variables["dsmt_validation"]) == ("2", "4", "off")
-    assert runner.PhantomStudy(tmp_path, "XS", None, {}).jobs == 6
+    assert runner.PhantomTrainings(tmp_path, "XS", None, {}).jobs == 6
     monkeypatch.setattr(runner, "best_device", lambda: "cuda")
-    assert runner.PhantomStudy(tmp_path, "XS", None, {}).jobs == 1
+    assert runner.PhantomTrainings(tmp_path, "XS", None, {}).jobs == 1
 
 
 def test_what_is_done_is_not_done_again(calls: Any, tmp_path: Path) -> None:
@@ -149,14 +149,14 @@ def test_an_interrupted_training_is_continued(calls: Any, tmp_path: Path, monkey
         asked.append(command)
         return 1.0, 1.0
 
-    monkeypatch.setattr(runner.Study, "call", noting)
+    monkeypatch.setattr(runner.Trainings, "call", noting)
     run(tmp_path)
     assert len(asked) == 1
     assert asked[0].endswith(" --c")
 
 
 def test_a_command_that_fails_is_named(tmp_path: Path) -> None:
-    own = runner.PhantomStudy(tmp_path, "XS", 1, {})
+    own = runner.PhantomTrainings(tmp_path, "XS", 1, {})
     with pytest.raises(OSError, match="run 'dsmt study' again"):
         own.call("false")
     minutes, memory_gb = own.call("true")
@@ -171,7 +171,7 @@ def test_a_failure_ends_the_study(calls: Any, tmp_path: Path, monkeypatch: pytes
 
     run(tmp_path)
     calls.clear()
-    monkeypatch.setattr(runner.Study, "call", failing)
+    monkeypatch.setattr(runner.Trainings, "call", failing)
     assert run(tmp_path, "--trainers", "DSMTTrainerNoSigns", "DSMTTrainerJointOnly") == 2
     assert "this command failed" in capsys.readouterr().err
     assert len(starting(calls, "nnUNetv2_train")) == 1, "the others are not begun"

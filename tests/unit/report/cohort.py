@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
-from dsmt_nnunet.evaluation.prediction_evaluation import PredictionInputs, evaluate_predictions
+from dsmt_nnunet.evaluation.predicted import PredictionInputs, evaluate_predictions
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.task_cases import TaskOptions
 from dsmt_nnunet.geometry import ArrayGeometry

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dsmt_nnunet.report.cards import Card, cards_of, with_pictures
-from dsmt_nnunet.report.evaluation_folder import read_evaluation
+from dsmt_nnunet.report.folder import read_evaluation
 from dsmt_nnunet.report.image_folders import ImageFolders
 from tests.unit.report.cohort import Cohort
 

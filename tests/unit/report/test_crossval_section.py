@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dsmt_nnunet.evaluation.crossval_evaluation import CrossvalInputs, evaluate_crossval
+from dsmt_nnunet.evaluation.crossval import CrossvalInputs, evaluate_crossval
 from dsmt_nnunet.report.cards import cards_of
-from dsmt_nnunet.report.evaluation_folder import read_evaluation
 from dsmt_nnunet.report.figure_style import FigureFolder
+from dsmt_nnunet.report.folder import read_evaluation
 from dsmt_nnunet.report.section import build_section
 from tests.unit.report.cohort import SETTINGS, Cohort
 

@@ -20,7 +20,7 @@ from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, Ta
 from dsmt_nnunet.study import floors
 from dsmt_nnunet.study.added_value import WITH_DIAMETER
 from dsmt_nnunet.study.floors import RULER
-from dsmt_nnunet.study.tables import Question, Run, floors_of, write_study
+from dsmt_nnunet.study.tables import Question, Run, floors_of, write_tables
 from tests.unit.small_plans import SCHEMA, small_plan, stock_plans
 
 NEGATIVE, POSITIVE = SCHEMA.primary.classes
@@ -78,7 +78,7 @@ def asked(raw: Path) -> Question:
 
 
 def write(question: Question, runs: list[Run], out: Path) -> None:
-    write_study(question, runs, floors_of(question, out, 1), out)
+    write_tables(question, runs, floors_of(question, out, 1), out)
 
 
 def rows(path: Path) -> list[dict[str, str]]:

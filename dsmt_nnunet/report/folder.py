@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet.csv_table import read_csv
-from dsmt_nnunet.evaluation.metrics_file import (
+from dsmt_nnunet.evaluation.files import (
     CASES_NAME,
     CURVES_NAME,
     JOINED_NAME,

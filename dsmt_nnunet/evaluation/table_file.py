@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable, read_csv
+from dsmt_nnunet.evaluation.files import SCHEMA_VERSION, SCORES_NAME, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
-from dsmt_nnunet.evaluation.metrics_file import SCHEMA_VERSION, SCORES_NAME, write_curves, write_metrics, write_rows
-from dsmt_nnunet.evaluation.score_block import is_probability
+from dsmt_nnunet.evaluation.score import is_probability
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.evaluation.table_evaluation import evaluate_table, score_rows
+from dsmt_nnunet.evaluation.table import evaluate_table, score_rows
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, named_rows
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.comparison_block import cohort_comparison_blocks
-from dsmt_nnunet.evaluation.score_block import is_probability, score_block
+from dsmt_nnunet.evaluation.comparisons import cohort_comparison_blocks
+from dsmt_nnunet.evaluation.score import is_probability, score_block
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.statistics.checks import BoolArray

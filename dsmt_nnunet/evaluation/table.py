@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.comparison_block import joint_comparison_block, paired_comparison_blocks
-from dsmt_nnunet.evaluation.curve_block import curve_block, decision_curve_block
-from dsmt_nnunet.evaluation.reader_block import multi_reader_block, reader_blocks
-from dsmt_nnunet.evaluation.score_block import calibration_block, score_block
+from dsmt_nnunet.evaluation.comparisons import joint_comparison_block, paired_comparison_blocks
+from dsmt_nnunet.evaluation.curves import curve_block, decision_curve_block
+from dsmt_nnunet.evaluation.readers import multi_reader_block, reader_blocks
+from dsmt_nnunet.evaluation.score import calibration_block, score_block
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.evaluation.subgroup_block import subgroup_blocks
+from dsmt_nnunet.evaluation.subgroups import subgroup_blocks
 from dsmt_nnunet.statistics.checks import FloatArray
 from dsmt_nnunet.statistics.named_warnings import (
     ClusteredDataWarning,

@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.metrics import precision_recall_curve
 
-from dsmt_nnunet.evaluation.score_block import is_probability
+from dsmt_nnunet.evaluation.score import is_probability
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.statistics.calibration.bins import calibration_bins
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray

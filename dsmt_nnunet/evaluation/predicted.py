@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.detection_block import detection_block, dice_block, scan_rows
+from dsmt_nnunet.evaluation.detection import detection_block, dice_block, scan_rows
 from dsmt_nnunet.evaluation.dice import dice_of_files, find_mask
-from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
-from dsmt_nnunet.evaluation.metrics_file import (
+from dsmt_nnunet.evaluation.files import (
     CASES_NAME,
     JOINED_NAME,
     SCHEMA_VERSION,
@@ -20,8 +19,9 @@ from dsmt_nnunet.evaluation.metrics_file import (
     write_metrics,
     write_rows,
 )
+from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.evaluation.task_block import (
+from dsmt_nnunet.evaluation.task import (
     binary_task_block,
     including_missed_block,
     multiclass_curves,

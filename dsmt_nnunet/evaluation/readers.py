@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.comparison_block import auc_comparison_block, mcnemar_blocks
-from dsmt_nnunet.evaluation.score_block import operating_point_block
+from dsmt_nnunet.evaluation.comparisons import auc_comparison_block, mcnemar_blocks
+from dsmt_nnunet.evaluation.score import operating_point_block
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray

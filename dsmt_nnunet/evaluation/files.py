@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.evaluation.strict_json import write_json
+from dsmt_nnunet.records import write_json
 from dsmt_nnunet.statistics.named_warnings import WarningLog
 
 SCHEMA_VERSION = 1

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet.csv_table import read_csv
-from dsmt_nnunet.evaluation.metrics_file import SCHEMA_VERSION, write_metrics
-from dsmt_nnunet.evaluation.score_table_file import parse_truth
+from dsmt_nnunet.evaluation.files import SCHEMA_VERSION, write_metrics
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.evaluation.table_file import parse_truth
 from dsmt_nnunet.statistics.checks import named_rows
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
 from dsmt_nnunet.statistics.readers.merit_covariance import CovarianceMethod, Merit, MeritEstimates, estimate_merit

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
-from dsmt_nnunet.evaluation.multiclass_block import confusion_matrix, multiclass_block
+from dsmt_nnunet.evaluation.multiclass import confusion_matrix, multiclass_block
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.evaluation.table_evaluation import evaluate_table
+from dsmt_nnunet.evaluation.table import evaluate_table
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions, known_label
 from dsmt_nnunet.statistics.checks import FloatArray
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions

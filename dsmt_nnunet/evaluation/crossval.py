@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from dsmt_nnunet.evaluation.files import JOINED_NAME, SCHEMA_VERSION, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
-from dsmt_nnunet.evaluation.metrics_file import JOINED_NAME, SCHEMA_VERSION, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.out_of_fold import NestedCalibration, choose_operating_point, nested_calibration
-from dsmt_nnunet.evaluation.prediction_evaluation import check_columns, extra_columns, shared_schema
-from dsmt_nnunet.evaluation.score_block import calibration_block
+from dsmt_nnunet.evaluation.predicted import check_columns, extra_columns, shared_schema
+from dsmt_nnunet.evaluation.score import calibration_block
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.evaluation.task_block import (
+from dsmt_nnunet.evaluation.task import (
     binary_task_block,
     multiclass_curves,
     multiclass_task_block,
