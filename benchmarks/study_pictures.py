@@ -1,6 +1,6 @@
 """Pictures of a study's results: every run's AUC with its interval, and the nodules that a run got most wrong.
 
-    python -m benchmarks.study_pictures auc study/metrics/metrics.json -o docs/results/auc.svg
+    python -m benchmarks.study_pictures auc study/metrics -o docs/results/auc.svg
     python -m benchmarks.study_pictures worst study/scores.csv --raw study/nnUNet_raw/Dataset510_Phantom \
         --run DSMTTrainer -o docs/results/worst_phantoms.png
 
@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from dsmt_nnunet.csv_table import read_csv
+from dsmt_nnunet.evaluation.files import read_metrics
+from dsmt_nnunet.evaluation.records.metrics import TableMetrics
 from dsmt_nnunet.report.count_figures import ForestRow, forest_figure
 from dsmt_nnunet.report.figure_style import figure_style, svg_text
 from dsmt_nnunet.report.nodule_picture import FIELD_MM, WINDOW_HU, grey, read_volume, sample_planes
@@ -34,15 +35,15 @@ _LABELS = {
 _NOT_A_FEATURE = {"case_id", "nodule_id", "patient_id", "group", "protocol", "invasive"}
 
 
-def auc_figure(metrics: dict[str, Any]) -> Figure:
+def auc_figure(metrics: TableMetrics) -> Figure:
     """One line a score, one mark a cohort (or one for all, where there are no cohorts)."""
-    cohorts = (metrics.get("subgroups") or {}).get("cohort") or {}
+    cohorts = metrics.subgroups.get("cohort", {})
     rows = []
-    for name, block in metrics["scores"].items():
-        blocks = [level["scores"][name] for level in cohorts.values()] or [block]
-        values = tuple((own.get("auc"), own.get(own.get("auc_ci_to_quote", ""))) for own in blocks)
+    for name, score in metrics.scores.items():
+        scores = [level.scores[name] for level in cohorts.values()] or [score]
+        values = tuple((own.auc, own.auc_ci) for own in scores)
         label = _LABELS.get(name, name.removeprefix("DSMTTrainer").replace("_", " "))
-        rows.append(ForestRow(label, values, f"{block['auc']:.3f} in all"))
+        rows.append(ForestRow(label, values, f"{score.auc:.3f} in all"))
     return forest_figure(rows, list(cohorts) or ["all"], "AUC, 95 % interval")
 
 
@@ -93,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     auc = commands.add_parser("auc")
-    auc.add_argument("metrics", type=Path)
+    auc.add_argument("metrics", type=Path, help="folder that 'dsmt evaluate table' wrote")
     bad = commands.add_parser("worst")
     bad.add_argument("scores", type=Path)
     bad.add_argument("--raw", type=Path, required=True)
@@ -102,8 +103,11 @@ def main() -> None:
         command.add_argument("-o", dest="out", type=Path, required=True)
     args = parser.parse_args()
     if args.command == "auc":
+        metrics = read_metrics(args.metrics)
+        if not isinstance(metrics, TableMetrics):
+            raise ValueError(f"{args.metrics} is of the kind '{metrics.kind}'; give what 'dsmt evaluate table' wrote.")
         with figure_style():
-            figure = auc_figure(json.loads(args.metrics.read_text(encoding="utf-8")))
+            figure = auc_figure(metrics)
             args.out.write_text(svg_text(figure), encoding="utf-8")
         return
     chosen, text = worst(args.scores, args.raw, args.run)

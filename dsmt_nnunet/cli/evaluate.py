@@ -7,11 +7,14 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
 
 if TYPE_CHECKING:
+    from dsmt_nnunet.evaluation.records.metrics import Metrics
+    from dsmt_nnunet.evaluation.records.score import Score
+    from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
     from dsmt_nnunet.evaluation.settings import EvaluationSettings
     from dsmt_nnunet.evaluation.task_cases import TaskOptions
 
@@ -125,22 +128,23 @@ def run_predictions(args: argparse.Namespace) -> int:
     from dsmt_nnunet.evaluation.predicted import PredictionInputs, evaluate_predictions
 
     inputs = PredictionInputs(args.folder, args.truth, args.labels, args.max_distance, _task_options(args))
-    content = evaluate_predictions(inputs, args.out, _settings(args))
-    _print_tasks(content)
-    detection = content["detection"]
+    metrics = evaluate_predictions(inputs, args.out, _settings(args))
+    _print_tasks(metrics.tasks)
+    detection = metrics.detection
     print(
-        f"{detection['n_scans']} scans: {detection['n_matched']} nodules found, {detection['n_missed']} missed, "
-        f"{detection['n_extra']} extra ({detection['extra_per_scan']:.2f} a scan)"
+        f"{detection.n_scans} scans: {detection.n_matched} nodules found, {detection.n_missed} missed, "
+        f"{detection.n_extra} extra ({detection.extra_per_scan:.2f} a scan)"
     )
-    if content["dice"]:
-        print(f"Dice {content['dice']['mean']:.3f} over {content['dice']['n']} cases")
-    return _finish(content, args.out)
+    if metrics.dice:
+        print(f"Dice {metrics.dice.mean:.3f} over {metrics.dice.n} cases")
+    return _finish(metrics, args.out)
 
 
 def run_crossval(args: argparse.Namespace) -> int:
     """`dsmt evaluate crossval`."""
     from dsmt_nnunet.evaluation.crossval import CrossvalInputs, evaluate_crossval
     from dsmt_nnunet.evaluation.model_folder import find_model_folder, find_truth_table
+    from dsmt_nnunet.evaluation.records.tasks import CrossvalBinaryTask
 
     model_folder = find_model_folder(args.dataset, args.trainer, args.plans, args.configuration)
     truth = find_truth_table(args.dataset)
@@ -153,21 +157,22 @@ def run_crossval(args: argparse.Namespace) -> int:
         _task_options(args),
     )
     out = args.out or model_folder / "dsmt_crossval"
-    content = evaluate_crossval(inputs, out, _settings(args))
-    _print_tasks(content)
-    for name, task in content["tasks"].items():
-        if task["type"] == "binary":
+    metrics = evaluate_crossval(inputs, out, _settings(args))
+    _print_tasks(metrics.tasks)
+    for name, task in metrics.tasks.items():
+        if isinstance(task, CrossvalBinaryTask):
             print(
-                f"{name}: mean of {task['n_folds_with_auc']} folds {_shown(task['auc_mean_over_folds'])}, "
-                f"pooled {_shown(task['auc_pooled'])}. {task['auc_quote']}"
+                f"{name}: mean of {task.n_folds_with_auc} folds {_shown(task.auc_mean_over_folds)}, "
+                f"pooled {_shown(task.auc_pooled)}. {task.auc_quote}"
             )
     print(f"operating point: {model_folder / 'operating_point.json'}")
-    return _finish(content, out)
+    return _finish(metrics, out)
 
 
 def run_table(args: argparse.Namespace) -> int:
     """`dsmt evaluate table`."""
     from dsmt_nnunet.evaluation.group_bands import GroupColumn
+    from dsmt_nnunet.evaluation.records.comparisons import PairedComparison
     from dsmt_nnunet.evaluation.table_file import TableColumns, evaluate_table_file
 
     columns = TableColumns(
@@ -181,16 +186,16 @@ def run_table(args: argparse.Namespace) -> int:
         thresholds=_thresholds(args.threshold, (*args.score, *args.reader), args.score),
         threshold_from=args.threshold_from,
     )
-    content = evaluate_table_file(args.table, columns, args.out, _settings(args))
-    for name, block in content["scores"].items():
-        _print_block(name, block)
-    for block in content["comparisons"]:
-        if block["kind"] == "paired":
+    metrics = evaluate_table_file(args.table, columns, args.out, _settings(args))
+    for name, score in metrics.scores.items():
+        _print_score(name, score)
+    for item in metrics.comparisons:
+        if isinstance(item, PairedComparison):
             print(
-                f"{block['scores'][0]} - {block['scores'][1]}: AUC difference {_shown(block['auc_difference'])} "
-                f"({_interval(block['ci'])}), p {_shown(block['p_value'], 4)}"
+                f"{item.scores[0]} - {item.scores[1]}: AUC difference {_shown(item.auc_difference)} "
+                f"({_interval(item.ci)}), p {_shown(item.p_value, 4)}"
             )
-    return _finish(content, args.out)
+    return _finish(metrics, args.out)
 
 
 def run_readers(args: argparse.Namespace) -> int:
@@ -202,17 +207,16 @@ def run_readers(args: argparse.Namespace) -> int:
         args.reader_column, args.modality_column, args.case_column, args.truth, args.rating, args.positive
     )
     settings = EvaluationSettings(level=args.confidence, n_resamples=0)
-    content = evaluate_reader_study_file(args.table, columns, args.out, settings, args.covariance, args.cut)
-    for merit, block in content["merits"].items():
-        result = block["random readers and cases"] or block["fixed readers"]
-        for mean in result["means"]:
-            print(f"{merit}, {mean['modality']}: {_shown(mean['estimate'])} ({_interval(mean['ci'])})")
-        for item in result["differences"]:
+    metrics = evaluate_reader_study_file(args.table, columns, args.out, settings, args.covariance, args.cut)
+    for merit, result in metrics.merits.items():
+        for mean in result.quoted.means:
+            print(f"{merit}, {mean.modality}: {_shown(mean.estimate)} ({_interval(mean.ci)})")
+        for item in result.quoted.differences:
             print(
-                f"{merit}, {item['first']} - {item['second']}: {_shown(item['estimate'])} ({_interval(item['ci'])}), "
-                f"p {_shown(item['p_value'], 4)}"
+                f"{merit}, {item.first} - {item.second}: {_shown(item.estimate)} ({_interval(item.ci)}), "
+                f"p {_shown(item.p_value, 4)}"
             )
-    return _finish(content, args.out)
+    return _finish(metrics, args.out)
 
 
 def _settings(args: argparse.Namespace) -> EvaluationSettings:
@@ -257,26 +261,27 @@ def _thresholds(
     return thresholds
 
 
-def _print_tasks(content: Mapping[str, Any]) -> None:
-    for name, block in content["tasks"].items():
-        if block["type"] == "binary":
-            _print_block(name, block)
-        else:
+def _print_tasks(tasks: Mapping[str, BinaryTask | MulticlassTask]) -> None:
+    from dsmt_nnunet.evaluation.records.tasks import MulticlassTask
+
+    for name, task in tasks.items():
+        if isinstance(task, MulticlassTask):
             print(
-                f"{name}: n {block['n']}, macro AUC {_shown(block['auc_macro'])}, accuracy {_shown(block['accuracy'])} "
-                f"({_interval(block['accuracy_ci'])})"
+                f"{name}: n {task.n}, macro AUC {_shown(task.auc_macro)}, accuracy {_shown(task.accuracy)} "
+                f"({_interval(task.accuracy_ci)})"
             )
+        else:
+            _print_score(name, task)
 
 
-def _print_block(name: str, block: Mapping[str, Any]) -> None:
-    interval = block[block["auc_ci_to_quote"]]
-    print(
-        f"{name}: n {block['n']} ({block['n_positive']} positive), AUC {_shown(block['auc'])} ({_interval(interval)})"
-    )
-    for point in block["operating_points"]:
-        names = ("sensitivity", "specificity", "f1", "accuracy")
-        threshold = "each fold its own" if math.isnan(point["threshold"]) else f"{point['threshold']:.4g}"
-        print(f"  threshold {threshold}: " + ", ".join(f"{metric} {_shown(point[metric])}" for metric in names))
+def _print_score(name: str, score: Score) -> None:
+    print(f"{name}: n {score.n} ({score.n_positive} positive), AUC {_shown(score.auc)} ({_interval(score.auc_ci)})")
+    for point in score.operating_points:
+        values = ", ".join(
+            f"{metric} {_shown(point.metric(metric)[0])}" for metric in ("sensitivity", "specificity", "f1", "accuracy")
+        )
+        threshold = "each fold its own" if math.isnan(point.threshold) else f"{point.threshold:.4g}"
+        print(f"  threshold {threshold}: {values}")
 
 
 def _shown(value: float, digits: int = 3) -> str:
@@ -287,8 +292,8 @@ def _interval(limits: Sequence[float]) -> str:
     return f"{_shown(limits[0])} to {_shown(limits[1])}"
 
 
-def _finish(content: Mapping[str, Any], out: Path) -> int:
-    for item in content["warnings"]:
+def _finish(metrics: Metrics, out: Path) -> int:
+    for item in metrics.warnings:
         print(f"warning: {item.where}: {item.message} [{item.name}]", file=sys.stderr)
     print(f"{out / 'metrics.json'}\n{NOT_A_MEDICAL_DEVICE}")
     return 0

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.files import JOINED_NAME, SCHEMA_VERSION, write_curves, write_metrics, write_rows
+from dsmt_nnunet.evaluation.files import JOINED_NAME, head_of, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
 from dsmt_nnunet.evaluation.out_of_fold import NestedCalibration, choose_operating_point, nested_calibration
 from dsmt_nnunet.evaluation.predicted import check_columns, extra_columns, shared_schema
-from dsmt_nnunet.evaluation.score import calibration_block
+from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
+from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics, CrossvalSources, OperatingPointFile
+from dsmt_nnunet.evaluation.records.tasks import (
+    ChosenPoint,
+    CrossvalBinaryTask,
+    CrossvalMulticlassTask,
+    CrossvalTask,
+    FoldScore,
+    FoldSummary,
+)
+from dsmt_nnunet.evaluation.score import calibration
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.task import (
-    binary_task_block,
-    multiclass_curves,
-    multiclass_task_block,
+    evaluate_binary_task,
+    evaluate_multiclass_task,
     warn_of_gaps,
     warn_of_patients,
 )
@@ -26,11 +35,12 @@ from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 from dsmt_nnunet.predictions.results import CasePrediction, read_folder
+from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD, apply_temperature
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, ThresholdWarning, WarningLog
-from dsmt_nnunet.statistics.roc.folds import crossval_auc
+from dsmt_nnunet.statistics.roc.folds import FoldAuc, crossval_auc
 from dsmt_nnunet.tasks import ClassificationSchema, Task
 
 NESTED = "temperature and threshold of each fold chosen on the other folds"
@@ -66,7 +76,7 @@ class CrossvalInputs:
             raise ValueError(f"--target-sensitivity lies in 0 to 1 (0 excluded), got {self.target_sensitivity:g}.")
 
 
-def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSettings) -> dict[str, Any]:
+def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSettings) -> CrossvalMetrics:
     """Evaluates all folds' validation predictions; writes operating_point.json into the model folder, and
     metrics.json, curves.json and joined.csv into `out`.
 
@@ -83,8 +93,8 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
     joined = _join(folds, truth, inputs, log)
     warn_of_patients(joined, inputs.options, log)
     temperatures = {item.case_id: item.model.get("temperatures", {}) for item in predictions}
-    tasks: dict[str, Any] = {}
-    curves: dict[str, Any] = {}
+    tasks: dict[str, CrossvalTask] = {}
+    curves: dict[str, ScoreCurves | MulticlassCurves] = {}
     points: dict[str, TaskOperatingPoint] = {}
     for task in schema.tasks:
         cases = uncalibrated_cases(TaskCases.of(joined, task), temperatures)
@@ -93,25 +103,27 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
             points[task.name] = choose_operating_point(cases.labels, cases.probs, inputs.target_sensitivity)
         tasks[task.name], curves[task.name] = _task(task, cases, points[task.name], inputs, settings, log)
     path = OperatingPoint(points, _chosen_on(schema, points, list(folds))).write(inputs.model_folder)
-    content = {
-        "primary_task": schema.primary_task,
-        "folds": list(folds),
-        "operating_point": {"file": path.name, "note": OPERATING_POINT_NOTE},
-        "tasks": tasks,
-        "detection": None,
-        "dice": None,
-    }
+    metrics = widened(
+        CrossvalMetrics,
+        head_of(settings, log),
+        inputs=CrossvalSources(
+            model=inputs.model_folder.name,
+            dataset=inputs.model_folder.parent.name,
+            truth=inputs.truth.name,
+            cluster=inputs.options.cluster,
+        ),
+        primary_task=schema.primary_task,
+        folds=tuple(folds),
+        operating_point=OperatingPointFile(file=path.name, note=OPERATING_POINT_NOTE),
+        tasks=tasks,
+        detection=None,
+        dice=None,
+    )
     out.mkdir(parents=True, exist_ok=True)
     write_rows(out / JOINED_NAME, *joined_table(joined, schema, extra_columns(truth)))
-    write_curves(out, "crossval", {"tasks": curves})
-    sources = {
-        "model": inputs.model_folder.name,
-        "dataset": inputs.model_folder.parent.name,
-        "truth": inputs.truth.name,
-        "cluster": inputs.options.cluster,
-    }
-    write_metrics(out, "crossval", settings, sources, content, log)
-    return {"schema_version": SCHEMA_VERSION, **content, "warnings": log.entries}
+    write_curves(out, "crossval", tasks=curves)
+    write_metrics(out, metrics)
+    return metrics
 
 
 def uncalibrated_cases(cases: TaskCases, temperatures: dict[str, dict[str, float]]) -> TaskCases:
@@ -167,7 +179,7 @@ def _task(
     inputs: CrossvalInputs,
     settings: EvaluationSettings,
     log: WarningLog,
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[CrossvalTask, ScoreCurves | MulticlassCurves]:
     folds = np.array([item.fold for item in cases.nodules], dtype=np.int64)
     nested = None
     if len(np.unique(folds)) > 1:
@@ -176,66 +188,66 @@ def _task(
     else:
         message = "One fold only: a chosen threshold and temperature cannot be judged on data they were not chosen on."
         log.add(ThresholdWarning, task.name, message)
-    chosen = {"temperature": point.temperature, "threshold": point.threshold, "method": point.method}
+    chosen = ChosenPoint(temperature=point.temperature, threshold=point.threshold, method=point.method)
     if not cases.task.is_binary:
-        block = multiclass_task_block(cases, inputs.options, settings, log)
-        return block | {"chosen_operating_point": chosen}, multiclass_curves(cases)
+        of_classes, class_curves = evaluate_multiclass_task(cases, inputs.options, settings, log)
+        return widened(CrossvalMulticlassTask, of_classes, chosen_operating_point=chosen), class_curves
     if nested is None:
         decisions = Decisions.at_threshold(cases.probs[:, 1], DEFAULT_THRESHOLD, ONE_FOLD)
         probabilities = None
     else:
         decisions, probabilities = Decisions(nested.called_positive, float("nan"), NESTED), nested.probs[:, 1]
-    block, curves = binary_task_block(cases, [decisions], inputs.options, settings, log, probabilities)
+    found, curves = evaluate_binary_task(cases, [decisions], inputs.options, settings, log, probabilities)
     with log.collect(f"{task.name}, folds"):
-        block |= _fold_block(cases, folds, decisions, nested, settings)
+        summary = _fold_summary(cases, folds, decisions, nested, settings)
     with log.collect(task.name):
-        uncalibrated = calibration_block(cases.labels == 1, cases.probs[:, 1], settings.level)
-    return block | {"uncalibrated": uncalibrated, "chosen_operating_point": chosen}, curves
+        before = calibration(cases.labels == 1, cases.probs[:, 1], settings.level)
+    parts = {"uncalibrated": before, "chosen_operating_point": chosen}
+    return widened(CrossvalBinaryTask, found, summary, **parts), curves
 
 
-def _fold_block(
+def _fold_summary(
     cases: TaskCases,
     folds: IntArray,
     decisions: Decisions,
     nested: NestedCalibration | None,
     settings: EvaluationSettings,
-) -> dict[str, Any]:
+) -> FoldSummary:
     score: FloatArray = cases.probs[:, 1]
     auc = crossval_auc(cases.labels == 1, score, folds, settings.level)
     choices = {} if nested is None else {choice.fold: choice for choice in nested.choices}
-    entries = []
-    for item in auc.folds:
+
+    def entry(item: FoldAuc) -> FoldScore:
         inside = folds == item.fold
         positive = cases.labels[inside] == 1
         called = decisions.called_positive[inside]
         choice = choices.get(item.fold)
-        entries.append(
-            {
-                "fold": item.fold,
-                "n": item.n,
-                "n_positive": item.n_positive,
-                "auc": item.interval.auc,
-                "auc_ci_delong": (item.interval.lower, item.interval.upper),
-                "auc_ci_method": item.interval.method,
-                "temperature_from_other_folds": None if choice is None else choice.temperature,
-                "threshold_from_other_folds": None if choice is None else choice.threshold,
-                "sensitivity": float(called[positive].mean()) if positive.any() else float("nan"),
-                "specificity": float((~called[~positive]).mean()) if (~positive).any() else float("nan"),
-            }
+        return FoldScore(
+            fold=item.fold,
+            n=item.n,
+            n_positive=item.n_positive,
+            auc=item.interval.auc,
+            auc_ci_delong=(item.interval.lower, item.interval.upper),
+            auc_ci_method=item.interval.method,
+            temperature_from_other_folds=math.nan if choice is None else choice.temperature,
+            threshold_from_other_folds=math.nan if choice is None else choice.threshold,
+            sensitivity=float(called[positive].mean()) if positive.any() else math.nan,
+            specificity=float((~called[~positive]).mean()) if (~positive).any() else math.nan,
         )
-    return {
-        "folds": entries,
-        "n_folds_with_auc": auc.n_folds,
-        "auc_pooled": auc.pooled,
-        "auc_mean_over_folds": auc.mean,
-        "auc_mean_over_folds_ci": auc.ci,
-        "auc_sd_over_folds": auc.sd,
-        "auc_quote": auc.quote,
-    }
+
+    return FoldSummary(
+        folds=tuple(entry(item) for item in auc.folds),
+        n_folds_with_auc=auc.n_folds,
+        auc_pooled=auc.pooled,
+        auc_mean_over_folds=auc.mean,
+        auc_mean_over_folds_ci=auc.ci,
+        auc_sd_over_folds=auc.sd,
+        auc_quote=auc.quote,
+    )
 
 
 def _chosen_on(
     schema: ClassificationSchema, points: dict[str, TaskOperatingPoint], folds: Sequence[int]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     details = points[schema.primary_task].details
     return {"folds": list(folds), "n": details["n"], "n_positive": details.get("n_positive")}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sklearn.metrics import precision_recall_curve
 
+from dsmt_nnunet.evaluation.records.curves import DecisionCurve, PrecisionRecall, ScoreCurves
 from dsmt_nnunet.evaluation.score import is_probability
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.statistics.calibration.bins import calibration_bins
@@ -15,14 +14,14 @@ from dsmt_nnunet.statistics.resampling import Resampler
 from dsmt_nnunet.statistics.roc.curve import roc_band, roc_curve
 
 
-def curve_block(
+def score_curves(
     y_true: BoolArray,
     y_score: FloatArray,
     y_prob: FloatArray,
     settings: EvaluationSettings,
     resampler: Resampler | None,
-) -> dict[str, Any]:
-    """ROC, precision-recall and calibration of one score, as `curves.json` holds them.
+) -> ScoreCurves:
+    """ROC, precision-recall, calibration and decision curve of one score.
 
     Args:
         y_true: labels, shape (N,).
@@ -31,24 +30,27 @@ def curve_block(
         settings: how intervals are made.
         resampler: for the band of the ROC curve.
     """
-    block: dict[str, Any] = {"roc": roc_curve(y_true, y_score)}
-    block["roc_band"] = None if resampler is None else roc_band(y_true, y_score, resampler, settings.level)
-    block["precision_recall"] = None
+    both = None
     if y_true.any() and not y_true.all():
         precision, recall, thresholds = precision_recall_curve(y_true, y_score)
-        block["precision_recall"] = {"precision": precision, "recall": recall, "thresholds": thresholds}
-    block["calibration"] = calibration_bins(y_true, y_prob, level=settings.level) if is_probability(y_prob) else None
-    return block
+        both = PrecisionRecall(precision=precision, recall=recall, thresholds=thresholds)
+    return ScoreCurves(
+        roc=roc_curve(y_true, y_score),
+        roc_band=None if resampler is None else roc_band(y_true, y_score, resampler, settings.level),
+        precision_recall=both,
+        calibration=calibration_bins(y_true, y_prob, level=settings.level) if is_probability(y_prob) else None,
+        decision_curve=net_benefit(y_true, y_prob),
+    )
 
 
-def decision_curve_block(y_true: BoolArray, y_prob: FloatArray) -> dict[str, Any] | None:
+def net_benefit(y_true: BoolArray, y_prob: FloatArray) -> DecisionCurve | None:
     """Net benefit of the model, of all and of none; None for scores that are no probabilities."""
     if not is_probability(y_prob) or not len(y_prob):
         return None
     curve = decision_curve(y_true, y_prob)
-    return {
-        "threshold": curve.thresholds,
-        "net_benefit_model": curve.model,
-        "net_benefit_all": curve.treat_all,
-        "net_benefit_none": curve.treat_none,
-    }
+    return DecisionCurve(
+        threshold=curve.thresholds,
+        net_benefit_model=curve.model,
+        net_benefit_all=curve.treat_all,
+        net_benefit_none=curve.treat_none,
+    )

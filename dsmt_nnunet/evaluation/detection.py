@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
 from dsmt_nnunet.evaluation.nodule_matching import MIN_DISTANCE_LIMIT_MM
+from dsmt_nnunet.evaluation.records.metrics import Detection, Dice
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.statistics.proportions import proportion
 
@@ -19,30 +20,30 @@ GIVEN_NOTE = (
 _GIVEN_WITHIN_MM = 0.01
 
 
-def detection_block(
+def detection_of(
     joined: Sequence[JoinedNodule], n_scans: int, max_distance_mm: float | None, settings: EvaluationSettings
-) -> dict[str, Any]:
+) -> Detection:
     """Counts over all scans that were predicted; `sensitivity` is that of finding a nodule."""
     counts = {status: sum(item.status == status for item in joined) for status in ("matched", "missed", "extra")}
     found = proportion(counts["matched"], counts["matched"] + counts["missed"], settings.interval, settings.level)
     distances = [item.distance_mm for item in joined if item.distance_mm is not None]
     given = bool(distances) and max(distances) <= _GIVEN_WITHIN_MM and not counts["extra"]
     rule = f"larger of {MIN_DISTANCE_LIMIT_MM:g} mm and half the diameter of the true nodule"
-    return {
-        "n_scans": n_scans,
-        "n_truth": found.total,
-        "n_predicted": counts["matched"] + counts["extra"],
-        "n_matched": counts["matched"],
-        "n_missed": counts["missed"],
-        "n_extra": counts["extra"],
-        "sensitivity": found.value,
-        "sensitivity_ci": found.ci,
-        "missed_per_scan": counts["missed"] / n_scans if n_scans else float("nan"),
-        "extra_per_scan": counts["extra"] / n_scans if n_scans else float("nan"),
-        "median_distance_mm": float(np.median(distances)) if distances else float("nan"),
-        "distance_limit": rule if max_distance_mm is None else f"{max_distance_mm:g} mm",
-        "note": GIVEN_NOTE if given else None,
-    }
+    return Detection(
+        n_scans=n_scans,
+        n_truth=found.total,
+        n_predicted=counts["matched"] + counts["extra"],
+        n_matched=counts["matched"],
+        n_missed=counts["missed"],
+        n_extra=counts["extra"],
+        sensitivity=found.value,
+        sensitivity_ci=found.ci,
+        missed_per_scan=counts["missed"] / n_scans if n_scans else math.nan,
+        extra_per_scan=counts["extra"] / n_scans if n_scans else math.nan,
+        median_distance_mm=float(np.median(distances)) if distances else math.nan,
+        distance_limit=rule if max_distance_mm is None else f"{max_distance_mm:g} mm",
+        note=GIVEN_NOTE if given else None,
+    )
 
 
 def scan_rows(joined: Sequence[JoinedNodule], dice: dict[str, float]) -> tuple[list[str], list[list[object]]]:
@@ -59,24 +60,27 @@ def scan_rows(joined: Sequence[JoinedNodule], dice: dict[str, float]) -> tuple[l
     return ["case_id", "n_matched", "n_missed", "n_extra", "dice"], rows
 
 
-def dice_block(dice: dict[str, float], settings: EvaluationSettings) -> dict[str, Any] | None:
+def dice_of(dice: dict[str, float], settings: EvaluationSettings) -> Dice | None:
     """Dice over cases: mean with a bootstrap interval, spread, and the worst; None without reference masks."""
     if not dice:
         return None
     values = np.array([value for value in dice.values() if np.isfinite(value)])
-    block: dict[str, Any] = {"n": len(values), "n_undefined": len(dice) - len(values)}
     if not len(values):
-        return block | dict.fromkeys(("mean", "sd", "median", "min", "max"), float("nan"))
-    block |= {
-        "mean": float(values.mean()),
-        "sd": float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
-        "median": float(np.median(values)),
-        "min": float(values.min()),
-        "max": float(values.max()),
-    }
+        nan = math.nan
+        return Dice(n=0, n_undefined=len(dice), mean=nan, sd=nan, median=nan, min=nan, max=nan)
+    interval = None
     if settings.n_resamples and len(values) > 1:
         rng = np.random.default_rng(settings.seed)
         means = values[rng.integers(0, len(values), size=(settings.n_resamples, len(values)))].mean(axis=1)
-        tails = (0.5 - settings.level / 2, 0.5 + settings.level / 2)
-        block["mean_ci_bootstrap"] = np.quantile(means, tails)
-    return block
+        lower, upper = np.quantile(means, (0.5 - settings.level / 2, 0.5 + settings.level / 2))
+        interval = (float(lower), float(upper))
+    return Dice(
+        n=len(values),
+        n_undefined=len(dice) - len(values),
+        mean=float(values.mean()),
+        sd=float(values.std(ddof=1)) if len(values) > 1 else math.nan,
+        median=float(np.median(values)),
+        min=float(values.min()),
+        max=float(values.max()),
+        mean_ci_bootstrap=interval,
+    )

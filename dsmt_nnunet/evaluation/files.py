@@ -6,59 +6,98 @@ import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TypeVar
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
+from dsmt_nnunet.evaluation.records.curves import Curves, Kind, MulticlassCurves, ScoreCurves
+from dsmt_nnunet.evaluation.records.metrics import KINDS, SCHEMA_VERSION, Conventions, Head, Metrics, SettingsUsed
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.records import write_json
+from dsmt_nnunet.records import RecordError, from_json, read_object, write_json
 from dsmt_nnunet.statistics.named_warnings import WarningLog
 
-SCHEMA_VERSION = 1
 METRICS_NAME = "metrics.json"
 CURVES_NAME = "curves.json"
 JOINED_NAME = "joined.csv"
 CASES_NAME = "cases.csv"
 SCORES_NAME = "scores.csv"
-Kind = Literal["predictions", "crossval", "table", "readers"]
+_File = TypeVar("_File")
 
 
-def write_metrics(
+def head_of(settings: EvaluationSettings, log: WarningLog) -> Head:
+    """What every kind of metrics.json has in common."""
+    return Head(
+        schema_version=SCHEMA_VERSION,
+        created_by=f"dsmt-nnunet {__version__}",
+        notice=NOT_A_MEDICAL_DEVICE,
+        settings=SettingsUsed(
+            confidence_level=settings.level,
+            proportion_interval=settings.interval,
+            bootstrap_resamples=settings.n_resamples,
+            seed=settings.seed,
+        ),
+        conventions=Conventions(),
+        warnings=tuple(log.entries),
+    )
+
+
+def write_metrics(folder: str | Path, metrics: Metrics) -> Path:
+    """Writes metrics.json."""
+    path = Path(folder) / METRICS_NAME
+    write_json(metrics, path)
+    return path
+
+
+def read_metrics(folder: str | Path) -> Metrics:
+    """Reads metrics.json.
+
+    Raises:
+        FileNotFoundError: the folder holds none.
+        ValueError: it was written by another release, or a key is missing, not known or wrongly typed.
+    """
+    path = Path(folder) / METRICS_NAME
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no {METRICS_NAME}. Give the folder that 'dsmt evaluate ... -o OUT' wrote."
+        )
+    content = read_object(path)
+    _check_version(path, content)
+    kind = content.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"{path}: key 'kind' must be one of {list(KINDS)}, got {kind!r}. {_again('...')}")
+    return _read(path, KINDS[kind], content, kind)
+
+
+def write_curves(
     folder: str | Path,
     kind: Kind,
-    settings: EvaluationSettings,
-    inputs: Mapping[str, Any],
-    content: Mapping[str, Any],
-    log: WarningLog,
+    *,
+    tasks: Mapping[str, ScoreCurves | MulticlassCurves] | None = None,
+    scores: Mapping[str, ScoreCurves] | None = None,
 ) -> Path:
-    """Writes metrics.json: what every kind has in common, then `content`."""
-    path = Path(folder) / METRICS_NAME
-    head = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": kind,
-        "created_by": f"dsmt-nnunet {__version__}",
-        "notice": NOT_A_MEDICAL_DEVICE,
-        "inputs": inputs,
-        "settings": {
-            "confidence_level": settings.level,
-            "proportion_interval": settings.interval,
-            "bootstrap_resamples": settings.n_resamples,
-            "seed": settings.seed,
-        },
-        "conventions": {
-            "positive_when": "score >= threshold",
-            "undefined": "null, with an entry in warnings",
-            "auc_direction": "higher scores mean positive; never flipped",
-        },
-    }
-    write_json({**head, **content, "warnings": log.entries}, path)
-    return path
-
-
-def write_curves(folder: str | Path, kind: Kind, content: Mapping[str, Any]) -> Path:
     """Writes curves.json."""
     path = Path(folder) / CURVES_NAME
-    write_json({"schema_version": SCHEMA_VERSION, "kind": kind, **content}, path)
+    curves = Curves(
+        schema_version=SCHEMA_VERSION,
+        kind=kind,
+        tasks=None if tasks is None else dict(tasks),
+        scores=None if scores is None else dict(scores),
+    )
+    write_json(curves, path)
     return path
+
+
+def read_curves(folder: str | Path) -> Curves | None:
+    """Reads curves.json; None where the folder holds none.
+
+    Raises:
+        ValueError: it was written by another release, or a key is missing, not known or wrongly typed.
+    """
+    path = Path(folder) / CURVES_NAME
+    if not path.is_file():
+        return None
+    content = read_object(path)
+    _check_version(path, content)
+    return _read(path, Curves, content, str(content.get("kind")))
 
 
 def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
@@ -71,3 +110,27 @@ def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence
         writer.writerows(rows)
     partial.replace(path)
     return path
+
+
+def _check_version(path: Path, content: Mapping[str, object]) -> None:
+    version = content.get("schema_version")
+    if type(version) is not int:
+        raise ValueError(f"{path}: key 'schema_version' must be {SCHEMA_VERSION}, got {version!r}. {_again('...')}")
+    if version != SCHEMA_VERSION:
+        age = "an earlier" if version < SCHEMA_VERSION else "a later"
+        kind = str(content.get("kind"))
+        raise ValueError(
+            f"{path} was written by {age} release (schema_version {version}, this one reads {SCHEMA_VERSION}). "
+            f"{_again(f'{kind} ...' if kind in KINDS else '...')}"
+        )
+
+
+def _read(path: Path, kind: type[_File], content: Mapping[str, object], name: str) -> _File:
+    try:
+        return from_json(kind, content)
+    except RecordError as error:
+        raise ValueError(f"{path}: {error}. {_again(f'{name} ...')}") from error
+
+
+def _again(what: str) -> str:
+    return f"Run 'dsmt evaluate {what}' again."

@@ -5,33 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.detection import detection_block, dice_block, scan_rows
+from dsmt_nnunet.evaluation.detection import detection_of, dice_of, scan_rows
 from dsmt_nnunet.evaluation.dice import dice_of_files, find_mask
 from dsmt_nnunet.evaluation.files import (
     CASES_NAME,
     JOINED_NAME,
-    SCHEMA_VERSION,
+    head_of,
     write_curves,
     write_metrics,
     write_rows,
 )
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
+from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
+from dsmt_nnunet.evaluation.records.metrics import PredictionMetrics, PredictionSources
+from dsmt_nnunet.evaluation.records.tasks import PredictedBinaryTask, PredictedTask
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.task import (
-    binary_task_block,
-    including_missed_block,
-    multiclass_curves,
-    multiclass_task_block,
+    evaluate_binary_task,
+    evaluate_multiclass_task,
+    including_missed,
     warn_of_gaps,
     warn_of_patients,
 )
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.predictions.results import CasePrediction, read_folder
+from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
 from dsmt_nnunet.tasks import FIXED_COLUMNS, ClassificationSchema
 
@@ -61,11 +63,8 @@ class PredictionInputs:
             raise ValueError(f"--labels {self.labels} is not a folder. It holds the reference masks, CASE.nii.gz.")
 
 
-def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: EvaluationSettings) -> dict[str, Any]:
+def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: EvaluationSettings) -> PredictionMetrics:
     """Evaluates predictions and writes metrics.json, curves.json, joined.csv and cases.csv into `out`.
-
-    Returns:
-        The content of metrics.json but for its head.
 
     Raises:
         ValueError: predictions and truth share no case, tasks differ between files, or a column is missing.
@@ -81,24 +80,29 @@ def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: Evaluati
     warn_of_patients(joined, options, log)
     tasks, curves = _evaluate_tasks(joined, schema, options, settings, log)
     dice = _dice_of_cases(predictions, inputs, log)
-    content = {
-        "primary_task": schema.primary_task,
-        "tasks": tasks,
-        "detection": detection_block(joined, len(predictions), inputs.max_distance_mm, settings),
-        "dice": dice_block(dice, settings),
-    }
+    sources = PredictionSources(
+        predictions=inputs.folder.name,
+        truth=inputs.truth.name,
+        labels=None if inputs.labels is None else inputs.labels.name,
+        cluster=options.cluster,
+    )
+    detection = detection_of(joined, len(predictions), inputs.max_distance_mm, settings)
+    over_cases = dice_of(dice, settings)
+    metrics = widened(
+        PredictionMetrics,
+        head_of(settings, log),
+        inputs=sources,
+        primary_task=schema.primary_task,
+        tasks=tasks,
+        detection=detection,
+        dice=over_cases,
+    )
     out.mkdir(parents=True, exist_ok=True)
     write_rows(out / JOINED_NAME, *joined_table(joined, schema, extra_columns(truth)))
     write_rows(out / CASES_NAME, *scan_rows(joined, dice))
-    write_curves(out, "predictions", {"tasks": curves})
-    sources = {
-        "predictions": inputs.folder.name,
-        "truth": inputs.truth.name,
-        "labels": None if inputs.labels is None else inputs.labels.name,
-        "cluster": options.cluster,
-    }
-    write_metrics(out, "predictions", settings, sources, content, log)
-    return {"schema_version": SCHEMA_VERSION, **content, "warnings": log.entries}
+    write_curves(out, "predictions", tasks=curves)
+    write_metrics(out, metrics)
+    return metrics
 
 
 def shared_schema(predictions: Sequence[CasePrediction]) -> ClassificationSchema:
@@ -181,21 +185,20 @@ def _evaluate_tasks(
     options: TaskOptions,
     settings: EvaluationSettings,
     log: WarningLog,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    tasks: dict[str, Any] = {}
-    curves: dict[str, Any] = {}
+) -> tuple[dict[str, PredictedTask], dict[str, ScoreCurves | MulticlassCurves]]:
+    tasks: dict[str, PredictedTask] = {}
+    curves: dict[str, ScoreCurves | MulticlassCurves] = {}
     for task in schema.tasks:
         cases = TaskCases.of(joined, task)
         warn_of_gaps(joined, cases, task, log)
         if not cases.task.is_binary:
-            tasks[task.name] = multiclass_task_block(cases, options, settings, log)
-            curves[task.name] = multiclass_curves(cases)
+            tasks[task.name], curves[task.name] = evaluate_multiclass_task(cases, options, settings, log)
             continue
         decisions = cases.file_decisions()
-        tasks[task.name], curves[task.name] = binary_task_block(cases, [decisions], options, settings, log)
+        found, curves[task.name] = evaluate_binary_task(cases, [decisions], options, settings, log)
         with log.collect(f"{task.name}, including missed nodules"):
-            missed = including_missed_block(cases, joined, decisions, settings)
-        tasks[task.name]["including_missed"] = missed
+            missed = including_missed(cases, joined, decisions, settings)
+        tasks[task.name] = widened(PredictedBinaryTask, found, including_missed=missed)
     return tasks, curves
 
 

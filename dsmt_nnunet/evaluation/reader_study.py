@@ -5,16 +5,32 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from dsmt_nnunet.csv_table import read_csv
-from dsmt_nnunet.evaluation.files import SCHEMA_VERSION, write_metrics
+from dsmt_nnunet.evaluation.files import head_of, write_metrics
+from dsmt_nnunet.evaluation.records.metrics import ReaderStudyMetrics, ReaderStudySources
+from dsmt_nnunet.evaluation.records.reader_study import (
+    DesignResult,
+    MeritResult,
+    ModalityDifference,
+    ModalityMean,
+    ReaderEstimate,
+    ReaderModalityDifference,
+)
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.table_file import parse_truth
+from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.checks import named_rows
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
 from dsmt_nnunet.statistics.readers.merit_covariance import CovarianceMethod, Merit, MeritEstimates, estimate_merit
-from dsmt_nnunet.statistics.readers.obuchowski_rockette import DESIGNS, Estimate, ReaderStudyResult, obuchowski_rockette
+from dsmt_nnunet.statistics.readers.obuchowski_rockette import (
+    DESIGNS,
+    Design,
+    Estimate,
+    ReaderStudyResult,
+    obuchowski_rockette,
+)
 from dsmt_nnunet.statistics.readers.study import Rating, ReaderStudy
 
 
@@ -37,7 +53,7 @@ def evaluate_reader_study_file(
     settings: EvaluationSettings,
     covariance: CovarianceMethod = "delong",
     cut: float | None = None,
-) -> dict[str, Any]:
+) -> ReaderStudyMetrics:
     """Analyses a study and writes metrics.json into `out`.
 
     Args:
@@ -50,22 +66,25 @@ def evaluate_reader_study_file(
     """
     log = WarningLog()
     study = read_reader_study(path, columns)
-    merits: dict[str, Any] = {"auc": _merit_block(study, "auc", covariance, None, settings, log)}
+    merits = {"auc": _merit_result(study, "auc", covariance, None, settings, log)}
     if cut is not None:
         for merit in ("sensitivity", "specificity"):
-            merits[merit] = _merit_block(study, merit, "jackknife", cut, settings, log)
-    content = {
-        "method": "Obuchowski-Rockette, Hillis degrees of freedom",
-        "n_cases": len(study.y_true),
-        "n_positive": int(study.y_true.sum()),
-        "readers": list(study.readers),
-        "modalities": list(study.modalities),
-        "cut": cut,
-        "merits": merits,
-    }
+            merits[merit] = _merit_result(study, merit, "jackknife", cut, settings, log)
+    metrics = widened(
+        ReaderStudyMetrics,
+        head_of(settings, log),
+        inputs=ReaderStudySources(table=path.name, truth=columns.truth),
+        method="Obuchowski-Rockette, Hillis degrees of freedom",
+        n_cases=len(study.y_true),
+        n_positive=int(study.y_true.sum()),
+        readers=study.readers,
+        modalities=study.modalities,
+        cut=cut,
+        merits=merits,
+    )
     out.mkdir(parents=True, exist_ok=True)
-    write_metrics(out, "readers", settings, {"table": path.name, "truth": columns.truth}, content, log)
-    return {"schema_version": SCHEMA_VERSION, **content, "warnings": log.entries}
+    write_metrics(out, metrics)
+    return metrics
 
 
 def read_reader_study(path: Path, columns: RatingColumns) -> ReaderStudy:
@@ -101,57 +120,73 @@ def read_reader_study(path: Path, columns: RatingColumns) -> ReaderStudy:
     return ReaderStudy.from_ratings(ratings)
 
 
-def _merit_block(
+def _merit_result(
     study: ReaderStudy,
     merit: Merit,
     covariance: CovarianceMethod,
     cut: float | None,
     settings: EvaluationSettings,
     log: WarningLog,
-) -> dict[str, Any]:
+) -> MeritResult:
     estimates = estimate_merit(study, merit, covariance, cut)
-    block: dict[str, Any] = {"covariance_method": covariance, "by_reader": _reader_entries(study, estimates)}
-    for design in DESIGNS:
-        if len(study.readers) < 2 and design != "fixed readers":
+
+    def analysed(design: Design) -> DesignResult:
+        return _design_result(obuchowski_rockette(estimates, study.modalities, study.readers, design, settings.level))
+
+    several = len(study.readers) > 1
+    if not several:
+        for design in (design for design in DESIGNS if design != "fixed readers"):
             log.add(IncompleteDataWarning, merit, f"'{design}' needs at least two readers.")
-            block[design] = None
-            continue
-        result = obuchowski_rockette(estimates, study.modalities, study.readers, design, settings.level)
-        block[design] = _design_block(result)
-    return block
+    return MeritResult(
+        covariance_method=covariance,
+        by_reader=_reader_entries(study, estimates),
+        random_readers_and_cases=analysed("random readers and cases") if several else None,
+        fixed_readers=analysed("fixed readers"),
+        fixed_cases=analysed("fixed cases") if several else None,
+    )
 
 
-def _reader_entries(study: ReaderStudy, estimates: MeritEstimates) -> list[dict[str, Any]]:
-    return [
-        {
-            "reader": reader,
-            "modality": modality,
-            "estimate": float(estimates.values[t, r]),
-            "se": math.sqrt(max(float(estimates.covariance[t, r, t, r]), 0.0)),
-        }
+def _reader_entries(study: ReaderStudy, estimates: MeritEstimates) -> tuple[ReaderEstimate, ...]:
+    return tuple(
+        ReaderEstimate(
+            reader=reader,
+            modality=modality,
+            estimate=float(estimates.values[t, r]),
+            se=math.sqrt(max(float(estimates.covariance[t, r, t, r]), 0.0)),
+        )
         for t, modality in enumerate(study.modalities)
         for r, reader in enumerate(study.readers)
-    ]
+    )
 
 
-def _design_block(result: ReaderStudyResult) -> dict[str, Any]:
-    return {
-        "variance_components": result.components,
-        "ms_modality": result.ms_modality,
-        "ms_modality_reader": result.ms_modality_reader,
-        "equality": result.equality,
-        "means": [{"modality": item.names[0], **_numbers(item)} for item in result.means],
-        "differences": [
-            {"first": item.names[0], "second": item.names[1], **_numbers(item)} for item in result.differences
-        ],
-        "reader_differences": [
-            {"reader": item.names[0], "first": item.names[1], "second": item.names[2], **_numbers(item)}
+def _design_result(result: ReaderStudyResult) -> DesignResult:
+    return DesignResult(
+        variance_components=result.components,
+        ms_modality=result.ms_modality,
+        ms_modality_reader=result.ms_modality_reader,
+        equality=result.equality,
+        means=tuple(ModalityMean(modality=item.names[0], **_numbers(item)) for item in result.means),
+        differences=tuple(
+            ModalityDifference(first=item.names[0], second=item.names[1], **_numbers(item))
+            for item in result.differences
+        ),
+        reader_differences=tuple(
+            ReaderModalityDifference(reader=item.names[0], first=item.names[1], second=item.names[2], **_numbers(item))
             for item in result.reader_differences
-        ],
-    }
+        ),
+    )
 
 
-def _numbers(item: Estimate) -> dict[str, Any]:
+class _Numbers(TypedDict):
+    estimate: float
+    se: float
+    df: float
+    ci: tuple[float, float]
+    statistic: float
+    p_value: float
+
+
+def _numbers(item: Estimate) -> _Numbers:
     return {
         "estimate": item.estimate,
         "se": item.se,

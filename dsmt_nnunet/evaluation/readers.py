@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.comparisons import auc_comparison_block, mcnemar_blocks
-from dsmt_nnunet.evaluation.score import operating_point_block
+from dsmt_nnunet.evaluation.comparisons import auc_difference, decision_difference
+from dsmt_nnunet.evaluation.records.comparisons import (
+    MultiReader,
+    PointAtSpecificity,
+    Reader,
+    ReaderDifference,
+    ReaderPoint,
+)
+from dsmt_nnunet.evaluation.score import operating_point
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
 from dsmt_nnunet.statistics.decisions.threshold import cut_points
@@ -27,9 +35,9 @@ AT_READER_SPECIFICITY = (
 )
 
 
-def reader_blocks(table: ScoreTable, settings: EvaluationSettings, log: WarningLog) -> dict[str, Any]:
-    """One block a reader: operating points, AUC of ordinal ratings, and each score against the reader."""
-    blocks = {}
+def evaluate_readers(table: ScoreTable, settings: EvaluationSettings, log: WarningLog) -> dict[str, Reader]:
+    """Each reader by name: operating points, AUC of ordinal ratings, and each score against the reader."""
+    found = {}
     for name, ratings in table.readers.items():
         rated = np.isfinite(ratings)
         if not rated.all():
@@ -37,11 +45,11 @@ def reader_blocks(table: ScoreTable, settings: EvaluationSettings, log: WarningL
             log.add(IncompleteDataWarning, name, message)
         with log.collect(f"reader {name}"):
             part = table.subset(rated)
-            blocks[name] = _reader_block(part, part.readers[name], table.reader_cuts.get(name), settings)
-    return blocks
+            found[name] = _reader(part, part.readers[name], table.reader_cuts.get(name), settings)
+    return found
 
 
-def multi_reader_block(table: ScoreTable, settings: EvaluationSettings, log: WarningLog) -> dict[str, Any] | None:
+def readers_together(table: ScoreTable, settings: EvaluationSettings, log: WarningLog) -> MultiReader | None:
     """Mean AUC of two or more ordinal readers on the cases that all of them rated, and each score against it."""
     ordinal = [name for name, ratings in table.readers.items() if not is_binary(ratings)]
     if len(ordinal) < 2:
@@ -56,22 +64,21 @@ def multi_reader_block(table: ScoreTable, settings: EvaluationSettings, log: War
     mean = single_modality_mean(
         "readers", components.auc, components.covariance, "random readers and cases", settings.level
     )
-    against = {}
-    for name, score in table.scores.items():
-        result = model_against_readers(labels, score[complete], ratings, settings.level)
-        against[name] = dict(vars(result))
-    return {
-        "method": "Obuchowski-Rockette, one modality, random readers and random cases, DeLong covariance, Hillis df",
-        "readers": ordinal,
-        "n": int(complete.sum()),
-        "n_positive": int(labels.sum()),
-        "reader_aucs": dict(zip(ordinal, components.auc.tolist(), strict=True)),
-        "mean_auc": mean.estimate,
-        "mean_auc_ci": mean.ci,
-        "se": mean.se,
-        "df": mean.df,
-        "model_minus_readers": against,
-    }
+    return MultiReader(
+        method="Obuchowski-Rockette, one modality, random readers and random cases, DeLong covariance, Hillis df",
+        readers=tuple(ordinal),
+        n=int(complete.sum()),
+        n_positive=int(labels.sum()),
+        reader_aucs=dict(zip(ordinal, components.auc.tolist(), strict=True)),
+        mean_auc=mean.estimate,
+        mean_auc_ci=mean.ci,
+        se=mean.se,
+        df=mean.df,
+        model_minus_readers={
+            name: model_against_readers(labels, score[complete], ratings, settings.level)
+            for name, score in table.scores.items()
+        },
+    )
 
 
 def is_binary(ratings: FloatArray) -> bool:
@@ -81,7 +88,7 @@ def is_binary(ratings: FloatArray) -> bool:
 
 def sensitivity_at_specificity(
     y_true: BoolArray, y_score: FloatArray, specificity: float, settings: EvaluationSettings
-) -> dict[str, Any]:
+) -> PointAtSpecificity:
     """The most sensitive threshold of a score whose specificity is not below the one given."""
     points = cut_points(y_true, y_score)
     n_positive, n_negative = int(y_true.sum()), int((~y_true).sum())
@@ -92,43 +99,49 @@ def sensitivity_at_specificity(
         threshold, sensitivity = points.between(index), float(points.sensitivity[index])
         reached = float(points.specificity[index])
     interval = proportion(round(sensitivity * n_positive), n_positive, settings.interval, settings.level)
-    return {
-        "sensitivity": sensitivity,
-        "sensitivity_ci": interval.ci,
-        "specificity": reached,
-        "specificity_ci": proportion(round(reached * n_negative), n_negative, settings.interval, settings.level).ci,
-        "threshold": threshold,
-        "threshold_chosen_on_reported_data": True,
-        "note": AT_READER_SPECIFICITY,
-    }
+    return PointAtSpecificity(
+        sensitivity=sensitivity,
+        sensitivity_ci=interval.ci,
+        specificity=reached,
+        specificity_ci=proportion(round(reached * n_negative), n_negative, settings.interval, settings.level).ci,
+        threshold=threshold,
+        threshold_chosen_on_reported_data=True,
+        note=AT_READER_SPECIFICITY,
+    )
 
 
-def _reader_block(
-    table: ScoreTable, ratings: FloatArray, cut: float | None, settings: EvaluationSettings
-) -> dict[str, Any]:
+def _reader(table: ScoreTable, ratings: FloatArray, cut: float | None, settings: EvaluationSettings) -> Reader:
     binary = is_binary(ratings)
-    block: dict[str, Any] = {
-        "kind": "binary" if binary else "ordinal",
-        "n": len(table),
-        "n_positive": int(table.y_true.sum()),
-    }
-    if not binary:
-        interval = delong_interval(table.y_true, ratings, settings.level)
-        block |= {"auc": interval.auc, "auc_ci_delong": (interval.lower, interval.upper)}
-        block["auc_ci_method"] = interval.method
+    interval = None if binary else delong_interval(table.y_true, ratings, settings.level)
     calls = _reader_decisions(ratings, binary, cut)
+    decided = calls[0].called_positive if binary or cut is not None else None
+    return Reader(
+        kind="binary" if binary else "ordinal",
+        n=len(table),
+        n_positive=int(table.y_true.sum()),
+        auc=None if interval is None else interval.auc,
+        auc_ci_delong=None if interval is None else (interval.lower, interval.upper),
+        auc_ci_method=None if interval is None else interval.method,
+        operating_points=_reader_points(table, calls, settings),
+        against={name: _against(table, name, ratings, binary, decided, settings) for name in table.scores},
+    )
+
+
+def _reader_points(
+    table: ScoreTable, calls: Sequence[Decisions], settings: EvaluationSettings
+) -> tuple[ReaderPoint, ...]:
     resampler = table.resampler(settings) if table.is_clustered else None
-    block["operating_points"] = [operating_point_block(table.y_true, item, settings, resampler) for item in calls]
-    for point in block["operating_points"]:
-        point["model_at_reader_specificity"] = {}
-        if np.isfinite(point["specificity"]) and np.isfinite(point["sensitivity"]):
-            point["model_at_reader_specificity"] = {
-                name: sensitivity_at_specificity(table.y_true, score, point["specificity"], settings)
+    points = [operating_point(table.y_true, item, settings, resampler) for item in calls]
+    found = []
+    for point in points:
+        beside = {}
+        if np.isfinite(point.specificity) and np.isfinite(point.sensitivity):
+            beside = {
+                name: sensitivity_at_specificity(table.y_true, score, point.specificity, settings)
                 for name, score in table.scores.items()
             }
-    decided = calls[0].called_positive if binary or cut is not None else None
-    block["against"] = {name: _against(table, name, ratings, binary, decided, settings) for name in table.scores}
-    return block
+        found.append(widened(ReaderPoint, point, model_at_reader_specificity=beside))
+    return tuple(found)
 
 
 def _reader_decisions(ratings: FloatArray, binary: bool, cut: float | None) -> list[Decisions]:
@@ -146,14 +159,13 @@ def _against(
     binary: bool,
     decided: BoolArray | None,
     settings: EvaluationSettings,
-) -> dict[str, Any]:
+) -> ReaderDifference:
     """A score against a reader; differences are the score's minus the reader's."""
-    block: dict[str, Any] = {}
+    auc = threshold = mcnemar = None
     if not binary:
-        comparison = paired_comparison(table.y_true, table.scores[name], ratings, settings.level)
-        block["auc"] = auc_comparison_block(comparison)
+        auc = auc_difference(paired_comparison(table.y_true, table.scores[name], ratings, settings.level))
     points = table.decisions.get(name, ())
     if points and decided is not None:
-        block["threshold"] = points[0].threshold
-        block["mcnemar"] = mcnemar_blocks(table.y_true, points[0].called_positive, decided, settings.level)
-    return block
+        threshold = points[0].threshold
+        mcnemar = decision_difference(table.y_true, points[0].called_positive, decided, settings.level)
+    return ReaderDifference(auc=auc, threshold=threshold, mcnemar=mcnemar)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from sklearn.metrics import average_precision_score
 
+from dsmt_nnunet.evaluation.records.score import Calibration, Interval, OperatingPoint, Score
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.calibration.bins import ECE_DEFINITION, expected_calibration_error
 from dsmt_nnunet.statistics.calibration.logistic import logistic_calibration
 from dsmt_nnunet.statistics.checks import SMALL_SAMPLE, BoolArray, FloatArray
@@ -25,18 +26,9 @@ CHOSEN_ON_REPORTED_DATA = (
     "The threshold was chosen on the cases it is reported on: sensitivity, specificity and everything that follows "
     "from them are optimistic and must not be quoted as performance on new cases."
 )
-_CALIBRATION_KEYS = (
-    "brier",
-    "ece",
-    "calibration_slope",
-    "calibration_slope_ci",
-    "calibration_intercept",
-    "calibration_intercept_ci",
-    "calibration_intercept_with_slope",
-)
 
 
-def score_block(
+def evaluate_score(
     y_true: BoolArray,
     y_score: FloatArray,
     decisions: Sequence[Decisions],
@@ -44,8 +36,8 @@ def score_block(
     resampler: Resampler | None,
     clustered: bool = False,
     probability: bool | None = None,
-) -> dict[str, Any]:
-    """Everything of one score, as `metrics.json` holds it.
+) -> Score:
+    """Everything of one score.
 
     Args:
         y_true: labels, shape (N,).
@@ -64,22 +56,22 @@ def score_block(
     bootstrap = UNDEFINED
     if resampler is not None:
         bootstrap = percentile_interval(resampled_aucs(y_true, y_score, resampler)[:, 0], settings.level)
-    return {
-        "type": "binary",
-        "n": len(y_true),
-        "n_positive": int(y_true.sum()),
-        "auc": interval.auc,
-        "auc_se_delong": interval.se,
-        "auc_ci_delong": (interval.lower, interval.upper),
-        "auc_ci_method": interval.method,
-        "auc_ci_bootstrap": bootstrap,
-        "auc_ci_to_quote": "auc_ci_bootstrap" if clustered and not math.isnan(bootstrap[0]) else "auc_ci_delong",
-        "average_precision": average_precision(y_true, y_score),
-        **calibration_block(y_true, y_score, settings.level, probability),
-        "operating_points": [
-            operating_point_block(y_true, item, settings, resampler if clustered else None) for item in decisions
-        ],
-    }
+    return widened(
+        Score,
+        calibration(y_true, y_score, settings.level, probability),
+        n=len(y_true),
+        n_positive=int(y_true.sum()),
+        auc=interval.auc,
+        auc_se_delong=interval.se,
+        auc_ci_delong=(interval.lower, interval.upper),
+        auc_ci_method=interval.method,
+        auc_ci_bootstrap=bootstrap,
+        auc_ci_to_quote="auc_ci_bootstrap" if clustered and not math.isnan(bootstrap[0]) else "auc_ci_delong",
+        average_precision=average_precision(y_true, y_score),
+        operating_points=tuple(
+            operating_point(y_true, item, settings, resampler if clustered else None) for item in decisions
+        ),
+    )
 
 
 def average_precision(y_true: BoolArray, y_score: FloatArray) -> float:
@@ -94,9 +86,7 @@ def is_probability(y_score: FloatArray) -> bool:
     return not len(y_score) or bool(y_score.min() >= 0 and y_score.max() <= 1)
 
 
-def calibration_block(
-    y_true: BoolArray, y_score: FloatArray, level: float, probability: bool | None = None
-) -> dict[str, Any]:
+def calibration(y_true: BoolArray, y_score: FloatArray, level: float, probability: bool | None = None) -> Calibration:
     """Brier score, expected calibration error, slope and intercept; NaN for scores that are no probabilities."""
     if probability is None and not is_probability(y_score):
         warnings.warn(
@@ -104,46 +94,69 @@ def calibration_block(
             NotAProbabilityWarning,
         )
     if probability is False or not is_probability(y_score) or not len(y_score):
-        return dict.fromkeys(_CALIBRATION_KEYS, float("nan")) | {"ece_definition": ECE_DEFINITION}
+        return Calibration(
+            brier=math.nan,
+            ece=math.nan,
+            calibration_slope=math.nan,
+            calibration_slope_ci=None,
+            calibration_intercept=math.nan,
+            calibration_intercept_ci=None,
+            calibration_intercept_with_slope=math.nan,
+            ece_definition=ECE_DEFINITION,
+        )
     fit = logistic_calibration(y_true, y_score, level)
-    values = (
-        float(np.mean((y_score - y_true) ** 2)),
-        expected_calibration_error(y_true, y_score),
-        fit.slope,
-        fit.slope_ci,
-        fit.intercept,
-        fit.intercept_ci,
-        fit.intercept_with_slope,
+    return Calibration(
+        brier=float(np.mean((y_score - y_true) ** 2)),
+        ece=expected_calibration_error(y_true, y_score),
+        calibration_slope=fit.slope,
+        calibration_slope_ci=fit.slope_ci,
+        calibration_intercept=fit.intercept,
+        calibration_intercept_ci=fit.intercept_ci,
+        calibration_intercept_with_slope=fit.intercept_with_slope,
+        ece_definition=ECE_DEFINITION,
     )
-    return dict(zip(_CALIBRATION_KEYS, values, strict=True)) | {"ece_definition": ECE_DEFINITION}
 
 
-def operating_point_block(
+def operating_point(
     y_true: BoolArray, decisions: Decisions, settings: EvaluationSettings, resampler: Resampler | None
-) -> dict[str, Any]:
-    """One operating point: counts, metrics and `<metric>_ci`; with a resampler `<metric>_ci_bootstrap` too."""
+) -> OperatingPoint:
+    """One operating point: counts and metrics with intervals; with a resampler bootstrap intervals too."""
     metrics = decision_metrics(y_true, decisions.called_positive, settings.interval, settings.level)
-    block: dict[str, Any] = {
-        "threshold": decisions.threshold,
-        "threshold_source": decisions.source,
-        "threshold_chosen_on_reported_data": decisions.chosen_on_reported_data,
-        "n": len(y_true),
-        "tp": metrics.tp,
-        "fp": metrics.fp,
-        "tn": metrics.tn,
-        "fn": metrics.fn,
-    }
     if decisions.chosen_on_reported_data:
-        block["note"] = CHOSEN_ON_REPORTED_DATA
         warnings.warn(CHOSEN_ON_REPORTED_DATA, ThresholdWarning)
-    for name in METRIC_NAMES:
-        value = getattr(metrics, name)
-        block[name], block[f"{name}_ci"] = value.value, value.ci
-    if resampler is not None:
-        samples = [
-            weighted_decision_metrics(y_true, decisions.called_positive, weights) for weights in resampler.weights()
-        ]
-        for name in METRIC_NAMES:
-            values = np.concatenate([sample[name] for sample in samples])
-            block[f"{name}_ci_bootstrap"] = percentile_interval(values, settings.level)
-    return block
+    intervals = {} if resampler is None else _bootstrap_intervals(y_true, decisions, settings, resampler)
+    return OperatingPoint(
+        threshold=decisions.threshold,
+        threshold_source=decisions.source,
+        threshold_chosen_on_reported_data=decisions.chosen_on_reported_data,
+        n=len(y_true),
+        tp=metrics.tp,
+        fp=metrics.fp,
+        tn=metrics.tn,
+        fn=metrics.fn,
+        sensitivity=metrics.sensitivity.value,
+        sensitivity_ci=metrics.sensitivity.ci,
+        specificity=metrics.specificity.value,
+        specificity_ci=metrics.specificity.ci,
+        ppv=metrics.ppv.value,
+        ppv_ci=metrics.ppv.ci,
+        npv=metrics.npv.value,
+        npv_ci=metrics.npv.ci,
+        f1=metrics.f1.value,
+        f1_ci=metrics.f1.ci,
+        accuracy=metrics.accuracy.value,
+        accuracy_ci=metrics.accuracy.ci,
+        note=CHOSEN_ON_REPORTED_DATA if decisions.chosen_on_reported_data else None,
+        **{f"{name}_ci_bootstrap": interval for name, interval in intervals.items()},
+    )
+
+
+def _bootstrap_intervals(
+    y_true: BoolArray, decisions: Decisions, settings: EvaluationSettings, resampler: Resampler
+) -> dict[str, Interval]:
+    """Metric -> percentile interval."""
+    samples = [weighted_decision_metrics(y_true, decisions.called_positive, weights) for weights in resampler.weights()]
+    return {
+        name: percentile_interval(np.concatenate([sample[name] for sample in samples]), settings.level)
+        for name in METRIC_NAMES
+    }

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.comparisons import joint_comparison_block, paired_comparison_blocks
-from dsmt_nnunet.evaluation.curves import curve_block, decision_curve_block
-from dsmt_nnunet.evaluation.readers import multi_reader_block, reader_blocks
-from dsmt_nnunet.evaluation.score import calibration_block, score_block
+from dsmt_nnunet.evaluation.comparisons import compare_scores, joint_test
+from dsmt_nnunet.evaluation.curves import score_curves
+from dsmt_nnunet.evaluation.readers import evaluate_readers, readers_together
+from dsmt_nnunet.evaluation.records.comparisons import Comparisons
+from dsmt_nnunet.evaluation.records.curves import ScoreCurves
+from dsmt_nnunet.evaluation.records.score import Score
+from dsmt_nnunet.evaluation.score import calibration, evaluate_score
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.evaluation.subgroups import subgroup_blocks
+from dsmt_nnunet.evaluation.subgroups import evaluate_subgroups
+from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.checks import FloatArray
 from dsmt_nnunet.statistics.named_warnings import (
     ClusteredDataWarning,
@@ -28,12 +32,27 @@ CLUSTERED = (
 )
 
 
+@dataclass(frozen=True)
+class TableResult:
+    """What is reported of a table.
+
+    Attributes:
+        scores: name -> score.
+        curves: name -> the points of its figures.
+        comparisons: of scores, levels and readers.
+    """
+
+    scores: dict[str, Score]
+    curves: dict[str, ScoreCurves]
+    comparisons: Comparisons
+
+
 def evaluate_table(
     table: ScoreTable,
     settings: EvaluationSettings,
     log: WarningLog,
     probabilities: Mapping[str, FloatArray] | None = None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> TableResult:
     """Evaluates all scores of a table.
 
     Args:
@@ -41,10 +60,6 @@ def evaluate_table(
         settings: how intervals are made.
         log: takes the named warnings.
         probabilities: score name -> recalibrated probabilities, which calibration and decision curve then use.
-
-    Returns:
-        The blocks `scores`, `comparisons`, `readers`, `multi_reader`, `decision_curve`, `subgroups` of metrics.json,
-        and the curves of curves.json by score.
     """
     if table.is_clustered:
         log.add(ClusteredDataWarning, "cases", CLUSTERED)
@@ -52,9 +67,8 @@ def evaluate_table(
     if resampler is None and settings.n_resamples and 0 < table.y_true.sum() < len(table):
         message = "A class is held by a single case or patient; there is no bootstrap interval."
         log.add(OneCaseInClassWarning, "cases", message)
-    scores: dict[str, Any] = {}
-    curves: dict[str, Any] = {}
-    decision_curves: dict[str, Any] = {}
+    scores: dict[str, Score] = {}
+    curves: dict[str, ScoreCurves] = {}
     for name, values in table.scores.items():
         decisions = table.decisions.get(name, ())
         if not decisions:
@@ -62,25 +76,23 @@ def evaluate_table(
             log.add(ThresholdWarning, name, message)
         probs = (probabilities or {}).get(name, values)
         with log.collect(name):
-            scores[name] = score_block(table.y_true, values, decisions, settings, resampler, table.is_clustered)
+            score = evaluate_score(table.y_true, values, decisions, settings, resampler, table.is_clustered)
             if probs is not values:
-                scores[name] |= calibration_block(table.y_true, probs, settings.level)
-            curves[name] = curve_block(table.y_true, values, probs, settings, resampler)
-            decision_curves[name] = decision_curve_block(table.y_true, probs)
-    comparisons = paired_comparison_blocks(table, settings, resampler, log)
-    subgroups, between_levels = subgroup_blocks(table, settings, log)
-    metrics = {
-        "clustered": table.is_clustered,
-        "n_clusters": None if table.clusters is None else len(set(table.clusters)),
-        "scores": scores,
-        "comparisons": comparisons + between_levels,
-        "comparison_joint": joint_comparison_block(table),
-        "readers": reader_blocks(table, settings, log),
-        "multi_reader": multi_reader_block(table, settings, log),
-        "decision_curve": decision_curves,
-        "subgroups": subgroups,
-    }
-    return metrics, curves
+                score = widened(Score, score, calibration(table.y_true, probs, settings.level))
+            scores[name] = score
+            curves[name] = score_curves(table.y_true, values, probs, settings, resampler)
+    between_scores = compare_scores(table, settings, resampler, log)
+    subgroups, between_levels = evaluate_subgroups(table, settings, log)
+    comparisons = Comparisons(
+        clustered=table.is_clustered,
+        n_clusters=None if table.clusters is None else len(set(table.clusters)),
+        comparisons=(*between_scores, *between_levels),
+        comparison_joint=joint_test(table),
+        readers=evaluate_readers(table, settings, log),
+        multi_reader=readers_together(table, settings, log),
+        subgroups=subgroups,
+    )
+    return TableResult(scores, curves, comparisons)
 
 
 def score_rows(table: ScoreTable) -> tuple[list[str], list[list[object]]]:

@@ -6,17 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable, read_csv
-from dsmt_nnunet.evaluation.files import SCHEMA_VERSION, SCORES_NAME, write_curves, write_metrics, write_rows
+from dsmt_nnunet.evaluation.files import SCORES_NAME, head_of, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
+from dsmt_nnunet.evaluation.records.metrics import TableMetrics, TableSources
 from dsmt_nnunet.evaluation.score import is_probability
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.table import evaluate_table, score_rows
+from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, named_rows
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
@@ -64,31 +65,26 @@ class TableColumns:
         return (self.truth, *self.scores, *self.readers, *groups, *optional)
 
 
-def evaluate_table_file(path: Path, columns: TableColumns, out: Path, settings: EvaluationSettings) -> dict[str, Any]:
+def evaluate_table_file(path: Path, columns: TableColumns, out: Path, settings: EvaluationSettings) -> TableMetrics:
     """Evaluates a table and writes metrics.json, curves.json and scores.csv into `out`."""
     log = WarningLog()
     table = read_score_table(path, columns, log)
-    content, curves = evaluate_table(table, settings, log)
-    content["n"], content["n_positive"] = len(table), int(table.y_true.sum())
+    result = evaluate_table(table, settings, log)
+    metrics = widened(
+        TableMetrics,
+        head_of(settings, log),
+        result.comparisons,
+        inputs=TableSources(table=path.name, truth=columns.truth, positive=columns.positive, cluster=columns.cluster),
+        n=len(table),
+        n_positive=int(table.y_true.sum()),
+        scores=result.scores,
+        decision_curve={name: curves.decision_curve for name, curves in result.curves.items()},
+    )
     out.mkdir(parents=True, exist_ok=True)
     write_rows(out / SCORES_NAME, *score_rows(table))
-    write_curves(
-        out,
-        "table",
-        {
-            "scores": {
-                name: curve | {"decision_curve": content["decision_curve"][name]} for name, curve in curves.items()
-            }
-        },
-    )
-    sources = {
-        "table": path.name,
-        "truth": columns.truth,
-        "positive": columns.positive,
-        "cluster": columns.cluster,
-    }
-    write_metrics(out, "table", settings, sources, content, log)
-    return {"schema_version": SCHEMA_VERSION, **content, "warnings": log.entries}
+    write_curves(out, "table", scores=result.curves)
+    write_metrics(out, metrics)
+    return metrics
 
 
 def read_score_table(path: Path, columns: TableColumns, log: WarningLog) -> ScoreTable:

@@ -1,22 +1,25 @@
-"""The block of one task in metrics.json."""
+"""What is reported of one task."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import fields
 
 import numpy as np
 
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
-from dsmt_nnunet.evaluation.multiclass import confusion_matrix, multiclass_block
+from dsmt_nnunet.evaluation.multiclass import class_curves, evaluate_classes
+from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
+from dsmt_nnunet.evaluation.records.score import DecisionValues
+from dsmt_nnunet.evaluation.records.tasks import BinaryTask, IncludingMissed, MulticlassTask
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.table import evaluate_table
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions, known_label
+from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.checks import FloatArray
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
-from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES, decision_metrics
+from dsmt_nnunet.statistics.decisions.metrics import decision_metrics
 from dsmt_nnunet.statistics.named_warnings import ClusteredDataWarning, IncompleteDataWarning, WarningLog
-from dsmt_nnunet.statistics.roc.curve import roc_curve
 from dsmt_nnunet.tasks import Task
 
 MISSED_NOTE = (
@@ -25,21 +28,19 @@ MISSED_NOTE = (
 )
 
 
-def binary_task_block(
+def evaluate_binary_task(
     cases: TaskCases,
     decisions: Sequence[Decisions],
     options: TaskOptions,
     settings: EvaluationSettings,
     log: WarningLog,
     probabilities: FloatArray | None = None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Block and curves of a binary task.
-
-    The metrics of the first operating point stand beside the AUC too, under their own names.
+) -> tuple[BinaryTask, ScoreCurves]:
+    """Metrics and curves of a binary task.
 
     Args:
         cases: nodules of the task.
-        decisions: operating points.
+        decisions: operating points, at least one.
         options: groups, patients, readers, further thresholds.
         settings: how intervals are made.
         log: takes the named warnings.
@@ -47,56 +48,53 @@ def binary_task_block(
     """
     name = cases.task.name
     table = cases.score_table(options, decisions)
-    recalibrated = None if probabilities is None else {name: probabilities}
-    content, curves = evaluate_table(table, settings, log, recalibrated)
-    block = content.pop("scores")[name]
-    decision_curve = content.pop("decision_curve")[name]
-    first = block["operating_points"][0] if block["operating_points"] else {}
-    keys = ("threshold", *(key for metric in METRIC_NAMES for key in (metric, f"{metric}_ci")))
-    block |= {key: first[key] for key in keys if key in first}
-    block["positive_class"] = cases.task.positive_class
-    block |= content | {"decision_curve": decision_curve}
-    return block, curves[name] | {"decision_curve": decision_curve}
+    result = evaluate_table(table, settings, log, None if probabilities is None else {name: probabilities})
+    score, curves = result.scores[name], result.curves[name]
+    first = score.operating_points[0]
+    stated = {item.name: getattr(first, item.name) for item in fields(DecisionValues)}
+    task = widened(
+        BinaryTask,
+        result.comparisons,
+        score,
+        **stated,
+        positive_class=cases.task.positive_class,
+        decision_curve=curves.decision_curve,
+    )
+    return task, curves
 
 
-def multiclass_task_block(
+def evaluate_multiclass_task(
     cases: TaskCases, options: TaskOptions, settings: EvaluationSettings, log: WarningLog
-) -> dict[str, Any]:
-    """Block of a task with more than two classes; the decision is the most probable class."""
+) -> tuple[MulticlassTask, MulticlassCurves]:
+    """Metrics and curves of a task with more than two classes; the decision is the most probable class."""
     if options.readers.get(cases.task.name):
         raise ValueError(f"Readers can be compared on binary tasks; '{cases.task.name}' has more than two classes.")
+    answers = (cases.labels, cases.probs, cases.decided, cases.task.classes)
     with log.collect(cases.task.name):
-        return multiclass_block(
-            cases.labels, cases.probs, cases.decided, cases.task.classes, settings, cases.clusters(options)
-        )
+        task = evaluate_classes(*answers, settings, cases.clusters(options))
+    return task, class_curves(*answers)
 
 
-def multiclass_curves(cases: TaskCases) -> dict[str, Any]:
-    """Confusion matrix and one-against-rest ROC curves of a task with more than two classes."""
-    classes = cases.task.classes
-    return {
-        "classes": classes,
-        "confusion_matrix": confusion_matrix(cases.labels, cases.decided, len(classes)),
-        "roc_one_vs_rest": {
-            name: roc_curve(cases.labels == index, cases.probs[:, index]) for index, name in enumerate(classes)
-        },
-    }
-
-
-def including_missed_block(
+def including_missed(
     cases: TaskCases, joined: Sequence[JoinedNodule], decisions: Decisions, settings: EvaluationSettings
-) -> dict[str, Any]:
+) -> IncludingMissed:
     """Metrics of a binary task over all true nodules with a known label, the missed ones called negative."""
     labels = [known_label(item.truth, cases.task) for item in joined if item.status == "missed"]
     missed = np.array([label for label in labels if label >= 0], dtype=np.int64)
     y_true = np.concatenate([cases.labels, missed]) == 1
     called = np.concatenate([decisions.called_positive, np.zeros(len(missed), dtype=bool)])
     metrics = decision_metrics(y_true, called, settings.interval, settings.level)
-    block: dict[str, Any] = {"n": len(y_true), "n_missed": len(missed), "n_missed_positive": int((missed == 1).sum())}
-    for name in ("sensitivity", "specificity", "accuracy"):
-        value = getattr(metrics, name)
-        block |= {name: value.value, f"{name}_ci": value.ci}
-    return block
+    return IncludingMissed(
+        n=len(y_true),
+        n_missed=len(missed),
+        n_missed_positive=int((missed == 1).sum()),
+        sensitivity=metrics.sensitivity.value,
+        sensitivity_ci=metrics.sensitivity.ci,
+        specificity=metrics.specificity.value,
+        specificity_ci=metrics.specificity.ci,
+        accuracy=metrics.accuracy.value,
+        accuracy_ci=metrics.accuracy.ci,
+    )
 
 
 def warn_of_gaps(joined: Sequence[JoinedNodule], cases: TaskCases, task: Task, log: WarningLog) -> None:

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import SimpleITK as sitk
 
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
+from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics
+from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
 from dsmt_nnunet.predictions.explanation import Explanation
 from dsmt_nnunet.report.explanation_picture import ExplanationPicture, explanation_picture
 from dsmt_nnunet.report.folder import EvaluationFolder, Row
@@ -102,9 +104,8 @@ class Card:
 
 def cards_of(evaluation: EvaluationFolder, key: str) -> list[Card]:
     """The cards of all nodules in joined.csv, without pictures, the mistakes of the primary task first."""
-    tasks = evaluation.metrics.get("tasks", {})
-    primary = evaluation.metrics.get("primary_task")
-    names = sorted(tasks, key=lambda name: name != primary)
+    tasks = evaluation.tasks
+    names = sorted(tasks, key=lambda name: name != evaluation.primary_task)
     levels = group_levels(evaluation)
     cards = []
     for number, row in enumerate(evaluation.nodules):
@@ -129,9 +130,10 @@ def cards_of(evaluation: EvaluationFolder, key: str) -> list[Card]:
 def group_levels(evaluation: EvaluationFolder) -> dict[str, tuple[str, ...]]:
     """Level of every nodule in each group column of the evaluation, and its fold."""
     columns: dict[str, list[str]] = {}
-    for task in evaluation.metrics.get("tasks", {}).values():
-        for column, levels in (task.get("subgroups") or {}).items():
-            columns.setdefault(column, []).extend(levels)
+    for task in evaluation.tasks.values():
+        if isinstance(task, BinaryTask):
+            for column, subgroups in task.subgroups.items():
+                columns.setdefault(column, []).extend(subgroups)
     result = {}
     for column, levels in columns.items():
         values = [_cell(row, column) for row in evaluation.nodules]
@@ -139,7 +141,7 @@ def group_levels(evaluation: EvaluationFolder) -> dict[str, tuple[str, ...]]:
             result[column] = GroupColumn(column, _edges(levels)).levels(values)
         except ValueError:
             continue
-    if evaluation.kind == "crossval":
+    if isinstance(evaluation.metrics, CrossvalMetrics):
         result["fold"] = tuple(row.get("fold", "") for row in evaluation.nodules)
     return result
 
@@ -200,10 +202,10 @@ def _explanation(
     return explanation_picture(Explanation.read(path), image, card.centre_mm, field_mm)
 
 
-def _answer(row: Row, task: str, block: Mapping[str, Any]) -> Answer:
+def _answer(row: Row, task: str, metrics: BinaryTask | MulticlassTask) -> Answer:
     truth, decision = row.get(f"{task}_truth", ""), row.get(f"{task}_decision", "")
-    binary = block["type"] == "binary"
-    shown = str(block["positive_class"]) if binary else truth or decision
+    binary = isinstance(metrics, BinaryTask)
+    shown = metrics.positive_class if isinstance(metrics, BinaryTask) else truth or decision
     ending = "" if binary else f"_{shown}"
     probability = _number(row.get(f"{task}_prob{ending}", ""))
     if not truth:

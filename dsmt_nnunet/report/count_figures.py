@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dsmt_nnunet.evaluation.records.score import Interval, Score
+from dsmt_nnunet.evaluation.records.tasks import CrossvalBinaryTask
 from dsmt_nnunet.report.figure_style import COLUMN_INCHES, GREY, NEGATIVE, POSITIVE, new_figure, series_style
 from dsmt_nnunet.report.numbers import is_number, readable, with_interval
-from dsmt_nnunet.report.panel import Panel, Series
-from dsmt_nnunet.statistics.checks import FloatArray
+from dsmt_nnunet.report.panel import BinaryPanel, MulticlassPanel, Panel, Series
+from dsmt_nnunet.statistics.checks import FloatArray, IntArray
 
 _BINS = 20
 _WRAP_AT = 14
@@ -32,30 +32,29 @@ class ForestRow:
     """
 
     label: str
-    values: tuple[tuple[Any, Sequence[Any] | None], ...] = ()
+    values: tuple[tuple[float, Interval | None], ...] = ()
     note: str = ""
     is_heading: bool = False
 
 
 def confusion_figure(panel: Panel) -> Figure:
     """Counts at the first operating point of each score, with the share of each row."""
-    if not panel.is_binary:
-        matrix = np.array(panel.block["confusion_matrix"])
+    if isinstance(panel, MulticlassPanel):
+        matrix = np.array(panel.task.confusion_matrix)
         size = COLUMN_INCHES + 0.25 * max(0, len(panel.classes) - 3)
         figure, axes = new_figure(size, 0.86 * size)
         _matrix(axes, matrix, panel.classes)
         return figure
-    drawn = [series for series in panel.series if series.point]
+    drawn = [(series.name, point) for series in panel.series if (point := series.score.point)]
     width = COLUMN_INCHES if len(drawn) == 1 else 2.5 * len(drawn)
     figure, grid = new_figure(width, 3.0, ncols=len(drawn), squeeze=False)
-    for axes, series in zip(grid[0], drawn, strict=True):
-        point = series.point or {}
-        _matrix(axes, np.array([[point["tn"], point["fp"]], [point["fn"], point["tp"]]]), panel.classes)
-        axes.set_title(series.name if len(drawn) > 1 else "")
+    for axes, (name, point) in zip(grid[0], drawn, strict=True):
+        _matrix(axes, np.array([[point.tn, point.fp], [point.fn, point.tp]]), panel.classes)
+        axes.set_title(name if len(drawn) > 1 else "")
     return figure
 
 
-def distribution_figure(panel: Panel) -> Figure:
+def distribution_figure(panel: BinaryPanel) -> Figure:
     """Scores of the positive cases upwards, of the negative ones downwards, and the threshold."""
     drawn = [series for series in panel.series if len(series.y_score)]
     figure, grid = new_figure(height=1.2 + 1.6 * len(drawn), nrows=len(drawn), squeeze=False)
@@ -98,37 +97,35 @@ def forest_figure(rows: Sequence[ForestRow], names: Sequence[str], label: str) -
     return figure
 
 
-def subgroup_rows(panel: Panel) -> list[ForestRow]:
+def subgroup_rows(panel: BinaryPanel) -> list[ForestRow]:
     """All cases, then each level of each group; several scores have no notes."""
-    keys = list(panel.block["scores"]) if "scores" in panel.block else [None]
 
-    def row(label: str, n: int, n_positive: int, blocks: Sequence[Mapping[str, Any]]) -> ForestRow:
-        values = tuple((block.get("auc"), block.get(block.get("auc_ci_to_quote", ""))) for block in blocks)
+    def row(label: str, n: int, n_positive: int, scores: Sequence[Score]) -> ForestRow:
+        values = tuple((score.auc, score.auc_ci) for score in scores)
         note = f"{with_interval(*values[0], 2)}; " if len(values) == 1 else ""
         return ForestRow(label, values, f"{note}n {n}, {n_positive} positive")
 
-    first = panel.series[0].block
-    rows = [row("All", first["n"], first["n_positive"], [series.block for series in panel.series])]
-    for column, levels in (panel.block.get("subgroups") or {}).items():
+    first = panel.series[0].score
+    rows = [row("All", first.n, first.n_positive, [series.score for series in panel.series])]
+    for column, levels in panel.comparisons.subgroups.items():
         rows.append(ForestRow(readable(column), is_heading=True))
         for level, item in levels.items():
-            blocks = [item["scores"][key] for key in keys] if keys != [None] else list(item["scores"].values())
-            rows.append(row(level, item["n"], item["n_positive"], blocks))
+            rows.append(row(level, item.n, item.n_positive, [item.scores[series.key] for series in panel.series]))
     return rows
 
 
-def fold_rows(block: Mapping[str, Any]) -> list[ForestRow]:
+def fold_rows(task: CrossvalBinaryTask) -> list[ForestRow]:
     """Each fold, their mean, and all folds pooled."""
 
-    def row(label: str, value: Any, limits: Sequence[Any] | None, note: str = "") -> ForestRow:
+    def row(label: str, value: float, limits: Interval, note: str = "") -> ForestRow:
         return ForestRow(label, ((value, limits),), f"{with_interval(value, limits, 2)}{note}")
 
     rows = []
-    for item in block["folds"]:
-        note = f"; n {item['n']}, {item['n_positive']} positive"
-        rows.append(row(f"Fold {item['fold']}", item["auc"], item["auc_ci_delong"], note))
-    rows.append(row("Mean over folds", block["auc_mean_over_folds"], block["auc_mean_over_folds_ci"]))
-    rows.append(row("Pooled", block["auc_pooled"], block.get(block.get("auc_ci_to_quote", ""))))
+    for item in task.folds:
+        note = f"; n {item.n}, {item.n_positive} positive"
+        rows.append(row(f"Fold {item.fold}", item.auc, item.auc_ci_delong, note))
+    rows.append(row("Mean over folds", task.auc_mean_over_folds, task.auc_mean_over_folds_ci))
+    rows.append(row("Pooled", task.auc_pooled, task.auc_ci))
     return rows
 
 
@@ -136,7 +133,7 @@ def _n(names: Sequence[str]) -> list[tuple[int, str]]:
     return list(enumerate(names))
 
 
-def _estimate(axes: Axes, y: float, value: Any, limits: Sequence[Any] | None, index: int) -> None:
+def _estimate(axes: Axes, y: float, value: float, limits: Interval | None, index: int) -> None:
     if not is_number(value):
         return
     colour = series_style(index)["color"]
@@ -145,7 +142,7 @@ def _estimate(axes: Axes, y: float, value: Any, limits: Sequence[Any] | None, in
     axes.plot([value], [y], "s", markersize=4.5, color=colour)
 
 
-def _matrix(axes: Axes, matrix: npt.NDArray[Any], classes: Sequence[str]) -> None:
+def _matrix(axes: Axes, matrix: IntArray, classes: Sequence[str]) -> None:
     totals = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     shares = matrix / totals
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
@@ -171,8 +168,9 @@ def _distribution(axes: Axes, series: Series, classes: Sequence[str]) -> None:
     axes.bar(middles, upwards, color=POSITIVE, label=classes[1], **style)
     axes.bar(middles, -downwards, color=NEGATIVE, hatch="////", label=classes[0], **style)
     axes.axhline(0, color="#111827", linewidth=0.7)
-    if series.point and is_number(series.point["threshold"]):
-        axes.axvline(series.point["threshold"], color=GREY, linestyle="--", linewidth=1, label="threshold")
+    point = series.score.point
+    if point and is_number(point.threshold):
+        axes.axvline(point.threshold, color=GREY, linestyle="--", linewidth=1, label="threshold")
     highest = max(1, upwards.max(), downwards.max())
     axes.set_ylim(-1.1 * highest, 1.1 * highest)
     ticks = [int(tick) for tick in np.unique(np.linspace(-highest, highest, 5).round())]

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dsmt_nnunet.csv_table import read_csv
-from dsmt_nnunet.evaluation.files import (
-    CASES_NAME,
-    CURVES_NAME,
-    JOINED_NAME,
-    METRICS_NAME,
-    SCHEMA_VERSION,
-    SCORES_NAME,
+from dsmt_nnunet.evaluation.files import CASES_NAME, JOINED_NAME, SCORES_NAME, read_curves, read_metrics
+from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
+from dsmt_nnunet.evaluation.records.metrics import (
+    CrossvalMetrics,
+    CrossvalSources,
+    Metrics,
+    PredictionMetrics,
+    PredictionSources,
 )
+from dsmt_nnunet.evaluation.records.tasks import CrossvalTask, PredictedTask
 
 Row = Mapping[str, str]
-KINDS = ("predictions", "crossval", "table", "readers")
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class EvaluationFolder:
     """
 
     path: Path
-    metrics: Mapping[str, Any]
-    curves: Mapping[str, Any]
+    metrics: Metrics
+    curves: Mapping[str, ScoreCurves | MulticlassCurves]
     nodules: tuple[Row, ...] = ()
     cases: tuple[Row, ...] = ()
     dice: Mapping[str, str] | None = None
@@ -47,13 +46,22 @@ class EvaluationFolder:
         return self.path.resolve().name
 
     @property
-    def kind(self) -> str:
-        return str(self.metrics["kind"])
+    def tasks(self) -> Mapping[str, PredictedTask | CrossvalTask]:
+        """Task -> its metrics; none in a table or a reader study."""
+        return self.metrics.tasks if isinstance(self.metrics, PredictionMetrics | CrossvalMetrics) else {}
 
     @property
-    def confidence(self) -> str:
-        """`95%`."""
-        return f"{100 * float(self.metrics['settings']['confidence_level']):g}%"
+    def primary_task(self) -> str | None:
+        """None in a table or a reader study."""
+        return self.metrics.primary_task if isinstance(self.metrics, PredictionMetrics | CrossvalMetrics) else None
+
+    @property
+    def source(self) -> str:
+        """Name of the folder of predictions, or of the model, that was evaluated; "" elsewhere."""
+        inputs = self.metrics.inputs
+        if isinstance(inputs, PredictionSources):
+            return inputs.predictions
+        return inputs.model if isinstance(inputs, CrossvalSources) else ""
 
 
 def read_evaluation(folder: str | Path) -> EvaluationFolder:
@@ -61,40 +69,19 @@ def read_evaluation(folder: str | Path) -> EvaluationFolder:
 
     Raises:
         FileNotFoundError: it holds no metrics.json.
-        ValueError: metrics.json is no such file, or of another schema version.
+        ValueError: metrics.json or curves.json is damaged, or was written by another release.
     """
     folder = Path(folder)
-    path = folder / METRICS_NAME
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no {METRICS_NAME}. Give the folder that 'dsmt evaluate ... -o OUT' wrote."
-        )
-    metrics = _read_json(path)
-    if metrics.get("schema_version") != SCHEMA_VERSION or metrics.get("kind") not in KINDS:
-        raise ValueError(
-            f"{path} must have schema_version {SCHEMA_VERSION} and a kind of {list(KINDS)}; it has "
-            f"{metrics.get('schema_version')!r} and {metrics.get('kind')!r}. Evaluate again with this version."
-        )
-    curves = _read_json(folder / CURVES_NAME) if (folder / CURVES_NAME).is_file() else {}
+    metrics, curves = read_metrics(folder), read_curves(folder)
     cases = _read_rows(folder / CASES_NAME)
     return EvaluationFolder(
         path=folder,
         metrics=metrics,
-        curves=curves.get("tasks", curves.get("scores", {})),
+        curves={} if curves is None else {**(curves.tasks or {}), **(curves.scores or {})},
         nodules=_read_rows(folder / JOINED_NAME),
         cases=_read_rows(folder / SCORES_NAME),
         dice={row["case_id"]: row.get("dice", "") for row in cases},
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold an object, got {type(content).__name__}.")
-    return content
 
 
 def _read_rows(path: Path) -> tuple[Row, ...]:

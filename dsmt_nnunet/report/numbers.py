@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from typing import Any
+from typing import TypeGuard
 
 UNDEFINED = "not defined"
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value of metrics.json is a finite number (undefined ones are null)."""
-    return isinstance(value, int | float) and math.isfinite(value)
+def is_number(value: float | None) -> TypeGuard[float]:
+    """Whether a value of metrics.json is defined."""
+    return value is not None and math.isfinite(value)
 
 
-def shown(value: Any, digits: int = 3) -> str:
+def shown(value: float | None, digits: int = 3) -> str:
     """A number with fixed decimals, or `UNDEFINED`."""
     return f"{value:.{digits}f}" if is_number(value) else UNDEFINED
 
 
-def interval(limits: Sequence[Any] | None, digits: int = 3) -> str:
+def interval(limits: tuple[float, float] | None, digits: int = 3) -> str:
     """`0.81 to 0.99`; "" where a limit is undefined."""
     if limits is None or not all(is_number(limit) for limit in limits):
         return ""
     return f"{shown(limits[0], digits)} to {shown(limits[1], digits)}"
 
 
-def with_interval(value: Any, limits: Sequence[Any] | None, digits: int = 3) -> str:
+def with_interval(value: float | None, limits: tuple[float, float] | None, digits: int = 3) -> str:
     """`0.92 (0.81 to 0.99)`, without the brackets where there is no interval."""
     listed = interval(limits, digits)
     return f"{shown(value, digits)} ({listed})" if listed else shown(value, digits)
 
 
-def p_value(value: Any) -> str:
+def p_value(value: float | None) -> str:
     """Three decimals, `<0.001` below that."""
     if not is_number(value):
         return UNDEFINED

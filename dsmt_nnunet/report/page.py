@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -67,7 +67,7 @@ def write_report(
 
     Raises:
         FileNotFoundError: a folder holds no metrics.json.
-        ValueError: a file is damaged or of another schema version.
+        ValueError: a file is damaged or was written by another release.
     """
     options = options or ReportOptions()
     out = Path(out)
@@ -156,9 +156,7 @@ def _with_cards(
     limits = fair_shares([len(cards) for cards in all_cards], options.max_cards)
     result = []
     for (evaluation, section), cards, limit in zip(sections, all_cards, limits, strict=True):
-        inputs: Mapping[str, Any] = evaluation.metrics["inputs"]
-        source = str(inputs.get("predictions") or inputs.get("model") or "")
-        chosen = with_pictures(cards[:limit], options.folders, source, progress)
+        chosen = with_pictures(cards[:limit], options.folders, evaluation.source, progress)
         columns: dict[str, list[str]] = {}
         for card in chosen:
             for column, level in card.groups.items():

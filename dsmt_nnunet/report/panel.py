@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from dsmt_nnunet.evaluation.records.comparisons import Comparisons
+from dsmt_nnunet.evaluation.records.curves import DecisionCurve, MulticlassCurves, ScoreCurves
+from dsmt_nnunet.evaluation.records.metrics import TableMetrics
+from dsmt_nnunet.evaluation.records.score import Score
+from dsmt_nnunet.evaluation.records.tasks import (
+    BinaryTask,
+    CrossvalBinaryTask,
+    IncludingMissed,
+    MulticlassTask,
+    PredictedBinaryTask,
+)
 from dsmt_nnunet.report.folder import EvaluationFolder, Row
 from dsmt_nnunet.report.numbers import readable
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
@@ -21,56 +31,62 @@ class Series:
     """A binary score.
 
     Attributes:
+        key: its name in metrics.json.
         name: as people read it.
-        block: of metrics.json.
-        curves: of curves.json; empty where there are none.
+        score: its metrics.
+        curves: None where curves.json is missing.
+        decision_curve: None for a score that is no probability.
         y_true: shape (N,), of the cases that carry both; empty where the tables are missing.
         y_score: shape (N,).
     """
 
+    key: str
     name: str
-    block: Mapping[str, Any]
-    curves: Mapping[str, Any]
+    score: Score
+    curves: ScoreCurves | None
+    decision_curve: DecisionCurve | None
     y_true: BoolArray
     y_score: FloatArray
 
-    @property
-    def auc_ci(self) -> Sequence[Any] | None:
-        """The interval that metrics.json says to quote."""
-        return self.block.get(self.block.get("auc_ci_to_quote", "auc_ci_delong"))
-
-    @property
-    def point(self) -> Mapping[str, Any] | None:
-        """The first operating point."""
-        points = self.block.get("operating_points") or [None]
-        return points[0]
-
 
 @dataclass(frozen=True)
-class Panel:
-    """A question with everything that is drawn and listed of it.
+class BinaryPanel:
+    """Binary scores with everything that is drawn and listed of them.
 
     Attributes:
         key: of its figures and anchors, lower case letters, digits and dashes.
         title: as people read it.
         is_primary: shown unfolded.
-        classes: (negative, positive) of a binary question, all classes of another.
-        series: scores; empty for a multi-class task.
-        block: of the task (subgroups, readers, comparisons), or the whole of metrics.json of a table.
-        curves: of a multi-class task.
+        classes: (negative, positive).
+        series: the scores, at least one.
+        comparisons: of scores, levels and readers.
+        crossval: the task of a cross-validation, with its folds; None elsewhere.
+        including_missed: of predictions; None elsewhere.
     """
 
     key: str
     title: str
     is_primary: bool
-    classes: tuple[str, ...]
+    classes: tuple[str, str]
     series: tuple[Series, ...]
-    block: Mapping[str, Any]
-    curves: Mapping[str, Any] = field(default_factory=dict)
+    comparisons: Comparisons
+    crossval: CrossvalBinaryTask | None = None
+    including_missed: IncludingMissed | None = None
 
-    @property
-    def is_binary(self) -> bool:
-        return bool(self.series)
+
+@dataclass(frozen=True)
+class MulticlassPanel:
+    """A task with several classes; the attributes are those of a `BinaryPanel`, the curves None where missing."""
+
+    key: str
+    title: str
+    is_primary: bool
+    classes: tuple[str, ...]
+    task: MulticlassTask
+    curves: MulticlassCurves | None = None
+
+
+Panel = BinaryPanel | MulticlassPanel
 
 
 def key_of(text: str) -> str:
@@ -80,11 +96,10 @@ def key_of(text: str) -> str:
 
 def panels_of(evaluation: EvaluationFolder) -> list[Panel]:
     """The panels of an evaluation, the primary one first; none for a reader study."""
-    if evaluation.kind == "table":
-        return [_table_panel(evaluation)]
-    primary = evaluation.metrics.get("primary_task")
-    panels = [_task_panel(evaluation, name) for name in evaluation.metrics.get("tasks", {})]
-    return sorted(panels, key=lambda panel: panel.key != key_of(str(primary)))
+    if isinstance(evaluation.metrics, TableMetrics):
+        return [_table_panel(evaluation, evaluation.metrics)]
+    panels = [_task_panel(evaluation, name, task) for name, task in evaluation.tasks.items()]
+    return sorted(panels, key=lambda panel: panel.key != key_of(str(evaluation.primary_task)))
 
 
 def negative_class(rows: Sequence[Row], task: str, positive: str) -> str:
@@ -96,33 +111,38 @@ def negative_class(rows: Sequence[Row], task: str, positive: str) -> str:
     return f"not {positive}"
 
 
-def _table_panel(evaluation: EvaluationFolder) -> Panel:
-    metrics, rows = evaluation.metrics, evaluation.cases
-    positive = str(metrics["inputs"].get("positive") or "positive")
+def _table_panel(evaluation: EvaluationFolder, metrics: TableMetrics) -> BinaryPanel:
+    positive = metrics.inputs.positive or "positive"
     series = []
-    for name, block in metrics["scores"].items():
-        chosen = [row for row in rows if row.get(name)]
+    for name, score in metrics.scores.items():
+        chosen = [row for row in evaluation.cases if row.get(name)]
         y_true = np.array([row["truth"] == "1" for row in chosen], dtype=bool)
         y_score = np.array([float(row[name]) for row in chosen], dtype=np.float64)
-        curves = dict(evaluation.curves.get(name, {}))
-        curves.setdefault("decision_curve", metrics.get("decision_curve", {}).get(name))
-        series.append(Series(name, block, curves, y_true, y_score))
+        curves = evaluation.curves.get(name)
+        drawn = curves if isinstance(curves, ScoreCurves) else None
+        series.append(Series(name, name, score, drawn, metrics.decision_curve[name], y_true, y_score))
     classes = ("negative" if positive == "positive" else f"not {positive}", positive)
-    return Panel("scores", "Scores", True, classes, tuple(series), metrics)
+    return BinaryPanel("scores", "Scores", True, classes, tuple(series), metrics)
 
 
-def _task_panel(evaluation: EvaluationFolder, name: str) -> Panel:
-    block = evaluation.metrics["tasks"][name]
-    primary = name == evaluation.metrics.get("primary_task")
-    curves = evaluation.curves.get(name, {})
-    if block["type"] != "binary":
-        return Panel(key_of(name), readable(name), primary, tuple(block["classes"]), (), block, curves)
-    positive = str(block["positive_class"])
+def _task_panel(evaluation: EvaluationFolder, name: str, task: BinaryTask | MulticlassTask) -> Panel:
+    primary, curves = name == evaluation.primary_task, evaluation.curves.get(name)
+    if isinstance(task, MulticlassTask):
+        drawn = curves if isinstance(curves, MulticlassCurves) else None
+        return MulticlassPanel(key_of(name), readable(name), primary, task.classes, task, drawn)
     columns = (f"{name}_truth", f"{name}_prob")
     chosen = [row for row in evaluation.nodules if row.get("status") == "matched" and all(map(row.get, columns))]
-    y_true = np.array([row[columns[0]] == positive for row in chosen], dtype=bool)
+    y_true = np.array([row[columns[0]] == task.positive_class for row in chosen], dtype=bool)
     y_score = np.array([float(row[columns[1]]) for row in chosen], dtype=np.float64)
-    curves = {"decision_curve": block.get("decision_curve"), **curves}
-    series = Series(readable(name), block, curves, y_true, y_score)
-    classes = (negative_class(evaluation.nodules, name, positive), positive)
-    return Panel(key_of(name), readable(name), primary, classes, (series,), block)
+    of_score = curves if isinstance(curves, ScoreCurves) else None
+    series = Series(name, readable(name), task, of_score, task.decision_curve, y_true, y_score)
+    return BinaryPanel(
+        key=key_of(name),
+        title=readable(name),
+        is_primary=primary,
+        classes=(negative_class(evaluation.nodules, name, task.positive_class), task.positive_class),
+        series=(series,),
+        comparisons=task,
+        crossval=task if isinstance(task, CrossvalBinaryTask) else None,
+        including_missed=task.including_missed if isinstance(task, PredictedBinaryTask) else None,
+    )

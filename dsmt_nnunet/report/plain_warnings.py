@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from dsmt_nnunet.statistics.named_warnings import NamedWarning
 
 PLAIN_WORDS = {
     "OneClassWarning": "Some groups hold one class only, so there is no AUC for them.",
@@ -40,9 +41,9 @@ class PlainWarning:
     entries: tuple[tuple[str, str], ...]
 
 
-def plain_warnings(warnings: Sequence[Mapping[str, Any]]) -> list[PlainWarning]:
+def plain_warnings(warnings: Sequence[NamedWarning]) -> list[PlainWarning]:
     """Groups the `warnings` of metrics.json by name, in order of first appearance."""
     grouped: dict[str, list[tuple[str, str]]] = {}
     for item in warnings:
-        grouped.setdefault(str(item["name"]), []).append((str(item["where"]), str(item["message"])))
+        grouped.setdefault(item.name, []).append((item.where, item.message))
     return [PlainWarning(name, PLAIN_WORDS.get(name, name), tuple(entries)) for name, entries in grouped.items()]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsmt_nnunet.evaluation.out_of_fold import nested_calibration
-from dsmt_nnunet.evaluation.score import calibration_block
+from dsmt_nnunet.evaluation.score import calibration
 from dsmt_nnunet.predictions.results import read_folder
 from dsmt_nnunet.statistics.calibration.scaling import apply_temperature
 from dsmt_nnunet.statistics.calibration.temperature import fit_temperature
@@ -51,8 +51,8 @@ def calibration_row(
 
 
 def _figures(labels: Array, probs: Array, suffix: str) -> dict[str, str]:
-    block = calibration_block(labels == 1, probs[:, 1], LEVEL)
-    return {f"{name}{suffix}": f"{block[name]:.4f}" for name in _REPORTED}
+    found = calibration(labels == 1, probs[:, 1], LEVEL)
+    return {f"{name}{suffix}": f"{getattr(found, name):.4f}" for name in _REPORTED}
 
 
 def _pooled(task: str, folders: Sequence[Path], nodules: Sequence[MeasuredNodule]) -> tuple[Array, Array, Array]:

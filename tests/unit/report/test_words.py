@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from dsmt_nnunet.report import numbers
@@ -9,6 +11,7 @@ from dsmt_nnunet.report.figure_style import inline_svg
 from dsmt_nnunet.report.panel import key_of
 from dsmt_nnunet.report.plain_warnings import PLAIN_WORDS, plain_warnings
 from dsmt_nnunet.statistics import named_warnings
+from dsmt_nnunet.statistics.named_warnings import NamedWarning
 
 BASES = {"EvaluationWarning", "UndefinedMetricWarning"}
 
@@ -24,9 +27,9 @@ def test_every_warning_has_plain_words() -> None:
 
 def test_warnings_of_one_name_stand_together() -> None:
     entries = [
-        {"name": "SmallSampleWarning", "where": "a", "message": "x"},
-        {"name": "New", "where": "b", "message": "y"},
-        {"name": "SmallSampleWarning", "where": "c", "message": "z"},
+        NamedWarning("SmallSampleWarning", "a", "x"),
+        NamedWarning("New", "b", "y"),
+        NamedWarning("SmallSampleWarning", "c", "z"),
     ]
     small, new = plain_warnings(entries)
     assert small.entries == (("a", "x"), ("c", "z"))
@@ -35,8 +38,8 @@ def test_warnings_of_one_name_stand_together() -> None:
 
 def test_undefined_numbers_are_words() -> None:
     assert numbers.shown(None) == "not defined"
-    assert numbers.with_interval(0.9, [0.8, None], 2) == "0.90"
-    assert numbers.with_interval(0.9, [0.8, 1], 2) == "0.90 (0.80 to 1.00)"
+    assert numbers.with_interval(0.9, (0.8, math.nan), 2) == "0.90"
+    assert numbers.with_interval(0.9, (0.8, 1.0), 2) == "0.90 (0.80 to 1.00)"
     assert numbers.p_value(0.0004) == "<0.001"
     assert numbers.p_value(None) == "not defined"
 

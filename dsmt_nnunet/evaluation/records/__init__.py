@@ -1,0 +1,1 @@
+"""What `metrics.json` and `curves.json` hold, as dataclasses: the schema of both files."""

@@ -1,0 +1,131 @@
+"""A task of predictions or of a cross-validation.
+
+Each kind of task has its record, which `type` names in the file. A kind that is measured in another way (grades, by
+ordinal metrics) gets a record here and a place in `PredictedTask` and `CrossvalTask`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dsmt_nnunet.evaluation.records.comparisons import Comparisons
+from dsmt_nnunet.evaluation.records.curves import DecisionCurve
+from dsmt_nnunet.evaluation.records.score import Calibration, DecisionValues, Interval, Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinaryTask(Score, DecisionValues, Comparisons):
+    """A score named after its task; the metrics of its first operating point stand beside the AUC too."""
+
+    positive_class: str
+    decision_curve: DecisionCurve | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IncludingMissed:
+    """All true nodules of known label, the missed ones called negative."""
+
+    n: int
+    n_missed: int
+    n_missed_positive: int
+    sensitivity: float
+    sensitivity_ci: Interval
+    specificity: float
+    specificity_ci: Interval
+    accuracy: float
+    accuracy_ci: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedBinaryTask(BinaryTask):
+    """A binary task of predictions."""
+
+    including_missed: IncludingMissed
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldScore:
+    """One fold; temperature and threshold are undefined where there are no other folds to choose them on."""
+
+    fold: int
+    n: int
+    n_positive: int
+    auc: float
+    auc_ci_delong: Interval
+    auc_ci_method: str
+    temperature_from_other_folds: float
+    threshold_from_other_folds: float
+    sensitivity: float
+    specificity: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldSummary:
+    """The AUC over folds; `auc_quote` says which to quote."""
+
+    folds: tuple[FoldScore, ...]
+    n_folds_with_auc: int
+    auc_pooled: float
+    auc_mean_over_folds: float
+    auc_mean_over_folds_ci: Interval
+    auc_sd_over_folds: float
+    auc_quote: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenPoint:
+    """What operating_point.json holds of the task; a task of several classes has no threshold."""
+
+    temperature: float
+    threshold: float | None
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossvalBinaryTask(BinaryTask, FoldSummary):
+    """A binary task of a cross-validation: AUC uncalibrated, calibration and decisions by the other folds' choice."""
+
+    uncalibrated: Calibration
+    chosen_operating_point: ChosenPoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """A class against the rest; `sensitivity` is the share of its cases that were found."""
+
+    n: int
+    auc: float
+    auc_ci_delong: Interval
+    auc_ci_method: str
+    auc_ci_bootstrap: Interval
+    sensitivity: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MulticlassTask:
+    """A task with several classes, the most probable one decided."""
+
+    type: Literal["multiclass"] = "multiclass"
+    n: int
+    classes: tuple[str, ...]
+    auc_one_vs_rest: dict[str, ClassScore]
+    auc_macro: float
+    auc_macro_ci_bootstrap: Interval
+    accuracy: float
+    accuracy_ci: Interval
+    balanced_accuracy: float
+    log_loss: float
+    confusion_matrix: tuple[tuple[int, ...], ...]
+    confusion_matrix_axes: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossvalMulticlassTask(MulticlassTask):
+    """The same of a cross-validation."""
+
+    chosen_operating_point: ChosenPoint
+
+
+PredictedTask = PredictedBinaryTask | MulticlassTask
+CrossvalTask = CrossvalBinaryTask | CrossvalMulticlassTask
