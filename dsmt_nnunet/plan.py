@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from dsmt_nnunet.descriptors import DESCRIPTORS
+from dsmt_nnunet.nnunet_files import Configuration, resolve_configuration
 from dsmt_nnunet.tasks import ClassificationSchema
 
 PLAN_KEY = "dsmt"
@@ -313,14 +314,6 @@ def iterations_per_epoch(nodules: int, batch_size: int, at_most: int) -> int:
     return min(at_most, max(MIN_ITERATIONS, math.ceil(VIEWS_PER_EPOCH * nodules / batch_size)))
 
 
-def resolve_configuration(plans: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The configuration of a plans.json with what it inherits."""
-    own = dict(plans["configurations"][name])
-    if "inherits_from" in own:
-        return {**resolve_configuration(plans, own["inherits_from"]), **own}
-    return own
-
-
 def derive_plan(plans: Mapping[str, Any], configuration: str, dataset_json: Mapping[str, Any]) -> DSMTPlan:
     """The DSMT block for plans that were made without it (nnUNetPlans, the ResEnc presets).
 
@@ -330,23 +323,22 @@ def derive_plan(plans: Mapping[str, Any], configuration: str, dataset_json: Mapp
     resolved = resolve_configuration(plans, configuration)
     check_configuration(resolved, configuration)
     schema = ClassificationSchema.from_dataset_json(dataset_json)
-    features = resolved["architecture"]["arch_kwargs"]["features_per_stage"]
+    own = Configuration.parse(configuration, resolved)
     shape, spacing = plans["original_median_shape_after_transp"], plans["original_median_spacing_after_transp"]
     scan_mm = [length * size for length, size in zip(shape, spacing, strict=True)]
-    patch_mm = [length * size for length, size in zip(resolved["patch_size"], resolved["spacing"], strict=True)]
     grid = context_grid(max(scan_mm), field_of_view_mm=160.0, spacing_mm=2.5)
     context_features = (32, 64, 128, 256)[: context_stages(grid, at_most=4)]
     return DSMTPlan(
         schema=schema,
         context=ContextPlan(2.5, grid, context_features, windows=context_windows(resolved)),
-        heads=HeadPlan(lateral_features=max(8, min(64, int(features[0])))),
+        heads=HeadPlan(lateral_features=max(8, min(64, own.architecture.features_per_stage[0]))),
         training=TrainingPlan(
             joint_epochs=200,
             finetune_epochs=50,
-            iterations_per_epoch=iterations_per_epoch(dataset_json["numTraining"], resolved["batch_size"], 250),
+            iterations_per_epoch=iterations_per_epoch(dataset_json["numTraining"], own.batch_size, 250),
             learning_rate=3e-4,
             finetune_learning_rate=3e-5,
-            background_share=background_share(scan_mm, patch_mm),
+            background_share=background_share(scan_mm, own.patch_mm),
             task_weights=default_task_weights(schema),
             probation_epochs=probation(200),
         ),

@@ -6,8 +6,9 @@ A mixin carries the decisions, so that every planner of nnU-Net can serve: the p
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from dsmt_nnunet.architecture.build import build_context_encoder
 from dsmt_nnunet.dataloading.sampling import MAX_CLASS_WEIGHT
+from dsmt_nnunet.nnunet_files import CaseFiles, Configuration, DatasetJson, Fingerprint, Json, NnunetPlans
 from dsmt_nnunet.nnunet_folders import read_nodule_table
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import (
@@ -42,6 +44,7 @@ from dsmt_nnunet.plan import (
 from dsmt_nnunet.planners.nodule_extents import nodule_extents_mm
 from dsmt_nnunet.tasks import ClassificationSchema
 
+Vector = npt.NDArray[np.float64]
 CONFIGURATION = "3d_fullres"
 SMALLEST_CAP = 8
 """However few the nodules, so many patches may make a batch: fewer are too few to learn a binary label from."""
@@ -74,7 +77,7 @@ class DSMTPlanning(_NnunetPlanner):
     smallest_spacing_mm: ClassVar[float] = 0.0
     """The target spacing is not finer than this."""
 
-    def plan_experiment(self) -> dict[str, Any]:
+    def plan_experiment(self) -> dict[str, object]:
         self.lowres_creation_threshold = 0.0
         # nnU-Net caps the batch by voxels, 5 % of the data set; here nodules are what is sampled, see _batch_size.
         self.max_dataset_covered = 1.0
@@ -82,11 +85,11 @@ class DSMTPlanning(_NnunetPlanner):
         self.decisions: dict[str, str] = {}
         table = read_nodule_table(self.dataset_name, self.schema)
         self._check_classes(table)
-        masks = [Path(case["label"]) for case in self.dataset.values()]
+        masks = [Path(CaseFiles.parse(case).mask) for case in self.dataset.values()]
         self.extents_mm = nodule_extents_mm(masks, processes=os.cpu_count() or 1)
         self.nodule_count = len(table)
         self._decide_class_weights(table)
-        plans: dict[str, Any] = super().plan_experiment()
+        plans: dict[str, object] = super().plan_experiment()
         for name, reason in self.decisions.items():
             print(f"{name}: {reason}")
         return plans
@@ -111,29 +114,33 @@ class DSMTPlanning(_NnunetPlanner):
             f"tasks weigh inversely to their number among a fold's training nodules, at most {MAX_CLASS_WEIGHT:g}"
         )
 
-    def determine_fullres_target_spacing(self) -> npt.NDArray[Any]:
-        spacing = super().determine_fullres_target_spacing()
+    def determine_fullres_target_spacing(self) -> Vector:
+        spacing: Vector = super().determine_fullres_target_spacing()
         if self.overwrite_target_spacing is not None or not self.smallest_spacing_mm:
             return spacing
         return np.maximum(spacing, self.smallest_spacing_mm)
 
     def get_plans_for_configuration(
-        self, spacing: Any, median_shape: Any, data_identifier: str, voxels_in_dataset: float, _cache: dict
-    ) -> dict[str, Any]:
+        self,
+        spacing: Vector,
+        median_shape: Vector,
+        data_identifier: str,
+        voxels_in_dataset: float,
+        _cache: dict[str, object],
+    ) -> dict[str, object]:
+        arguments = (data_identifier, voxels_in_dataset, _cache)
+        plan: dict[str, object]
         if len(spacing) != 3:
-            return super().get_plans_for_configuration(
-                spacing, median_shape, data_identifier, voxels_in_dataset, _cache
-            )
+            plan = super().get_plans_for_configuration(spacing, median_shape, *arguments)
+            return plan
         # nnU-Net clips the patch to the median shape and spends what memory is left on the batch.
-        wanted = self._local_patch(np.asarray(spacing))
-        plan = super().get_plans_for_configuration(spacing, wanted, data_identifier, voxels_in_dataset, _cache)
+        plan = super().get_plans_for_configuration(spacing, self._local_patch(np.asarray(spacing)), *arguments)
         plan["median_image_size_in_voxels"] = median_shape
-        windows = context_windows(plan)
-        extra = self._context_activations(windows) / self._backbone_activations(plan)
-        plan["batch_size"] = self._batch_size(plan["batch_size"] / (1 + extra))
-        size_mm = np.asarray(plan["patch_size"]) * np.asarray(spacing)
+        stock = Configuration.parse(CONFIGURATION, plan)
+        extra = self._context_activations(context_windows(plan)) / self._backbone_activations(stock)
+        plan["batch_size"] = self._batch_size(stock.batch_size / (1 + extra))
         self.decisions["local patch"] = (
-            f"{list(map(int, plan['patch_size']))} voxels, {np.round(size_mm, 1).tolist()} mm: the 99th percentile of "
+            f"{list(stock.patch_size)} voxels, {np.round(stock.patch_mm, 1).tolist()} mm: the 99th percentile of "
             f"{len(self.extents_mm)} nodule extents is {np.round(self._extent_99(), 1).tolist()} mm, and a margin of "
             f"{self.margin_mm:g} mm goes around it"
         )
@@ -144,37 +151,37 @@ class DSMTPlanning(_NnunetPlanner):
         )
         return plan
 
-    def _extent_99(self) -> npt.NDArray[Any]:
+    def _extent_99(self) -> Vector:
         """99th percentile of the extents along the image's axes (z, y, x), in mm; by rotation any axis may see any."""
         return np.full(3, np.percentile(self.extents_mm.max(axis=1), 99))
 
-    def _local_patch(self, spacing: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _local_patch(self, spacing: Vector) -> npt.NDArray[np.int_]:
         wanted_mm = self._extent_99() + 2 * self.margin_mm
         voxels = np.ceil(wanted_mm / spacing)
         largest = self._percentile_shape_mm(95) / spacing
-        return np.maximum(np.minimum(voxels, np.ceil(largest)), 8).astype(int)
+        patch: npt.NDArray[np.int_] = np.maximum(np.minimum(voxels, np.ceil(largest)), 8).astype(int)
+        return patch
 
-    def _percentile_shape_mm(self, percentile: float) -> npt.NDArray[Any]:
+    def _percentile_shape_mm(self, percentile: float) -> Vector:
         """Percentile of the scans' extents in mm, transposed as the plans are."""
-        fingerprint = self.dataset_fingerprint
-        shapes = np.asarray(fingerprint["shapes_after_crop"]) * np.asarray(fingerprint["spacings"])
+        extents_mm = Fingerprint.parse(self.dataset_fingerprint).extents_mm
         forward, _ = self.determine_transpose()
-        return np.percentile(shapes, percentile, axis=0)[list(forward)]
+        along_axes: Vector = np.percentile(extents_mm, percentile, axis=0)[list(forward)]
+        return along_axes
 
-    def _backbone_activations(self, plan: dict[str, Any]) -> float:
+    def _backbone_activations(self, configuration: Configuration) -> float:
         """Feature map voxels of the backbone for one patch, by nnU-Net's own count."""
-        architecture = plan["architecture"]
-        channels = len(self.dataset_json["channel_names"])
+        architecture, dataset_json = configuration.architecture, DatasetJson.parse(self.dataset_json)
         with torch.device("meta"):
             network = get_network_from_plans(
-                architecture["network_class_name"],
-                architecture["arch_kwargs"],
-                architecture["_kw_requires_import"],
-                channels,
-                len(self.dataset_json["labels"]),
+                architecture.class_name,
+                architecture.arguments,
+                architecture.imported,
+                len(dataset_json.channel_names),
+                len(dataset_json.label_names),
                 allow_init=False,
             )
-        return float(network.compute_conv_feature_map_size([int(length) for length in plan["patch_size"]]))
+        return float(network.compute_conv_feature_map_size(list(configuration.patch_size)))
 
     def _context_activations(self, windows: tuple[tuple[float, float] | None, ...]) -> float:
         """The same of the context encoder."""
@@ -187,17 +194,18 @@ class DSMTPlanning(_NnunetPlanner):
         at_most = min(self.max_batch_size, max(SMALLEST_CAP, self.nodule_count // 4))
         return max(2, min(int(by_memory), at_most))
 
-    def save_plans(self, plans: dict[str, Any]) -> None:
-        plans["configurations"] = {CONFIGURATION: plans["configurations"][CONFIGURATION]}
-        plans[PLAN_KEY] = self._dsmt_plan(plans).to_block()
+    def save_plans(self, plans: dict[str, object]) -> None:
+        parsed = NnunetPlans.parse(plans)
+        configuration = parsed.configuration(CONFIGURATION)
+        plans["configurations"] = {CONFIGURATION: configuration.content}
+        plans[PLAN_KEY] = self._dsmt_plan(plans, configuration).to_block()
         super().save_plans(plans)
 
-    def _dsmt_plan(self, plans: dict[str, Any]) -> DSMTPlan:
-        configuration = plans["configurations"][CONFIGURATION]
-        context = self._context_plan(context_windows(configuration))
-        patch_mm = [n * size for n, size in zip(configuration["patch_size"], configuration["spacing"], strict=True)]
-        share = background_share([float(length) for length in self._percentile_shape_mm(50)], patch_mm)
-        iterations = iterations_per_epoch(self.nodule_count, configuration["batch_size"], self.max_iterations_per_epoch)
+    def _dsmt_plan(self, plans: Json, configuration: Configuration) -> DSMTPlan:
+        context = self._context_plan(context_windows(configuration.content))
+        scan_mm = [float(length) for length in self._percentile_shape_mm(50)]
+        share = background_share(scan_mm, configuration.patch_mm)
+        iterations = iterations_per_epoch(self.nodule_count, configuration.batch_size, self.max_iterations_per_epoch)
         central_mm = float(self._extent_99().max() + 10.0)
         self.decisions["central region"] = f"{central_mm:.0f} mm: the largest nodules and the jitter around them"
         self.decisions["budget"] = (
@@ -227,8 +235,8 @@ class DSMTPlanning(_NnunetPlanner):
                 task_weights=default_task_weights(self.schema),
                 probation_epochs=probation(self.joint_epochs),
             ),
-            padding_value=padding_values(plans, configuration),
-            wide=wide_plan(plans, configuration),
+            padding_value=padding_values(plans, configuration.content),
+            wide=wide_plan(plans, configuration.content),
             use_context=self._has_context(),
             mirror_scans=self.mirror_scans,
             decisions=self.decisions,
@@ -265,7 +273,7 @@ class DSMTPlanner(DSMTPlanning, ExperimentPlanner):
         gpu_memory_target_in_gb: float = 8,
         preprocessor_name: str = "DefaultPreprocessor",
         plans_name: str = "DSMTPlans",
-        overwrite_target_spacing: Any = None,
+        overwrite_target_spacing: Sequence[float] | None = None,
         suppress_transpose: bool = False,
     ) -> None:
         super().__init__(
@@ -300,7 +308,7 @@ class DSMTPlannerXS(DSMTPlanner):
         gpu_memory_target_in_gb: float = 4,
         preprocessor_name: str = "DefaultPreprocessor",
         plans_name: str = "DSMTPlansXS",
-        overwrite_target_spacing: Any = None,
+        overwrite_target_spacing: Sequence[float] | None = None,
         suppress_transpose: bool = False,
     ) -> None:
         super().__init__(
@@ -324,7 +332,7 @@ class DSMTPlannerResEncM(DSMTPlanning, ResEncUNetPlanner):
         gpu_memory_target_in_gb: float = 8,
         preprocessor_name: str = "DefaultPreprocessor",
         plans_name: str = "DSMTResEncUNetMPlans",
-        overwrite_target_spacing: Any = None,
+        overwrite_target_spacing: Sequence[float] | None = None,
         suppress_transpose: bool = False,
     ) -> None:
         super().__init__(

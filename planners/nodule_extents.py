@@ -39,4 +39,5 @@ def _extents_of(path: Path) -> npt.NDArray[np.float64]:
     spacing_zyx = np.asarray(image.GetSpacing())[::-1]
     boxes = cc3d.statistics(labels)["bounding_boxes"][1:]
     sizes = [[axis.stop - axis.start for axis in box] for box in boxes]
-    return np.asarray(sizes, dtype=float).reshape(-1, 3) * spacing_zyx
+    extents: npt.NDArray[np.float64] = np.asarray(sizes, dtype=float).reshape(-1, 3) * spacing_zyx
+    return extents

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
 from nnunetv2.experiment_planning.plan_and_preprocess_api import (
@@ -17,6 +17,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
 from dsmt_nnunet.dataloading.splits import grouped_splits
+from dsmt_nnunet.nnunet_files import NnunetPlans
 from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION, PLANNERS
@@ -27,7 +28,7 @@ def plan_and_preprocess(
     dataset_id: int,
     planner: str = "DSMTPlanner",
     gpu_memory_target_gb: float | None = None,
-    target_spacing_mm: Any = None,
+    target_spacing_mm: Sequence[float] | None = None,
     plans_name: str | None = None,
     processes: int = 1,
     clean: bool = False,
@@ -59,13 +60,13 @@ def plan_and_preprocess(
     table = read_nodule_table(dataset_name, plan.schema)
     if not preprocess:
         return plans_name
-    configuration = plans["configurations"][CONFIGURATION]
-    folder = folder_from_environment("nnUNet_preprocessed") / dataset_name / configuration["data_identifier"]
+    configuration = NnunetPlans.parse(plans).configuration(CONFIGURATION)
+    folder = folder_from_environment("nnUNet_preprocessed") / dataset_name / configuration.data_identifier
     preprocess_what_is_missing(dataset_id, plans_name, folder, processes, clean)
     dataset = infer_dataset_class(str(folder))(str(folder))
     store = ContextStore.beside(folder, plan.context)
     make_context_volumes(
-        dataset, store, training_images(dataset_name), PlansManager(plans), configuration["spacing"], processes
+        dataset, store, training_images(dataset_name), PlansManager(plans), list(configuration.spacing_mm), processes
     )
     _write_splits(folder.parent / "splits_final.json", grouped_splits(table, dataset.identifiers, plan.schema))
     return plans_name

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess_dataset
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
+from dsmt_nnunet.nnunet_files import CaseFiles, DatasetJson, Json, NnunetPlans
 from dsmt_nnunet.nnunet_folders import folder_from_environment
 from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.plan import DSMTPlan
@@ -25,6 +25,30 @@ _DECISIVE = (
     *("resampling_fn_data", "resampling_fn_data_kwargs", "resampling_fn_seg", "resampling_fn_seg_kwargs"),
 )
 """What of a configuration decides how a case is preprocessed; the patch size decides the layout on disk."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the cases of a folder were preprocessed, and from which files.
+
+    Attributes:
+        recipe: what of the plans decides it.
+        sources: size and time of change of each file of a case.
+    """
+
+    recipe: Json
+    sources: Mapping[str, list[list[int]]]
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe | None:
+        """None where there is none, or none that this release can compare with its own."""
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return cls(**content) if set(content) == {"recipe", "sources"} else None
+
+    def write(self, path: Path) -> None:
+        partial = path.with_name(f".{path.name}.tmp")
+        partial.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        partial.replace(path)
 
 
 def preprocess_what_is_missing(
@@ -45,32 +69,31 @@ def preprocess_what_is_missing(
         How many cases were preprocessed.
     """
     raw = folder_from_environment("nnUNet_raw") / folder.parent.name
-    plans = load_json(str(folder.parent / f"{plans_name}.json"))
-    dataset_json = load_json(str(raw / "dataset.json"))
-    cases = get_filenames_of_train_images_and_targets(str(raw), dataset_json)
+    plans = NnunetPlans.read(folder.parent / f"{plans_name}.json")
+    dataset_json = DatasetJson.read(raw / "dataset.json")
+    found = get_filenames_of_train_images_and_targets(str(raw), dataset_json.content)
+    cases = {name: CaseFiles.parse(files) for name, files in found.items()}
     recipe = _recipe(plans)
-    sources = {name: _stamps([*case["images"], case["label"]]) for name, case in cases.items()}
+    sources = {name: _stamps([*case.images, case.mask]) for name, case in cases.items()}
     path = folder.with_name(f"{folder.name}_recipe.json")
-    before: Mapping[str, Any] = {} if clean or not path.is_file() else json.loads(path.read_text(encoding="utf-8"))
-    if before.get("recipe") != recipe:
+    before = None if clean else Recipe.read(path)
+    if before is None or before.recipe != recipe:
         shutil.rmtree(folder, ignore_errors=True)
-        before = {}
+        before = None
     done = {file.stem for file in folder.glob("*.pkl")}
     for name in done - set(cases):
         _remove(folder, name)
-    known = before.get("sources", {})
+    known = {} if before is None else before.sources
     missing = [name for name in cases if name not in done or known.get(name) != sources[name]]
     for name in missing:
         _remove(folder, name)
     # Only now: an interruption before must not leave old cases that pass for new ones.
-    partial = path.with_name(f".{path.name}.tmp")
-    partial.write_text(json.dumps({"recipe": recipe, "sources": sources}), encoding="utf-8")
-    partial.replace(path)
+    Recipe(recipe, sources).write(path)
     if len(missing) == len(cases):
         preprocess_dataset(dataset_id, plans_name, (CONFIGURATION,), num_processes=[processes])
         return len(missing)
     print(f"{len(cases) - len(missing)} of {len(cases)} cases are preprocessed already.")
-    _run(missing, cases, folder, plans, dataset_json, processes)
+    _run(missing, cases, folder, plans.content, dataset_json.content, processes)
     # Without a configuration nnU-Net only copies the reference masks.
     preprocess_dataset(dataset_id, plans_name, (), num_processes=[])
     return len(missing)
@@ -88,35 +111,35 @@ def preprocess_test_cases(raw: Path, preprocessed: Path, plans_name: str, proces
     Returns:
         `<data_identifier>_test`, the folder of the preprocessed test cases.
     """
-    plans = load_json(str(preprocessed / f"{plans_name}.json"))
-    dataset_json = load_json(str(raw / "dataset.json"))
-    ending = dataset_json["file_ending"]
-    channels = range(len(dataset_json["channel_names"]))
+    plans = NnunetPlans.read(preprocessed / f"{plans_name}.json")
+    dataset_json = DatasetJson.read(raw / "dataset.json")
+    ending = dataset_json.file_ending
+    channels = range(len(dataset_json.channel_names))
     names = [file.name.removesuffix(ending) for file in sorted((raw / "labelsTs").glob(f"*{ending}"))]
     images = {name: [str(raw / "imagesTs" / f"{name}_{channel:04d}{ending}") for channel in channels] for name in names}
-    configuration = plans["configurations"][CONFIGURATION]
-    folder = preprocessed / f"{configuration['data_identifier']}_test"
+    configuration = plans.configuration(CONFIGURATION)
+    folder = preprocessed / f"{configuration.data_identifier}_test"
     folder.mkdir(exist_ok=True)
     missing = [name for name in names if not (folder / f"{name}.pkl").is_file()]
-    cases = {name: {"images": images[name], "label": str(raw / "labelsTs" / f"{name}{ending}")} for name in missing}
-    _run(missing, cases, folder, plans, dataset_json, processes)
+    cases = {name: CaseFiles(tuple(images[name]), str(raw / "labelsTs" / f"{name}{ending}")) for name in missing}
+    _run(missing, cases, folder, plans.content, dataset_json.content, processes)
     make_context_volumes(
         infer_dataset_class(str(folder))(str(folder)),
-        ContextStore.beside(folder, DSMTPlan.from_plans(plans).context),
+        ContextStore.beside(folder, DSMTPlan.from_plans(plans.content).context),
         images,
-        PlansManager(plans),
-        configuration["spacing"],
+        PlansManager(plans.content),
+        list(configuration.spacing_mm),
         processes,
     )
     return folder
 
 
-def _recipe(plans: Mapping[str, Any]) -> dict[str, Any]:
-    configuration = plans["configurations"][CONFIGURATION]
-    recipe: dict[str, Any] = {key: configuration.get(key) for key in _DECISIVE}
-    recipe["transpose_forward"] = plans["transpose_forward"]
-    recipe["intensities"] = plans["foreground_intensity_properties_per_channel"]
-    normalised: dict[str, Any] = json.loads(json.dumps(recipe))
+def _recipe(plans: NnunetPlans) -> dict[str, object]:
+    configuration = plans.configuration(CONFIGURATION).content
+    recipe: dict[str, object] = {key: configuration.get(key) for key in _DECISIVE}
+    recipe["transpose_forward"] = plans.content["transpose_forward"]
+    recipe["intensities"] = plans.content["foreground_intensity_properties_per_channel"]
+    normalised: dict[str, object] = json.loads(json.dumps(recipe))
     return normalised
 
 
@@ -134,19 +157,17 @@ def _remove(folder: Path, case_id: str) -> None:
 
 def _run(
     missing: Sequence[str],
-    cases: Mapping[str, Any],
+    cases: Mapping[str, CaseFiles],
     folder: Path,
-    plans: Mapping[str, Any],
-    dataset_json: Mapping[str, Any],
+    plans: Json,
+    dataset_json: Json,
     processes: int,
 ) -> None:
-    jobs = [(str(folder / name), cases[name]["images"], cases[name]["label"], plans, dataset_json) for name in missing]
+    jobs = [(str(folder / name), list(cases[name].images), cases[name].mask, plans, dataset_json) for name in missing]
     in_processes(_preprocess_case, jobs, processes, "Preprocessing cases")
 
 
-def _preprocess_case(
-    output: str, images: list[str], label: str, plans: dict[str, Any], dataset_json: dict[str, Any]
-) -> None:
+def _preprocess_case(output: str, images: list[str], label: str, plans: Json, dataset_json: Json) -> None:
     manager = PlansManager(plans)
     configuration = manager.get_configuration(CONFIGURATION)
     preprocessor = configuration.preprocessor_class(verbose=False)

@@ -34,9 +34,10 @@ from dsmt_nnunet.dataloading.splits import grouped_splits
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor
 from dsmt_nnunet.inference.nnunet_hook import validation_predictor
 from dsmt_nnunet.inference.validation import classify_validation_cases
+from dsmt_nnunet.nnunet_files import resolve_configuration
 from dsmt_nnunet.nnunet_folders import read_nodule_table, training_images
 from dsmt_nnunet.nodules import NoduleTable
-from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan, check_configuration, derive_plan, resolve_configuration
+from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan, check_configuration, derive_plan
 from dsmt_nnunet.tasks import UNKNOWN_LABEL, ClassificationSchema
 from dsmt_nnunet.training.environment import (
     SEED_VARIABLE,

@@ -16,7 +16,6 @@ from dsmt_nnunet.plan import (
     context_windows,
     derive_plan,
     padding_values,
-    resolve_configuration,
 )
 from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, small_plan, stock_plans
 
@@ -70,7 +69,6 @@ def test_a_plan_is_derived_from_stock_plans(residual: bool) -> None:
 def test_a_plan_is_derived_from_an_inherited_configuration() -> None:
     plans = stock_plans()
     plans["configurations"]["large"] = {"inherits_from": CONFIGURATION, "patch_size": [32, 32, 32]}
-    assert resolve_configuration(plans, "large")["patch_size"] == [32, 32, 32]
     assert derive_plan(plans, "large", DATASET_JSON) == derive_plan(plans, CONFIGURATION, DATASET_JSON)
 
 

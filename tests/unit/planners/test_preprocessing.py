@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
 
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
+from dsmt_nnunet.nnunet_files import CaseFiles
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.planners import preprocessing
 from dsmt_nnunet.planners.preprocessing import preprocess_what_is_missing
@@ -39,7 +40,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             return
         raw = tmp_path / "raw" / NAME
         dataset_json = load_json(str(raw / "dataset.json"))
-        cases = preprocessing.get_filenames_of_train_images_and_targets(str(raw), dataset_json)
+        found = preprocessing.get_filenames_of_train_images_and_targets(str(raw), dataset_json)
+        cases = {name: CaseFiles.parse(files) for name, files in found.items()}
         target = base / "nnUNetPlans_3d_fullres"
         target.mkdir(exist_ok=True)
         preprocessing._run(list(cases), cases, target, load_json(str(base / f"{plans_name}.json")), dataset_json, 1)
