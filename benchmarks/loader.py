@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from dsmt_nnunet.dataloading.context_volumes import ContextStore, ContextVolume
 from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader
 from dsmt_nnunet.dataloading.sampling import SampledNodule
 from dsmt_nnunet.geometry import ArrayGeometry
+from dsmt_nnunet.plan import DSMTPlan
 
 VOLUME = (300, 512, 512)
 PATCH = (64, 64, 64)
@@ -91,7 +92,7 @@ def _write_cases(folder: Path, store: ContextStore) -> None:
         store.save(case_id, ContextVolume(surroundings, coarse, (-1.0,)), fine, "")
 
 
-def _loaders(folder: Path, store: ContextStore, plan: Any) -> dict[str, Any]:
+def _loaders(folder: Path, store: ContextStore, plan: DSMTPlan) -> dict[str, Callable[[], object]]:
     dataset = nnUNetDatasetBlosc2(str(folder))
     labels = LabelManager({"background": 0, "nodule": 1}, None)
     rotation = (-np.pi / 6, np.pi / 6)

@@ -6,13 +6,12 @@ in its favour.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -22,6 +21,7 @@ from benchmarks.machine import Ratio, device, medians
 from benchmarks.training_step import Problem
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.precision import Precision
+from dsmt_nnunet.nnunet_files import Json, NnunetPlans
 from dsmt_nnunet.plan import DSMTPlan
 
 CASES = 32
@@ -63,11 +63,11 @@ def measure(repeats: int) -> Ratio:
     )
 
 
-def _size(patch: Any) -> str:
+def _size(patch: Sequence[int]) -> str:
     return " x ".join(str(int(length)) for length in patch)
 
 
-def _planned(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _planned(folder: Path) -> tuple[Json, Json]:
     """nnU-Net's plans and ours."""
     variables = dict(os.environ)
     for kind in ("raw", "preprocessed", "results"):
@@ -83,7 +83,7 @@ def _planned(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         beside = str(Path(sys.executable).with_name(program))
         subprocess.run([beside, *arguments], env=variables, check=True, capture_output=True)
     plans = [folder / "preprocessed" / DATASET / f"{name}.json" for name in ("nnUNetPlans", "DSMTPlans")]
-    stock, own = (json.loads(path.read_text()) for path in plans)
+    stock, own = (NnunetPlans.read(path).content for path in plans)
     return stock, own
 
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +39,7 @@ TILES = {"standard": 4, "smallest": 50}
 CANDIDATES = 3
 
 
-def plans(preset: str) -> dict[str, Any]:
+def plans(preset: str) -> dict[str, object]:
     """As DSMTPlanner and DSMTPlannerXS make them for chests with nodules of 10 to 20 mm."""
     small = preset == "smallest"
     spacing = 1.25 if small else 1.0

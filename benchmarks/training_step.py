@@ -115,7 +115,7 @@ class Problem:
 
         return step
 
-    def _segmentation_loss(self, scales: Any) -> torch.Tensor:
+    def _segmentation_loss(self, scales: Sequence[torch.Tensor]) -> torch.Tensor:
         targets = [functional.interpolate(self.target.float(), scale.shape[2:]).to(torch.int16) for scale in scales]
         weights = [2.0**-i for i in range(len(scales))]
         weights = [weight / sum(weights) for weight in weights]

@@ -12,46 +12,34 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor, nn
 
+from benchmarks.patches import CONFIGURATION, MARGIN, Patches, read_patches
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.precision import Precision
-from dsmt_nnunet.csv_table import read_csv
-from dsmt_nnunet.dataloading.context_volumes import ContextStore
-from dsmt_nnunet.dataloading.padding import fill_values
 from dsmt_nnunet.dataloading.sampling import NoduleSampler
-from dsmt_nnunet.geometry import centred_start, crop
 from dsmt_nnunet.inference.classifier import mirrorings
-from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.nnunet_files import NnunetPlans
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 from dsmt_nnunet.statistics.roc.delong import auc_score
-from dsmt_nnunet.study.runner import DATASET
 from dsmt_nnunet.tasks import UNKNOWN_LABEL
 from dsmt_nnunet.training.losses import MultiTaskLoss
 from dsmt_nnunet.training.stages import POLY_EXPONENT
 
-PLANS, CONFIGURATION = "DSMTPlansXS", "3d_fullres"
-MARGIN = 4
-"""Voxels around the patch, for shifts: 5 mm."""
-LARGEST_CONTEXT = 42
-"""Voxels a side of the context patch that is kept: 200 mm, and one around it for shifts."""
 WARM_UP_STEPS = 80
-Array = npt.NDArray[Any]
+Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -130,105 +118,12 @@ VARIANTS: Mapping[str, Variant] = {
 }
 
 
-@dataclass(frozen=True)
-class Patches:
-    """Nodule-centred patches in memory.
-
-    Attributes:
-        local: (N, Z, Y, X), larger than the network's patch by `MARGIN` on each side.
-        masks: of the same shape.
-        context: (N, G, G, G), G being `LARGEST_CONTEXT`.
-        labels: (N, T).
-        probability: (N,) true probability of the primary task.
-    """
-
-    local: Array
-    masks: Array
-    context: Array
-    labels: Array
-    probability: Array
-
-    def batch(self, indices: Sequence[int], patch: Sequence[int], variant: Variant, rng: Any) -> tuple[Tensor, ...]:
-        """Local patches, masks and context patches, augmented if there is a generator."""
-        parts: list[list[Array]] = [[], [], []]
-        for index in indices:
-            shift = rng.integers(-variant.jitter, variant.jitter + 1, 3) if rng is not None else np.zeros(3, dtype=int)
-            grid = max(variant.context_grid, 8)
-            arrays = [
-                _middle(self.local[index], patch, shift).astype(np.float32),
-                _middle(self.masks[index], patch, shift).astype(np.float32),
-                _middle(self.context[index], (grid,) * 3, shift // 4).astype(np.float32),
-            ]
-            for part, array in zip(parts, _augmented(arrays, rng), strict=True):
-                part.append(np.ascontiguousarray(array)[None])
-        local, masks, context = (torch.from_numpy(np.stack(part)) for part in parts)
-        return local, masks, context
-
-
-def _middle(array: Array, size: Sequence[int], shift: Array) -> Array:
-    low = [(have - want) // 2 + int(off) for have, want, off in zip(array.shape, size, shift, strict=True)]
-    return array[tuple(slice(start, start + want) for start, want in zip(low, size, strict=True))]
-
-
-def _augmented(arrays: list[Array], rng: Any) -> list[Array]:
-    if rng is None:
-        return arrays
-    for axis in range(3):
-        if rng.random() < 0.5:
-            arrays = [np.flip(array, axis) for array in arrays]
-    local, mask, context = arrays
-    if rng.random() < 0.2:
-        local = local * np.float32(rng.uniform(0.85, 1.15))
-    if rng.random() < 0.15:
-        local = local + rng.normal(0, rng.uniform(0, 0.3), local.shape).astype(np.float32)
-    if rng.random() < 0.15:
-        context = context * np.float32(rng.uniform(0.85, 1.15))
-    return [local, mask, context]
-
-
-def read_patches(study: Path) -> tuple[Patches, Patches, dict[str, Any]]:
-    """Training patches of fold 0, patches of the unseen cases, and the plans."""
-    raw, folder = study / "nnUNet_raw" / DATASET, study / "nnUNet_preprocessed" / DATASET
-    plans = json.loads((folder / f"{PLANS}.json").read_text(encoding="utf-8"))
-    learnt = set(json.loads((folder / "splits_final.json").read_text(encoding="utf-8"))[0]["train"])
-    data = folder / plans["configurations"][CONFIGURATION]["data_identifier"]
-    training = _patches(raw, raw / "nodules.csv", data, plans, learnt)
-    unseen = _patches(raw, raw / "nodulesTs.csv", data.with_name(f"{data.name}_test"), plans, None)
-    return training, unseen, plans
-
-
-def _patches(raw: Path, table: Path, folder: Path, plans: dict[str, Any], wanted: set[str] | None) -> Patches:
-    plan = DSMTPlan.from_plans(plans)
-    size = [length + 2 * MARGIN for length in plans["configurations"][CONFIGURATION]["patch_size"]]
-    truth = {
-        (row.get("case_id"), row.get("nodule_id")): float(row.get("true_probability"))
-        for row in read_csv(raw / "phantom_truth.csv").rows
-    }
-    dataset, store = infer_dataset_class(str(folder))(str(folder)), ContextStore.beside(folder, plan.context)
-    columns: list[list[Any]] = [[], [], [], [], []]
-    for nodule in NoduleTable.read(table, plan.schema).nodules:
-        if wanted is not None and nodule.case_id not in wanted:
-            continue
-        image, mask, _, _ = dataset.load_case(nodule.case_id)
-        start = centred_start(store.local_geometry(nodule.case_id).to_voxel(nodule.centre_mm), size)
-        values = (
-            crop(image, start, size, fill_values(plan.padding_value, image))[0].astype(np.float16),
-            crop(mask, start, size, [-1])[0] > 0,
-            store.load(nodule.case_id).patch(nodule.centre_mm, LARGEST_CONTEXT)[0],
-            nodule.label_indices(plan.schema),
-            truth[nodule.case_id, nodule.nodule_id],
-        )
-        for column, value in zip(columns, values, strict=True):
-            column.append(value)
-    return Patches(*(np.stack(column) for column in columns))
-
-
 class Training:
     """One variant with one seed."""
 
-    def __init__(self, variant: Variant, seed: int, patches: Patches, plans: dict[str, Any]) -> None:
+    def __init__(self, variant: Variant, seed: int, patches: Patches, plans: NnunetPlans) -> None:
         self.variant, self.patches = variant, patches
-        plan = DSMTPlan.from_plans(plans)
+        plan = DSMTPlan.from_plans(plans.content)
         grid = variant.context_grid
         self.plan = replace(
             plan,
@@ -236,7 +131,7 @@ class Training:
             use_context=grid > 0,
             heads=replace(plan.heads, pooling=variant.pooling),
         )
-        configuration = PlansManager({**plans, PLAN_KEY: self.plan.to_block()}).get_configuration(CONFIGURATION)
+        configuration = PlansManager({**plans.content, PLAN_KEY: self.plan.to_block()}).get_configuration(CONFIGURATION)
         self.patch = [int(length) for length in configuration.patch_size]
         torch.manual_seed(seed)
         np.random.seed(seed)
@@ -310,7 +205,9 @@ class Training:
 
     def _losses(self, weights: Mapping[str, float]) -> tuple[Tensor, Tensor]:
         indices = [self.sampler.draw() for _ in range(self.variant.batch_size)]
-        local, masks, context = self.patches.batch(indices, self.patch, self.variant, self.rng)
+        local, masks, context = self.patches.batch(
+            indices, self.patch, self.variant.context_grid, self.variant.jitter, self.rng
+        )
         labels = torch.from_numpy(self.patches.labels[indices]).long()
         labels[torch.from_numpy(self.rng.random(len(indices)) < self.variant.unlabelled_share)] = UNKNOWN_LABEL
         output = self.network(local, context)
@@ -334,13 +231,13 @@ class Training:
         optimizer.step()
 
     @torch.inference_mode()
-    def answers(self, unseen: Patches) -> tuple[Array, float]:
+    def answers(self, unseen: Patches) -> tuple[Scores, float]:
         """(N, T) log odds of the last class, and the mean Dice."""
         network: DSMTNet = self.network.eval()
         axes = mirrorings((0, 1, 2) if self.variant.mirrored else ())
         scores, dice = [], []
         for part in np.array_split(np.arange(len(unseen.labels)), max(1, len(unseen.labels) // 32)):
-            local, masks, context = unseen.batch(part.tolist(), self.patch, self.variant, None)
+            local, masks, context = unseen.batch(part.tolist(), self.patch, self.variant.context_grid, 0, None)
             outputs = [
                 network(*(torch.flip(patch, [axis + 2 for axis in flipped]) for patch in (local, context)))
                 for flipped in axes
@@ -362,7 +259,7 @@ def _move_towards(average: nn.Module, network: nn.Module, share: float) -> None:
                 mean.copy_(value)
 
 
-def expected_auc(score: Array, probability: Array) -> float:
+def expected_auc(score: Scores, probability: Scores) -> float:
     """The AUC on average over labels drawn with their true probabilities: without the noise of one draw."""
     pairs = np.outer(probability, 1 - probability)
     np.fill_diagonal(pairs, 0)
@@ -370,11 +267,11 @@ def expected_auc(score: Array, probability: Array) -> float:
     return float((pairs * order).sum() / pairs.sum())
 
 
-def rows(study: Path, names: Sequence[str], seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
+def rows(study: Path, names: Sequence[str], seeds: Sequence[int]) -> Iterator[dict[str, str | int]]:
     """One row a variant and seed; variants that differ in the fine-tuning share the joint stage."""
     training, unseen, plans = read_patches(study)
     for seed in seeds:
-        learnt: dict[Variant, Any] = {}
+        learnt: dict[Variant, dict[str, Tensor]] = {}
         for name in names:
             variant, start = VARIANTS[name], time.monotonic()
             run = Training(variant, seed, training, plans)
@@ -384,7 +281,7 @@ def rows(study: Path, names: Sequence[str], seeds: Sequence[int]) -> Iterator[di
             run.network.load_state_dict(learnt[variant.joint()])
             run.finetuning_stage()
             scores, dice = run.answers(unseen)
-            row: dict[str, Any] = {"variant": name, "seed": seed, "nodules": len(unseen.labels)}
+            row: dict[str, str | int] = {"variant": name, "seed": seed, "nodules": len(unseen.labels)}
             row["expected_auc"] = f"{expected_auc(scores[:, run.primary], unseen.probability):.4f}"
             for position, task in enumerate(run.plan.schema.task_names):
                 known = unseen.labels[:, position] >= 0

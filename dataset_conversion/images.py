@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import zlib
 from pathlib import Path
-from typing import Any
 
 import nibabel
 import numpy as np
@@ -158,7 +157,7 @@ def _check_nifti(path: Path) -> None:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _check_finite(array: NDArray[Any]) -> None:
+def _check_finite(array: NDArray[np.generic]) -> None:
     if np.issubdtype(array.dtype, np.inexact):
         bad = int(np.count_nonzero(~np.isfinite(array)))
         if bad:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -221,7 +220,7 @@ def read_mapping(path: str | Path) -> TableMapping:
         raise ValueError(f"{path}: {error}") from error
 
 
-def parse_mapping(content: Any) -> TableMapping:
+def parse_mapping(content: object) -> TableMapping:
     """Builds a mapping from the content of a mapping file, in which every scalar is a string.
 
     Raises:
@@ -239,7 +238,7 @@ def parse_mapping(content: Any) -> TableMapping:
     )
 
 
-def _parse_task(name: str, spec: Any) -> TaskMapping:
+def _parse_task(name: str, spec: object) -> TaskMapping:
     where = f"tasks: {name}"
     block = _mapping(spec, where, _TASK_KEYS, required=("classes",))
     classes = _mapping(block["classes"], f"{where}: classes")
@@ -255,7 +254,7 @@ def _parse_task(name: str, spec: Any) -> TaskMapping:
     )
 
 
-def _parse_question(value: Any, where: str) -> Question:
+def _parse_question(value: object, where: str) -> Question:
     block = _mapping(value, where, _QUESTION_KEYS, required=("negative", "positive", "from"))
     return Question(
         negative=_text(block["negative"], f"{where}: negative"),
@@ -265,13 +264,13 @@ def _parse_question(value: Any, where: str) -> Question:
     )
 
 
-def _flag(value: Any, where: str) -> bool:
+def _flag(value: object, where: str) -> bool:
     if value not in ("true", "false"):
         raise ValueError(f"{where}: must be true or false, got {value!r}.")
     return bool(value == "true")
 
 
-def _mapping(value: Any, where: str, allowed: Sequence[str] = (), required: Sequence[str] = ()) -> dict[str, Any]:
+def _mapping(value: object, where: str, allowed: Sequence[str] = (), required: Sequence[str] = ()) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ValueError(f"{where}: must be a mapping (key: value), got {value!r}.")
     unknown = [key for key in value if allowed and key not in allowed]
@@ -283,19 +282,19 @@ def _mapping(value: Any, where: str, allowed: Sequence[str] = (), required: Sequ
     return value
 
 
-def _text(value: Any, where: str) -> str:
+def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{where}: must be one word or text, got {value!r}.")
     return value.strip()
 
 
-def _column_name(value: Any, where: str) -> str | None:
+def _column_name(value: object, where: str) -> str | None:
     if isinstance(value, str) and value.strip() in _NOT_READ:
         return None
     return _text(value, where)
 
 
-def _terms(value: Any, where: str) -> tuple[str, ...]:
+def _terms(value: object, where: str) -> tuple[str, ...]:
     terms = value if isinstance(value, list) else [value]
     if not all(isinstance(term, str) for term in terms):
         raise ValueError(f"{where}: must be a term or a list of terms, got {value!r}.")
@@ -309,7 +308,7 @@ def _class_text(class_name: str | None) -> str:
 class _TextLoader(yaml.BaseLoader):
     """Leaves every scalar as text and refuses a key that stands twice in one mapping."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         keys = [key.value for key, _ in node.value]
         repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
         if repeated:

@@ -7,15 +7,16 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import SimpleITK as sitk
 
+from dsmt_nnunet.nnunet_files import Json
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.tasks import FIXED_COLUMNS, NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
 
@@ -91,7 +92,7 @@ class RawDatasetWriter:
         schema: ClassificationSchema,
         raw_folder: Path | None = None,
         overwrite: bool = False,
-        dataset_json_extra: Mapping[str, Any] | None = None,
+        dataset_json_extra: Json | None = None,
     ) -> None:
         folder_name = dataset_folder_name(dataset_id, name)
         self.schema = schema
