@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from dsmt_nnunet.dataset_conversion.images import (
     VolumeFinder,
-    check_hu,
     check_same_grid,
     label_array,
     read_volume,
 )
 from dsmt_nnunet.dataset_conversion.problems import Problem
 from dsmt_nnunet.dataset_conversion.rows import CaseRows, NoduleRow
+from dsmt_nnunet.intensities import check_hu, check_nodule
 from dsmt_nnunet.nodules import Nodule
 
 POSITION_TOLERANCE_MM = 5.0
@@ -77,16 +77,21 @@ class CaseReader:
             with found.at(next(row for row in case.rows if row.mask == name)):
                 masks[name] = self._read_mask(name, image)
         shared = len(case.masks) < len(case.rows)
-        regions = []
+        regions: list[_Region] = []
+        doubts: list[str] = []
         for row in case.rows:
             if row.mask in masks and (row.mask_label is not None or row.position_mm is not None or not shared):
                 with found.at(row):
-                    regions.append(_Region(row, masks[row.mask], masks[row.mask].select(row)))
+                    region = _Region(row, masks[row.mask], masks[row.mask].select(row))
+                    if image is not None:
+                        doubts += region.doubts(image)
+                    regions.append(region)
         if not found.problems:
             found.problems += _check_overlap(regions)
         if found.problems or image is None or len(regions) < len(case.rows):
             return None, found.problems
-        return _assemble(case, image, masks, regions), []
+        loaded = _assemble(case, image, masks, regions)
+        return replace(loaded, warnings=(*doubts, *loaded.warnings)), []
 
     def _read_image(self, case: CaseRows) -> sitk.Image:
         path = self.images.find(case.image)
@@ -96,7 +101,7 @@ class CaseReader:
                 f"image {path} is the image of case '{other}' too. Nodules of one scan are rows with the same case_id."
             )
         image = read_volume(path)
-        check_hu(image)
+        check_hu(sitk.GetArrayViewFromImage(image))
         return image
 
     def _read_mask(self, name: str, image: sitk.Image | None) -> _MaskVoxels:
@@ -171,7 +176,7 @@ class _MaskVoxels:
                     f"{np.unique(self.value).tolist()}."
                 )
             return chosen
-        if row.position_mm is None or self.component.max() == 1:
+        if row.position_mm is None:
             return np.arange(len(self.flat))
         distances = np.linalg.norm(self.points_mm - np.array(row.position_mm), axis=1)
         nearest = int(distances.argmin())
@@ -224,6 +229,15 @@ class _Region:
             votes=row.votes,
             extra=row.extra,
         )
+
+    def doubts(self, image: sitk.Image) -> list[str]:
+        """What is doubtful about the tissue under the mask.
+
+        Raises:
+            ValueError: it cannot be a nodule.
+        """
+        found = check_nodule(sitk.GetArrayViewFromImage(image), self.mask.index_zyx[self.chosen])
+        return [f"case '{self.row.case_id}', nodule '{self.row.nodule_id}': {text}" for text in found]
 
     def warnings(self) -> Iterator[str]:
         where = f"case '{self.row.case_id}', nodule '{self.row.nodule_id}'"

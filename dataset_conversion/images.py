@@ -14,6 +14,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from dsmt_nnunet.dataset_conversion.dicom import read_series
+from dsmt_nnunet.intensities import check_finite
 
 VOLUME_ENDINGS = (
     ".nii.gz",
@@ -45,13 +46,6 @@ Formats keep positions with different precision (float32, or text with three or 
 of a chest CT by a few hundredths of a millimetre. 0.05 mm is a tenth of the smallest voxel of a CT, so it cannot hide a
 shift of one voxel.
 """
-
-DARKEST_TISSUE_HU = -200.0
-"""Every CT of a lung nodule holds values below this: lung and air."""
-FAINTEST_NODULE_HU = -500.0
-"""A crop around pure ground glass may hold nothing denser than -200 HU, but its densest voxel lies above this."""
-HU_RANGE = (-4096.0, 32767.0)
-"""Values that CT files hold: padding outside the scan may reach -4096 (-2048 and -3024 are usual), int16 ends above."""
 
 _NNUNET_CHANNEL = "_0000"
 
@@ -152,60 +146,9 @@ def _check_nifti(path: Path) -> None:
     if not isinstance(stored, SpatialImage):
         raise ImageFileError(f"{type(stored).__name__} is not an image")
     try:
-        _check_finite(np.asanyarray(stored.dataobj))
+        check_finite(np.asanyarray(stored.dataobj))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _check_finite(array: NDArray[np.generic]) -> None:
-    if np.issubdtype(array.dtype, np.inexact):
-        bad = int(np.count_nonzero(~np.isfinite(array)))
-        if bad:
-            raise ValueError(
-                f"{bad} voxels are NaN or infinite. Replace them (in an image outside the scan: -1024 HU)."
-            )
-
-
-def check_hu(image: sitk.Image) -> None:
-    """Checks that the values can be Hounsfield units of a lung nodule and its surroundings.
-
-    Padding below -1024 HU (scanners write -2000, -2048 or -3024 outside the scan) is left as it is.
-
-    Raises:
-        ValueError: NaN, infinite or impossible values.
-    """
-    array = sitk.GetArrayViewFromImage(image)
-    _check_finite(array)
-    low, high = float(array.min()), float(array.max())
-    values = f"its values run from {low:g} to {high:g}"
-    if low == high:
-        raise ValueError(f"the image is constant ({low:g}); it shows nothing.")
-    if low < HU_RANGE[0] or high > HU_RANGE[1]:
-        raise ValueError(
-            f"the image is not in HU: {values}, outside of {HU_RANGE[0]:g} to {HU_RANGE[1]:g}. Export it with the "
-            f"rescale slope and intercept applied, once."
-        )
-    if low > DARKEST_TISSUE_HU:
-        raise ValueError(
-            f"the image is not in HU: {values}, but lung lies below {DARKEST_TISSUE_HU:g} HU. {_guess(low, high)} "
-            f"Convert from the original DICOM."
-        )
-    if high < FAINTEST_NODULE_HU:
-        raise ValueError(
-            f"the image is not in HU of a lung nodule: {values}, but even ground glass has voxels above "
-            f"{FAINTEST_NODULE_HU:g} HU. Check the rescale intercept (applied twice, perhaps) and that the image shows "
-            f"more than air."
-        )
-
-
-def _guess(low: float, high: float) -> str:
-    if low >= 0 and high <= 1:
-        return "It looks normalised to 0..1."
-    if low >= 0 and high <= 255:
-        return "It looks like an 8-bit export (0..255)."
-    if low >= 0:
-        return "The rescale intercept (usually -1024) seems not to be applied."
-    return "It looks normalised (mean 0, or HU divided by 1000)."
 
 
 def label_array(mask: sitk.Image) -> NDArray[np.integer]:
@@ -215,7 +158,7 @@ def label_array(mask: sitk.Image) -> NDArray[np.integer]:
         ValueError: values that are not whole numbers from 0 on, no nodule at all, or nothing but nodule.
     """
     array = sitk.GetArrayFromImage(mask)
-    _check_finite(array)
+    check_finite(array)
     if np.issubdtype(array.dtype, np.floating):
         broken = array[~(array == np.rint(array))]
         if broken.size:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +17,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from dsmt_nnunet.nnunet_files import Json
+from dsmt_nnunet.files import clean_leftovers, temporary_folder, write_image, write_json, write_text
+from dsmt_nnunet.identifiers import case_id_problem, same_person_key
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.tasks import FIXED_COLUMNS, NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
+
+logger = logging.getLogger(__name__)
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -28,23 +32,8 @@ RAW_FOLDER_VARIABLE = "nnUNet_raw"
 _FOLDER_SUFFIX: dict[Split, str] = {"train": "Tr", "test": "Ts"}
 _TABLE_NAME: dict[Split, str] = {"train": NODULE_TABLE_NAME, "test": TEST_NODULE_TABLE_NAME}
 _DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _OWN_JSON_KEYS = ("channel_names", "labels", "numTraining", "file_ending", "classification")
 _OWN_FILES = ("dataset.json", NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME)
-
-
-def case_id_problem(case_id: str) -> str | None:
-    """Why `case_id` cannot be an nnU-Net case identifier, as the end of "case_id ..."; None when it can.
-
-    Numbers such as `case_0001` are fine: nnU-Net adds its own channel number behind them.
-    """
-    if not _SAFE_ID.fullmatch(case_id):
-        return "may hold letters (A-Z, a-z), digits, '.', '_' and '-' only, and must not begin with '.' or '-'"
-    if case_id.endswith("."):
-        return "must not end with '.'"
-    if case_id.endswith("_seg") or "segFromPrevStage" in case_id:
-        return "must not end with '_seg' or hold 'segFromPrevStage': nnU-Net names its own files so"
-    return None
 
 
 def dataset_folder_name(dataset_id: int, name: str) -> str:
@@ -103,14 +92,17 @@ class RawDatasetWriter:
             raise ValueError(f"dataset_json_extra must not hold {clashes}: the writer sets these entries itself.")
         self._raw_folder = _resolve_raw_folder(raw_folder)
         self.folder = self._raw_folder / folder_name
+        _recover(self.folder)
         _check_free(self.folder, overwrite, other_roots=_other_nnunet_folders(self._raw_folder))
-        self._partial = self.folder.with_name(f".{folder_name}.{uuid.uuid4().hex[:8]}.partial")
+        self._partial = temporary_folder(self._raw_folder)
         self._cases: dict[str, Split] = {}
         self._split_of_patient: dict[str, Split] = {}
         self._nodules: dict[Split, list[Nodule]] = {"train": [], "test": []}
 
     def __enter__(self) -> RawDatasetWriter:
-        self._partial.mkdir(parents=True)
+        self._raw_folder.mkdir(parents=True, exist_ok=True)
+        clean_leftovers(self._raw_folder)
+        self._partial.mkdir()
         for split_folder in ("imagesTr", "labelsTr"):
             (self._partial / split_folder).mkdir()
         return self
@@ -146,18 +138,18 @@ class RawDatasetWriter:
         clean_image = _as_hu(image)
         clean_mask = sitk.GetImageFromArray((sitk.GetArrayViewFromImage(mask) > 0).astype(np.uint8))
         clean_mask.CopyInformation(clean_image)
-        sitk.WriteImage(clean_image, str(self._partial / f"images{suffix}" / f"{case_id}_0000{FILE_ENDING}"))
-        sitk.WriteImage(clean_mask, str(self._partial / f"labels{suffix}" / f"{case_id}{FILE_ENDING}"))
+        write_image(self._partial / f"images{suffix}" / f"{case_id}_0000{FILE_ENDING}", clean_image)
+        write_image(self._partial / f"labels{suffix}" / f"{case_id}{FILE_ENDING}", clean_mask)
         self._cases[case_id] = split
         for nodule in nodules:
-            self._split_of_patient[nodule.patient_id] = split
+            self._split_of_patient[same_person_key(nodule.patient_id)] = split
         self._nodules[split].extend(nodules)
 
     def add_file(self, name: str, text: str) -> None:
         """Writes a further text file (UTF-8) beside dataset.json, for instance a description of how it was made."""
         if Path(name).name != name or name.startswith(".") or name in _OWN_FILES:
             raise ValueError(f"'{name}' must be a plain file name other than {list(_OWN_FILES)}.")
-        (self._partial / name).write_text(text, encoding="utf-8")
+        write_text(self._partial / name, text)
 
     def _check_case(
         self, case_id: str, image: sitk.Image, mask: sitk.Image, nodules: Sequence[Nodule], split: str
@@ -184,7 +176,7 @@ class RawDatasetWriter:
             nodule.label_indices(self.schema)
             if clashes := sorted(reserved & set(nodule.extra)):
                 raise ValueError(f"{where}: extra columns {clashes} have the name of a fixed column or of a task.")
-            if self._split_of_patient.get(nodule.patient_id, split) != split:
+            if self._split_of_patient.get(same_person_key(nodule.patient_id), split) != split:
                 raise ValueError(f"{where}: patient '{nodule.patient_id}' has cases in train and in test.")
 
     def _finish(self) -> None:
@@ -199,8 +191,7 @@ class RawDatasetWriter:
             "classification": self.schema.to_block(),
             **self._extra,
         }
-        text = json.dumps(dataset_json, indent=2, ensure_ascii=False) + "\n"
-        (self._partial / "dataset.json").write_text(text, encoding="utf-8")
+        write_json(self._partial / "dataset.json", dataset_json, indent=2)
         _check_free(self.folder, self.overwrite)
         _swap_in(self._partial, self.folder)
 
@@ -250,11 +241,28 @@ def _check_free(folder: Path, overwrite: bool, other_roots: Sequence[Path] = ())
         raise FileExistsError(f"{folder} exists already. Choose another id, or replace it with --overwrite.")
 
 
+def _recover(final: Path) -> None:
+    """Sets right what a run left that was killed between the two renames of `_swap_in`."""
+    old = _set_aside(final)
+    if not old.is_dir():
+        return
+    if final.exists():
+        shutil.rmtree(old)
+        logger.warning("Removed %s, the earlier data set that a killed run had replaced.", old)
+    else:
+        old.rename(final)
+        logger.warning("Put %s back, which a killed run had set aside.", final)
+
+
+def _set_aside(final: Path) -> Path:
+    return final.with_name(f".{final.name}.old")
+
+
 def _swap_in(new: Path, final: Path) -> None:
     if not final.exists():
         new.rename(final)
         return
-    old = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.old")
+    old = _set_aside(final)
     final.rename(old)
     try:
         new.rename(final)

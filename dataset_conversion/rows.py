@@ -7,14 +7,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable
+from dsmt_nnunet.dataset_conversion.cells import parse_diameter, parse_mask_label, parse_position, parse_split
 from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, TableMapping
 from dsmt_nnunet.dataset_conversion.problems import Problem
-from dsmt_nnunet.dataset_conversion.raw_dataset import SPLITS, Split, case_id_problem
+from dsmt_nnunet.dataset_conversion.raw_dataset import Split
+from dsmt_nnunet.identifiers import case_id_problem, look_alikes, same_person_key
 from dsmt_nnunet.tasks import FIXED_COLUMNS, POSITION_COLUMNS, VOTES_SUFFIX
 
+LookAlike = Literal["same", "different"]
+"""What patients are whose identifiers differ in spelling only (A01 and a01, 1 and 01 and 1.0)."""
 _Value = TypeVar("_Value")
 
 
@@ -74,7 +78,9 @@ class CaseRows:
         return tuple(dict.fromkeys(row.mask for row in self.rows))
 
 
-def parse_cases(table: CsvTable, mapping: TableMapping) -> tuple[list[CaseRows], list[Problem]]:
+def parse_cases(
+    table: CsvTable, mapping: TableMapping, look_alike_patients: LookAlike | None = None
+) -> tuple[list[CaseRows], list[Problem]]:
     """Reads every row and checks that the rows fit together.
 
     Returns:
@@ -86,6 +92,8 @@ def parse_cases(table: CsvTable, mapping: TableMapping) -> tuple[list[CaseRows],
         return [], problems
     parser = _RowParser(table, mapping)
     rows = _number_nodules([row for row in map(parser.parse, table.rows) if row is not None])
+    if look_alike_patients == "same":
+        rows = _joined_patients(rows)
     problems = parser.problems
     bad_lines = {problem.line for problem in problems}
     if not table.rows:
@@ -97,8 +105,11 @@ def parse_cases(table: CsvTable, mapping: TableMapping) -> tuple[list[CaseRows],
     for case in cases:
         problems += _check_case(case)
         problems += [problem for problem in _check_separable(case) if problem.line not in bad_lines]
-    problems += _check_letter_case(cases)
+    letter_case = _check_letter_case(cases)
+    problems += letter_case
     problems += _check_patients(rows)
+    if not letter_case:  # the same question again where patients are named after cases
+        problems += _check_look_alikes(rows, look_alike_patients)
     return cases, problems
 
 
@@ -140,12 +151,12 @@ class _RowParser:
             case_id=case_id,
             nodule_id=self._get(row, "nodule_id"),
             patient_id=patient_id or case_id,
-            split=attempt.run(partial(_parse_split, self._get(row, "split"))) or "train",
+            split=attempt.run(partial(parse_split, self._get(row, "split"))) or "train",
             image=self._get(row, "image") or case_id,
             mask=self._get(row, "mask") or case_id,
-            mask_label=attempt.run(partial(_parse_mask_label, self._get(row, "mask_label"))),
-            position_mm=attempt.run(partial(_parse_position, [self._get(row, name) for name in POSITION_COLUMNS])),
-            diameter_mm=attempt.run(partial(_parse_diameter, self._get(row, "diameter_mm"))) or math.nan,
+            mask_label=attempt.run(partial(parse_mask_label, self._get(row, "mask_label"))),
+            position_mm=attempt.run(partial(parse_position, [self._get(row, name) for name in POSITION_COLUMNS])),
+            diameter_mm=attempt.run(partial(parse_diameter, self._get(row, "diameter_mm"))) or math.nan,
             labels={task.name: attempt.run(partial(task.label, row.get(task.column))) for task in self._mapping.tasks},
             votes=attempt.run(partial(self._votes, row)) or {},
             extra={name: row.get(name) for name in self._extra_columns},
@@ -186,51 +197,6 @@ class _Attempt:
         except ValueError as error:
             self.problems.append(Problem(str(error), self.line, self.case_id))
             return None
-
-
-def _parse_split(text: str) -> Split:
-    for split in SPLITS:
-        if text.lower() == split:
-            return split
-    if text:
-        raise ValueError(f"split must be one of {list(SPLITS)} (empty means train), got '{text}'.")
-    return "train"
-
-
-def _parse_number(text: str, what: str) -> float:
-    """A finite number; the decimal sign is a point or a comma."""
-    try:
-        value = float(text.replace(",", ".") if "." not in text else text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"{what} must be a number, got '{text}'. Leave the cell empty when it is not known.")
-    return value
-
-
-def _parse_mask_label(text: str) -> int | None:
-    if not text:
-        return None
-    value = _parse_number(text, "mask_label")
-    if value < 1 or value != int(value):
-        raise ValueError(f"mask_label must be a whole number from 1 on (0 is background), got '{text}'.")
-    return int(value)
-
-
-def _parse_position(texts: Sequence[str]) -> tuple[float, float, float] | None:
-    if not any(texts):
-        return None
-    x, y, z = (_parse_number(text, name) for text, name in zip(texts, POSITION_COLUMNS, strict=True))
-    return x, y, z
-
-
-def _parse_diameter(text: str) -> float:
-    if not text:
-        return math.nan
-    value = _parse_number(text, "diameter_mm")
-    if value <= 0:
-        raise ValueError(f"diameter_mm must be above 0, got '{text}'.")
-    return value
 
 
 def _number_nodules(rows: Iterable[NoduleRow]) -> list[NoduleRow]:
@@ -311,6 +277,31 @@ def _check_letter_case(cases: Iterable[CaseRows]) -> list[Problem]:
                     case.case_id,
                 )
             )
+    return problems
+
+
+def _joined_patients(rows: Sequence[NoduleRow]) -> list[NoduleRow]:
+    """The rows with the first of several spellings of a patient in all of them."""
+    first: dict[str, str] = {}
+    return [replace(row, patient_id=first.setdefault(same_person_key(row.patient_id), row.patient_id)) for row in rows]
+
+
+def _check_look_alikes(rows: Sequence[NoduleRow], answer: LookAlike | None) -> list[Problem]:
+    """Spellings that may mean one person: never in both splits, and within one only as the user says."""
+    problems = []
+    for spellings in look_alikes(row.patient_id for row in rows):
+        of = [row for row in rows if row.patient_id in spellings]
+        named = " and ".join(f"'{spelling}'" for spelling in spellings)
+        if len({row.split for row in of}) > 1:
+            message = f"patients {named} look like one person and are in train and in test. Rename them."
+        elif answer is None:
+            message = (
+                f"patients {named} look like one person. Say which it is: --look-alike-patients same joins them, "
+                f"--look-alike-patients different keeps them apart."
+            )
+        else:
+            continue
+        problems.append(Problem(message, of[-1].line, of[-1].case_id))
     return problems
 
 

@@ -14,7 +14,7 @@ from dsmt_nnunet.dataset_conversion.images import VolumeFinder
 from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, TableMapping
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
-from dsmt_nnunet.dataset_conversion.rows import CaseRows, parse_cases
+from dsmt_nnunet.dataset_conversion.rows import CaseRows, LookAlike, parse_cases
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.tasks import ClassificationSchema
 
@@ -33,6 +33,7 @@ def convert_table(
     diameter_range: DiameterRange | None = None,
     raw_folder: Path | None = None,
     overwrite: bool = False,
+    look_alike_patients: LookAlike | None = None,
 ) -> Path:
     """Converts a table with one row a nodule; docs/data-format.md describes it.
 
@@ -50,6 +51,7 @@ def convert_table(
             as one of its nodules does; the others remain in its mask.
         raw_folder: where data sets live; by default the environment variable nnUNet_raw.
         overwrite: replace a data set of the same id and name.
+        look_alike_patients: whether identifiers that differ in spelling only are one person; None asks.
 
     Returns:
         The folder of the data set.
@@ -67,7 +69,7 @@ def convert_table(
         logger.warning("%s has no column '%s' with the readers' votes: the label stands for them.", table, column)
     mapping = whole.restrict_to(rows.columns)
     writer = RawDatasetWriter(dataset_id, name, mapping.schema, raw_folder, overwrite)
-    cases, problems = parse_cases(rows, mapping)
+    cases, problems = parse_cases(rows, mapping, look_alike_patients)
     reader = CaseReader(VolumeFinder(images), VolumeFinder(masks))
     kept, file_problems = _check_files(cases, reader, diameter_range)
     problems += file_problems

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
+from dsmt_nnunet.files import write_bytes
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, ClassificationSchema
 
@@ -50,9 +50,7 @@ def read_nodule_table(dataset_name: str, schema: ClassificationSchema) -> Nodule
             table = NoduleTable.read(raw, schema)
             outdated = not preprocessed.is_file() or preprocessed.read_bytes() != raw.read_bytes()
             if outdated and os.access(preprocessed.parent, os.W_OK):
-                partial = preprocessed.with_name(f"{NODULE_TABLE_NAME}.{os.getpid()}.tmp")
-                shutil.copyfile(raw, partial)
-                partial.replace(preprocessed)
+                write_bytes(preprocessed, raw.read_bytes())
             return table
     if preprocessed.is_file():
         return NoduleTable.read(preprocessed, schema)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dsmt_nnunet.csv_table import CsvRow, read_csv
+from dsmt_nnunet.files import write_rows
 from dsmt_nnunet.tasks import (
     FIXED_COLUMNS,
     POSITION_COLUMNS,
@@ -134,29 +133,25 @@ class NoduleTable:
         return cls(tuple(nodules))
 
     def write(self, path: str | Path, schema: ClassificationSchema) -> None:
-        """Writes the table (UTF-8, commas) to a temporary name first, then renames it."""
-        path = Path(path)
+        """Writes the table (UTF-8, commas) whole or not at all."""
         extra_columns = list(dict.fromkeys(name for nodule in self.nodules for name in nodule.extra))
         voted = [name for name in schema.task_names if any(name in nodule.votes for nodule in self.nodules)]
-        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            votes_columns = [f"{name}{VOTES_SUFFIX}" for name in voted]
-            writer.writerow([*FIXED_COLUMNS, *schema.task_names, *votes_columns, *extra_columns])
-            for nodule in self.nodules:
-                writer.writerow(
-                    [
-                        nodule.case_id,
-                        nodule.nodule_id,
-                        nodule.patient_id,
-                        *(f"{value:.3f}" for value in nodule.centre_mm),
-                        "" if math.isnan(nodule.diameter_mm) else f"{nodule.diameter_mm:.2f}",
-                        *(nodule.labels.get(name) or "" for name in schema.task_names),
-                        *(join_votes(nodule.votes.get(name, ())) for name in voted),
-                        *(nodule.extra.get(name, "") for name in extra_columns),
-                    ]
-                )
-        partial.replace(path)
+        votes_columns = [f"{name}{VOTES_SUFFIX}" for name in voted]
+        rows: list[list[str]] = [[*FIXED_COLUMNS, *schema.task_names, *votes_columns, *extra_columns]]
+        rows += [
+            [
+                nodule.case_id,
+                nodule.nodule_id,
+                nodule.patient_id,
+                *(f"{value:.3f}" for value in nodule.centre_mm),
+                "" if math.isnan(nodule.diameter_mm) else f"{nodule.diameter_mm:.2f}",
+                *(nodule.labels.get(name) or "" for name in schema.task_names),
+                *(join_votes(nodule.votes.get(name, ())) for name in voted),
+                *(nodule.extra.get(name, "") for name in extra_columns),
+            ]
+            for nodule in self.nodules
+        ]
+        write_rows(path, rows)
 
     def subset(self, case_ids: Iterable[str]) -> NoduleTable:
         """The nodules of some cases."""

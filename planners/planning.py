@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
+from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     extract_fingerprint_dataset,
     plan_experiment_dataset,
@@ -18,6 +18,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
 from dsmt_nnunet.dataloading.splits import grouped_splits
 from dsmt_nnunet.nnunet_files import NnunetPlans
+from dsmt_nnunet.files import write_json
 from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION, PLANNERS
@@ -89,6 +90,4 @@ def _write_splits(path: Path, splits: list[dict[str, list[str]]]) -> None:
             )
         print(f"{path.name} exists and is kept.")
         return
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    save_json(splits, str(partial))
-    partial.replace(path)
+    write_json(path, splits, indent=4)

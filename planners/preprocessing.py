@@ -15,6 +15,7 @@ from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
 from dsmt_nnunet.nnunet_files import CaseFiles, DatasetJson, Json, NnunetPlans
+from dsmt_nnunet.files import write_json
 from dsmt_nnunet.nnunet_folders import folder_from_environment
 from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.plan import DSMTPlan

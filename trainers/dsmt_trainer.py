@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
-from batchgenerators.utilities.file_and_folder_operations import save_json
+from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.training.loss.dice import get_tp_fp_fn_tn
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -30,7 +30,8 @@ from dsmt_nnunet.dataloading.augmentation import dual_scale, keeping_size_and_de
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
 from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader
 from dsmt_nnunet.dataloading.sampling import SampledNodule, class_weights, locate_nodules
-from dsmt_nnunet.dataloading.splits import grouped_splits
+from dsmt_nnunet.dataloading.splits import check_fold, grouped_splits
+from dsmt_nnunet.files import whole_file, write_json
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor
 from dsmt_nnunet.inference.nnunet_hook import validation_predictor
 from dsmt_nnunet.inference.validation import classify_validation_cases
@@ -181,12 +182,12 @@ class DSMTTrainer(nnUNetTrainer):
         if self.fold != "all" and not splits_file.is_file():
             dataset = self._whole_dataset()
             splits = grouped_splits(self._nodule_table(), dataset.identifiers, self.dsmt_plan.schema)
-            partial = splits_file.with_name(f"{splits_file.name}.{os.getpid()}.tmp")
-            save_json(splits, str(partial))
-            partial.replace(splits_file)
+            write_json(splits_file, splits, indent=4)
             self.print_to_log_file(
                 f"Made {len(splits)} folds grouped by patient and stratified by {self.dsmt_plan.schema.primary_task}."
             )
+        if self.fold != "all":
+            check_fold(load_json(str(splits_file)), int(self.fold), self._nodule_table(), self.dsmt_plan.schema)
         return super().do_split()
 
     def _whole_dataset(self) -> Any:
@@ -478,13 +479,12 @@ class DSMTTrainer(nnUNetTrainer):
         if self.local_rank != 0 or self.disable_checkpointing:
             super().save_checkpoint(filename)
             return
-        partial = f"{filename}.{os.getpid()}.tmp"
         self._best_ema = self._best_score
         try:
-            super().save_checkpoint(partial)
+            with whole_file(filename) as place:
+                super().save_checkpoint(str(place))
         finally:
             self._best_ema = math.inf
-        Path(partial).replace(filename)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         super().load_checkpoint(filename_or_checkpoint)

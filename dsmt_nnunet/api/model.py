@@ -11,11 +11,11 @@ import SimpleITK as sitk
 
 from dsmt_nnunet.api.images import ArrayPlace, ImageLike, Positions, channels_of, nodules_at
 from dsmt_nnunet.api.prediction import Prediction
-from dsmt_nnunet.dataset_conversion.images import check_hu
 from dsmt_nnunet.inference.explain_scan import explain_scan
 from dsmt_nnunet.inference.model_files import load_predictor
 from dsmt_nnunet.inference.predictor import DSMTPredictor
 from dsmt_nnunet.inference.scan_image import ScanImage
+from dsmt_nnunet.intensities import check_hu
 from dsmt_nnunet.predictions.explanation import Explanation
 from dsmt_nnunet.tasks import Task
 
@@ -176,7 +176,7 @@ class Model:
         for channel, window in zip(channels, windows, strict=True):
             if window is not None and not force_intensities:
                 try:
-                    check_hu(channel)
+                    check_hu(sitk.GetArrayViewFromImage(channel))
                 except ValueError as error:
                     raise ValueError(f"Case '{case_id}': {error}") from error
         return channels, ScanImage.of_channels(channels, self._predictor.plans_manager)

@@ -35,6 +35,14 @@ def _add_table_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
     parser.add_argument("--masks", type=Path, required=True, metavar="DIR", help="folder of the nodule masks")
     _add_data_set_arguments(parser)
     _add_reading_arguments(parser)
+    parser.add_argument(
+        "--look-alike-patients",
+        choices=("same", "different"),
+        help="what patient_ids are that differ in spelling only, such as A01 and a01, or 1 and 01",
+    )
+    parser.add_argument(
+        "--force-intensities", action="store_true", help="take images that do not look like HU; NaN is refused still"
+    )
     parser.set_defaults(run=run_table)
 
 
@@ -111,6 +119,10 @@ def run_table(args: argparse.Namespace) -> int:
     """Runs `dsmt convert table`."""
     from dsmt_nnunet.dataset_conversion.mapping import read_mapping
     from dsmt_nnunet.dataset_conversion.table import convert_table
+    from dsmt_nnunet.intensities import FORCE_VARIABLE
+
+    if args.force_intensities:
+        os.environ[FORCE_VARIABLE] = "1"
 
     folder = convert_table(
         table=args.table,
@@ -121,6 +133,7 @@ def run_table(args: argparse.Namespace) -> int:
         mapping=read_mapping(args.mapping) if args.mapping else None,
         diameter_range=tuple(args.diameter_range) if args.diameter_range else None,
         overwrite=args.overwrite,
+        look_alike_patients=args.look_alike_patients,
     )
     print(describe(folder, args.dataset_id))
     return 0

@@ -17,6 +17,7 @@ from typing import Any
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
 from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.environment import FOLDERS, best_device, resolved, variables_of_children, worker_processes
+from dsmt_nnunet.files import write_text
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, POSITION_COLUMNS
 from dsmt_nnunet.training.environment import VALIDATION_VARIABLE
 
@@ -147,7 +148,7 @@ def give_positions(truth: Path, table: Path) -> None:
     """Where the nodules are, and nothing else: as a radiologist would who has seen them."""
     columns = ("case_id", "nodule_id", *POSITION_COLUMNS)
     lines = [",".join(columns), *(",".join(row.get(name) for name in columns) for row in read_csv(truth).rows)]
-    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(table, "\n".join(lines) + "\n")
     print(f"\nPositions of the nodules: {table}")
 
 

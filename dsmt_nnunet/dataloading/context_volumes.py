@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from batchgenerators.utilities.file_and_folder_operations import load_pickle
 
+from dsmt_nnunet.files import write_array, write_json
 from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop
+from dsmt_nnunet.intensities import check_hu
 from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.plan import ContextPlan
 
@@ -178,11 +179,9 @@ class ContextStore:
         return all(header.get(key) == value for key, value in wanted.items()) and self._array_path(case_id).is_file()
 
     def save(self, case_id: str, volume: ContextVolume, local_geometry: ArrayGeometry, source_stamp: str) -> None:
-        """Writes both files under temporary names and renames them, the header last."""
+        """Writes both files, each whole or not at all, the header last."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f".{case_id}.{os.getpid()}.npy"
-        np.save(partial, volume.array)
-        partial.replace(self._array_path(case_id))
+        write_array(self._array_path(case_id), volume.array)
         header = {
             **self._recipe(),
             "source_stamp": source_stamp,
@@ -190,9 +189,7 @@ class ContextStore:
             "context": volume.geometry.to_json(),
             "local": local_geometry.to_json(),
         }
-        partial = self.folder / f".{case_id}.{os.getpid()}.json"
-        partial.write_text(json.dumps(header), encoding="utf-8")
-        partial.replace(self.folder / f"{case_id}.json")
+        write_json(self.folder / f"{case_id}.json", header, indent=None)
 
     def _array_path(self, case_id: str) -> Path:
         return self.folder / f"{case_id}.npy"
@@ -276,6 +273,8 @@ class _Job:
             local = ArrayGeometry.from_properties(properties, transpose_forward, self.spacing_mm, shape)
             reader = PlansManager(dict(self.plans)).image_reader_writer_class()
             image, image_properties = reader.read_images(list(self.images))
+            if self.store.plan.windows[0] is not None:  # CT
+                check_hu(image[0])
             volume = coarse_copy(image, image_properties, transpose_forward, self.store.plan)
         except ValueError as error:
             raise ValueError(f"Case '{self.case_id}': {error}") from error

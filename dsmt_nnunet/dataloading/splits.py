@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+from dsmt_nnunet.identifiers import same_person_key
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.tasks import ClassificationSchema
 
@@ -38,7 +39,13 @@ def grouped_splits(
     cases = sorted(case_ids)
     patient_of = table.patient_of_case()
     nodules_of = table.by_case()
-    groups = [patient_of.get(case_id, f"case {case_id}") for case_id in cases]
+    spelling: dict[str, str] = {}
+    for patient in patient_of.values():
+        spelling.setdefault(same_person_key(patient), patient)
+    groups = [
+        spelling[same_person_key(patient_of[case_id])] if case_id in patient_of else f"case {case_id}"
+        for case_id in cases
+    ]
     strata = [
         _stratum(
             [schema.primary.stratum(nodule.labels.get(schema.primary_task)) for nodule in nodules_of.get(case_id, ())]
@@ -66,6 +73,34 @@ def grouped_splits(
     if any(not split["val"] for split in splits):
         return grouped_splits(table, case_ids, schema, folds - 1)
     return splits
+
+
+def check_fold(
+    splits: Sequence[Mapping[str, Sequence[str]]], fold: int, table: NoduleTable, schema: ClassificationSchema
+) -> None:
+    """Checks a fold of splits_final.json, whoever made the file.
+
+    Raises:
+        ValueError: there is no such fold (nnU-Net would split by case instead, patients on both sides), a patient is on
+            both sides, or the training cases show fewer than two classes of the primary task.
+    """
+    if not 0 <= fold < len(splits):
+        raise ValueError(f"There is no fold {fold}: splits_final.json holds the folds 0 to {len(splits) - 1}.")
+    patient_of = {case: same_person_key(patient) for case, patient in table.patient_of_case().items()}
+    sides = [{patient_of.get(case, f"case {case}") for case in splits[fold][side]} for side in ("train", "val")]
+    if shared := sides[0] & sides[1]:
+        raise ValueError(
+            f"Fold {fold} has {len(shared)} patients in training and in validation. Were patient_ids changed after the "
+            f"folds were made? Remove splits_final.json and train anew, all folds."
+        )
+    training = set(splits[fold]["train"])
+    labels = [nodule.labels.get(schema.primary_task) for nodule in table.nodules if nodule.case_id in training]
+    counts = Counter(label for label in labels if label is not None)
+    if len(counts) < 2:
+        raise ValueError(
+            f"The training cases of fold {fold} show {dict(counts) or 'no known class'} of {schema.primary_task}; two "
+            f"classes are needed to learn from. Give more cases, or make fewer folds."
+        )
 
 
 def _stratum(labels: Sequence[str | None]) -> str:

@@ -161,6 +161,12 @@ def answer(
     answers = {}
     for task in plan.schema.tasks:
         folds = np.asarray(fold_probabilities[task.name], dtype=float)
+        if not np.isfinite(folds).all():
+            broken = np.flatnonzero(~np.isfinite(folds).all(axis=-1)).tolist()
+            raise ValueError(
+                f"the probabilities of {task.name} are not finite (network {broken} of {len(folds)}, counted from 0): "
+                f"the checkpoint or the image is damaged. No decision is made of them."
+            )
         asked = task if task.kind is TaskKind.NOMINAL else task.as_binary()
         own = folds if asked is task else task.binary_probabilities(folds)
         if operating_point is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
+from dsmt_nnunet.files import whole_file
 from dsmt_nnunet.geometry import ArrayGeometry
 
 Array = npt.NDArray[Any]
@@ -55,7 +55,7 @@ class Explanation:
     context: ExplanationMap | None
 
     def write(self, path: str | Path) -> None:
-        """Writes a compressed .npz, under a temporary name first."""
+        """Writes a compressed .npz, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         content: dict[str, Any] = {"task": self.task, "class_name": self.class_name}
@@ -64,9 +64,8 @@ class Explanation:
                 content[f"{name}_values"] = part.values.astype(np.float16)
                 content[f"{name}_spacing_mm"] = np.asarray(part.geometry.spacing_mm)
                 content[f"{name}_world_to_voxel"] = part.geometry.world_to_voxel
-        partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-        np.savez_compressed(partial, **content)
-        partial.replace(path)
+        with whole_file(path, lambda written: np.load(written).close()) as place:
+            np.savez_compressed(place, **content)
 
     @classmethod
     def read(cls, path: str | Path) -> Explanation:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dsmt_nnunet.files import write_json
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD, apply_temperature
 
 OPERATING_POINT_NAME = "operating_point.json"
@@ -122,9 +122,7 @@ class OperatingPoint:
             ) from error
 
     def write(self, folder: str | Path) -> Path:
-        """Writes `operating_point.json` into a model folder under a temporary name, then renames it."""
+        """Writes `operating_point.json` into a model folder, whole or not at all."""
         path = Path(folder) / OPERATING_POINT_NAME
-        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        partial.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_json(path, self.to_json())
         return path

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
+from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, files
 from dsmt_nnunet.tasks import ClassificationSchema, TaskKind
 
 SCHEMA_VERSION = 2
@@ -124,11 +122,13 @@ class CasePrediction:
 
 
 def write_case(prediction: CasePrediction, path: str | Path) -> None:
-    """Writes CASE.json under a temporary name, then renames it: a reader never sees half a file."""
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_text(json.dumps(prediction.to_json(), indent=1), encoding="utf-8")
-    partial.replace(path)
+    """Writes CASE.json, whole or not at all.
+
+    Raises:
+        ValueError: a probability is NaN.
+        OSError: it could not be written whole.
+    """
+    files.write_json(path, prediction.to_json())
 
 
 def read_case(path: str | Path) -> CasePrediction:
@@ -192,15 +192,8 @@ def write_table(predictions: Iterable[CasePrediction], path: str | Path) -> None
     schema = predictions[0].schema
     if any(prediction.schema != schema for prediction in predictions):
         raise ValueError(f"{path}: the cases were predicted with different tasks; give each model its own folder.")
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(table_columns(schema))
-        for prediction in predictions:
-            for nodule in prediction.nodules:
-                writer.writerow(_table_row(prediction.case_id, nodule, schema))
-    partial.replace(path)
+    rows = [_table_row(case.case_id, nodule, schema) for case in predictions for nodule in case.nodules]
+    files.write_rows(path, (table_columns(schema), *rows))
 
 
 def _table_row(case_id: str, nodule: NodulePrediction, schema: ClassificationSchema) -> Sequence[str]:

@@ -14,6 +14,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from dsmt_nnunet.files import write_text
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette: told apart by readers with any form of colour blindness."""
 LINES = ("-", "--", "-.", ":")
@@ -91,7 +93,7 @@ class FigureFolder:
             figure = draw()
             text = svg_text(figure)
             figure.savefig(self.folder / f"{name}.pdf", metadata=_NO_PDF_METADATA)
-        (self.folder / f"{name}.svg").write_text(text, encoding="utf-8")
+        write_text(self.folder / f"{name}.svg", text)
         return PageFigure(name, title, caption, inline_svg(text, name, f"{title}. {caption}"), is_wide)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
+from dsmt_nnunet.files import write_text
 from dsmt_nnunet.report import nodule_picture
 from dsmt_nnunet.report.cards import NO_IMAGES, Card, cards_of, with_pictures
 from dsmt_nnunet.report.explanation_picture import explanation_data
@@ -78,9 +79,7 @@ def write_report(
     for evaluation, key, title in zip(read, _keys(read), _titles(read), strict=True):
         sections.append((evaluation, build_section(evaluation, key, title, figures)))
     text = render(_with_cards(sections, options, progress), options)
-    partial = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(out)
+    write_text(out, text)
     return out
 
 

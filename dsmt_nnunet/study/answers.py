@@ -14,6 +14,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore
 from dsmt_nnunet.evaluation.dice import dice_score
+from dsmt_nnunet.files import write_rows
 from dsmt_nnunet.inference.given_nodules import paste_patches
 from dsmt_nnunet.inference.predictor import DSMTPredictor
 from dsmt_nnunet.inference.preprocessed_cases import PreprocessedCases
@@ -67,8 +68,7 @@ def answer(fold: Path, checkpoint: str, unseen: UnseenCases, out: Path, device: 
             reference = np.asarray(dataset.load_case(prediction.case_id)[1][0]) > 0
             mask = paste_patches(outputs, reference.shape).argmax(0) > 0
             dice[prediction.case_id] = dice_score(reference, mask)
-    with (out / DICE_TABLE_NAME).open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([("case_id", "dice"), *dice.items()])
+    write_rows(out / DICE_TABLE_NAME, [("case_id", "dice"), *dice.items()], line_end="\n")
     write_table(predictions, out / CLASSIFICATION_TABLE_NAME)
 
 

@@ -21,6 +21,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from dsmt_nnunet.files import write_text
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
@@ -130,9 +131,7 @@ def _cached_radiomics(nodules: Sequence[MeasuredNodule], cache: Path, processes:
             return kept.loc[index].to_numpy(dtype=float)
     rows = in_processes(_radiomics, [(measured,) for measured in nodules], processes, "Radiomics")
     table = pd.DataFrame(rows, index=index)
-    partial = cache.with_name(f".{cache.name}.tmp")
-    table.to_csv(partial)
-    partial.replace(cache)
+    write_text(cache, table.to_csv())
     return table.to_numpy(dtype=float)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet.environment import FOLDERS, best_device, resolved, variables_of_children, worker_processes
+from dsmt_nnunet.files import write_json
 from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME
 
@@ -117,7 +118,7 @@ class Trainings(ABC):
         """
         path, wanted = self.out / IDENTITY_NAME, self.identity()
         if not path.is_file():
-            path.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+            write_json(path, wanted, indent=2)
         there = json.loads(path.read_text(encoding="utf-8"))
         if there != wanted:
             raise ValueError(f"{self.out} holds the study {there}, not {wanted}. Name another folder with -o.")

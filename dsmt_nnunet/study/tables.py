@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections import defaultdict
@@ -16,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from dsmt_nnunet.csv_table import read_csv
+from dsmt_nnunet.files import write_rows
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME, read_folder
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD
@@ -283,9 +283,5 @@ def _rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    partial = path.with_name(f".{path.name}.tmp")
-    with partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    partial.replace(path)
+    columns = list(rows[0])
+    write_rows(path, (columns, *([row.get(name, "") for name in columns] for row in rows)), line_end="\n")

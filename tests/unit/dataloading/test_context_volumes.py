@@ -174,7 +174,7 @@ def test_an_interrupted_write_leaves_no_copy(data: SmallData, monkeypatch: pytes
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full_disk)
+        patch.setattr(Path, "write_bytes", full_disk)
         with pytest.raises(OSError, match="No space"):
             make(data)
     stamp = (Path(data.dataset.source_folder) / "case0.pkl").stat().st_mtime

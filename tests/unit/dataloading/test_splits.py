@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from dsmt_nnunet.dataloading.splits import grouped_splits
+from dsmt_nnunet.dataloading.splits import check_fold, grouped_splits
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from tests.unit.small_plans import SCHEMA
 
@@ -103,3 +103,29 @@ def test_a_single_patient_cannot_be_split() -> None:
     nodules = table([POSITIVE, NEGATIVE, NEGATIVE], cases_per_patient=3)
     with pytest.raises(ValueError, match="at least two patients; the 3 cases belong to 1"):
         grouped_splits(nodules, cases(nodules), SCHEMA)
+
+
+@pytest.mark.parametrize("fold", [-1, 2, 6])
+def test_a_fold_that_is_not_there_is_refused(fold: int) -> None:
+    nodules = table([NEGATIVE, POSITIVE] * 6)
+    splits = grouped_splits(nodules, cases(nodules), SCHEMA, folds=2)
+    check_fold(splits, 1, nodules, SCHEMA)
+    with pytest.raises(ValueError, match="folds 0 to 1"):
+        check_fold(splits, fold, nodules, SCHEMA)
+
+
+def test_a_patient_on_both_sides_is_refused_in_any_spelling() -> None:
+    rows = [("a", "P1", NEGATIVE), ("b", "p1 ", POSITIVE), ("c", "x", NEGATIVE), ("d", "y", POSITIVE)]
+    nodules = NoduleTable(
+        tuple(Nodule(c, "1", patient, (0, 0, 0), labels={"invasiveness": label}) for c, patient, label in rows)
+    )
+    with pytest.raises(ValueError, match="1 patients in training and in validation"):
+        check_fold([{"train": ["a", "c", "d"], "val": ["b"]}], 0, nodules, SCHEMA)
+    for split in grouped_splits(nodules, cases(nodules), SCHEMA):
+        assert ("a" in split["train"]) == ("b" in split["train"])
+
+
+def test_a_fold_of_one_class_is_refused() -> None:
+    nodules = table([NEGATIVE, NEGATIVE, POSITIVE, None])
+    with pytest.raises(ValueError, match="two classes"):
+        check_fold([{"train": ["case000", "case001", "case003"], "val": ["case002"]}], 0, nodules, SCHEMA)

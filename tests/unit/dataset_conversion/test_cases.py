@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 from pathlib import Path
 
@@ -313,3 +314,32 @@ def test_touching_nodules_are_pointed_out(hospital: Hospital, caplog: pytest.Log
     assert caplog.messages == [
         "case 'a': nodules '1' and '2' touch, so that they are one component of the written mask."
     ]
+
+
+def test_one_component_far_from_the_position_is_not_the_nodule(hospital: Hospital) -> None:
+    hospital.add("a", "AIS", x_mm=9999, y_mm=9999, z_mm=9999).add("b", "IAC", x_mm="", y_mm="", z_mm="")
+    assert "mm from the nearest part" in hospital.problem()
+
+
+def test_a_mask_on_air_is_refused(hospital: Hospital) -> None:
+    hospital.add_pair()
+    image = lung(cube_mask()).copy()
+    image[cube_mask() > 0] = -1000
+    image[:2] = 30
+    hospital.put_image("a.nii.gz", image)
+    assert "no tissue" in hospital.problem()
+
+
+def test_look_alike_patients_are_a_question_and_across_splits_an_error(hospital: Hospital) -> None:
+    hospital.add("a", "AIS", patient_id="A01").add("b", "IAC", patient_id="a01")
+    assert "look like one person" in hospital.problem()
+    folder = hospital.convert(look_alike_patients="same")
+    assert {row["patient_id"] for row in csv.DictReader((folder / "nodules.csv").open())} == {"A01"}
+    folder = hospital.convert(look_alike_patients="different", overwrite=True)
+    assert {row["patient_id"] for row in csv.DictReader((folder / "nodules.csv").open())} == {"A01", "a01"}
+
+
+def test_look_alike_patients_in_train_and_test_are_refused(hospital: Hospital) -> None:
+    hospital.add("a", "AIS", patient_id="1", split="train").add("c", "IAC", patient_id="3", split="train")
+    hospital.add("b", "IAC", patient_id="01", split="test")
+    assert "train and in test" in hospital.problem(look_alike_patients="different")

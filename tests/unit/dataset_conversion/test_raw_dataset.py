@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter, case_id_problem
+from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
+from dsmt_nnunet.identifiers import case_id_problem
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.tasks import ClassificationSchema, Task
 
@@ -155,7 +156,7 @@ def test_the_old_data_set_comes_back_when_the_new_one_cannot_take_its_place(
     rename = Path.rename
 
     def failing_rename(source: Path, target: Path) -> Path:
-        if source.name.endswith(".partial"):
+        if source.name.endswith(".tmp"):
             raise OSError("disk full")
         return rename(source, target)
 
@@ -247,3 +248,16 @@ def test_further_files_have_plain_names(tmp_path: Path, name: str) -> None:
 def test_extra_entries_do_not_replace_those_of_nnunet(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="labels"):
         write(tmp_path, dataset_json_extra={"labels": {}})
+
+
+def test_a_data_set_set_aside_by_a_killed_run_is_put_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    aside = tmp_path / ".Dataset501_Nodules.old"
+    aside.mkdir()
+    (aside / "dataset.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="exists already"):
+        RawDatasetWriter(501, "Nodules", SCHEMA, tmp_path)
+    assert (tmp_path / "Dataset501_Nodules" / "dataset.json").is_file()
+    assert "Put" in caplog.text
+    aside.mkdir()
+    RawDatasetWriter(501, "Nodules", SCHEMA, tmp_path, overwrite=True)
+    assert not aside.exists()

@@ -151,3 +151,10 @@ def test_a_single_fold_has_no_spread() -> None:
 def test_the_diameter_is_that_of_the_ball_of_the_same_volume() -> None:
     assert describe("1", (0, 0, 0), 4 / 3 * np.pi * 27, {}).diameter_mm == pytest.approx(6)
     assert np.isnan(describe("1", (0, 0, 0), 0.0, {}).diameter_mm)
+
+
+def test_nan_never_becomes_a_decision() -> None:
+    broken = {name: folds.copy() for name, folds in FOLDS.items()}
+    broken["invasiveness"][1] = np.nan
+    with pytest.raises(ValueError, match=r"invasiveness are not finite \(network \[1\]"):
+        answer(broken, PLAN, None)

@@ -1,0 +1,225 @@
+"""What a whole file is: written elsewhere, flushed to the disk, read back, and only then given its name.
+
+A file is written in a hidden folder beside its place, `.dsmt-HOST-PID-NUMBER.tmp`, under its own name (many writers
+choose the format by the ending), and renamed. A reader sees the old file or the new one, never half of one. A run that
+was killed leaves such a folder; the next one that writes there takes it away and says so.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import SimpleITK as sitk
+from nibabel.filebasedimages import ImageFileError
+
+logger = logging.getLogger(__name__)
+
+STALE_AFTER_S = 24 * 3600.0
+"""After so long without a change, what another machine left is taken for the rest of a killed run."""
+
+_LEFTOVER = re.compile(r"\.dsmt-(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]+)-[0-9a-f]{8}\.tmp")
+
+
+@contextmanager
+def whole_file(path: str | Path, check: Callable[[Path], None] | None = None) -> Iterator[Path]:
+    """A place to write a file to; at a clean exit it becomes `path`.
+
+    Args:
+        path: where the file belongs. Its folder must be there.
+        check: reads the written file back and raises OSError where it is not what was to be written.
+
+    Raises:
+        OSError: the file was not written whole; what stood at `path` before is still there.
+    """
+    path = Path(path)
+    clean_leftovers(path.parent)
+    hidden = temporary_folder(path.parent)
+    hidden.mkdir()
+    try:
+        written = hidden / path.name
+        yield written
+        flush(written)
+        if check is not None:
+            check(written)
+        written.replace(path)
+        _flush_folder(path.parent)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes a whole file and compares what can be read back with what was to be written.
+
+    Raises:
+        OSError: the disk is full, or what was read back differs.
+    """
+    with whole_file(path, lambda written: _check_bytes(written, content)) as place:
+        place.write_bytes(content)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a whole text file, UTF-8; see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, content: Any, indent: int | None = 1) -> None:
+    """Writes a whole JSON file that every parser reads.
+
+    Raises:
+        ValueError: the content holds NaN or an infinite number.
+        OSError: see `write_bytes`.
+    """
+    write_text(path, json.dumps(content, indent=indent, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_rows(path: str | Path, rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> None:
+    """Writes a whole CSV file (UTF-8, commas), the header being the first row; see `write_bytes`."""
+    with whole_file(path) as place:
+        with place.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, lineterminator=line_end).writerows(rows)
+            expected = stream.tell()
+        if place.stat().st_size != expected:
+            raise OSError(f"{path}: {place.stat().st_size} bytes lie on the disk, {expected} were written.")
+
+
+def write_image(path: str | Path, image: sitk.Image) -> None:
+    """Writes a whole image (compressed where the format is), and reads its voxels back.
+
+    Raises:
+        OSError: it could not be written, or other voxels were read back.
+    """
+    with whole_file(path, lambda written: _check_voxels(written, image)) as place:
+        try:
+            sitk.WriteImage(image, str(place))
+        except RuntimeError as error:
+            raise OSError(f"{path} cannot be written: {_last_line(error)}") from error
+
+
+def write_array(path: str | Path, array: np.ndarray) -> None:
+    """Writes a whole .npy file, and reads it back."""
+
+    def check(written: Path) -> None:
+        if _checksum(np.load(written)) != _checksum(array):
+            raise OSError(f"{path}: other values were read back than were written. Is the disk full or failing?")
+
+    with whole_file(path, check) as place:
+        np.save(place, array)
+
+
+def is_whole_image(path: Path) -> bool:
+    """Whether an image file is there and can be read to its end; ITK fills what a NIfTI file lacks with zeros."""
+    try:
+        if path.name.endswith(".gz"):
+            with gzip.open(path) as stream:
+                while stream.read(1 << 24):
+                    pass
+        if path.name.endswith((".nii", ".nii.gz")):
+            np.asanyarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
+        else:
+            sitk.ReadImage(str(path))
+    except (RuntimeError, OSError, EOFError, ValueError, zlib.error, ImageFileError):
+        return False
+    return path.stat().st_size > 0
+
+
+def flush(path: Path) -> None:
+    """Has the system put a file on the disk; a full disk shows here at the latest."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def temporary_folder(parent: Path) -> Path:
+    """A name for a hidden folder of this process that `clean_leftovers` recognises."""
+    return parent / f".dsmt-{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
+
+
+def clean_leftovers(folder: Path) -> list[Path]:
+    """Takes away what killed runs left in a folder, and says so; what running processes write is left alone."""
+    removed = []
+    for path in folder.glob(".dsmt-*.tmp"):
+        if is_leftover(path.name, path):
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(path)
+            logger.warning("Removed %s, left by a run that was killed.", path)
+    return removed
+
+
+def is_leftover(name: str, path: Path) -> bool:
+    """Whether a temporary folder's process is gone: known on the same machine, taken for so by age on others."""
+    parts = _LEFTOVER.fullmatch(name)
+    if parts is None:
+        return False
+    if parts["host"] == _host():
+        return int(parts["pid"]) != os.getpid() and not _is_alive(int(parts["pid"]))
+    try:
+        return time.time() - path.stat().st_mtime > STALE_AFTER_S
+    except FileNotFoundError:
+        return False
+
+
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _check_bytes(path: Path, expected: bytes) -> None:
+    found = path.read_bytes()
+    if found != expected:
+        raise OSError(
+            f"{path.name}: {len(found)} bytes were read back, {len(expected)} written, or they differ. "
+            f"Is the disk full or failing?"
+        )
+
+
+def _check_voxels(path: Path, image: sitk.Image) -> None:
+    try:
+        found = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise OSError(f"{path.name} cannot be read back: {_last_line(error)}. Is the disk full or failing?") from error
+    if _checksum(sitk.GetArrayViewFromImage(found)) != _checksum(sitk.GetArrayViewFromImage(image)):
+        raise OSError(f"{path.name}: other voxels were read back than were written. Is the disk full or failing?")
+
+
+def _checksum(array: np.ndarray) -> tuple[tuple[int, ...], int]:
+    return array.shape, zlib.crc32(np.ascontiguousarray(array).data)
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems know no fsync of a folder
+        logger.debug("%s cannot be flushed.", folder)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,53 @@
+"""What a case identifier may be, and who a patient is."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+MAX_LENGTH = 128
+"""Letters of a case identifier: nnU-Net and our own files add endings, and file systems end names at 255."""
+
+_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_RESERVED = ("dataset", "plans", "summary", "predict_from_raw_data_args", "postprocessing", "classification", "nodules")
+_ENDINGS = (".nii", ".gz", ".nia", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".gipl", ".vtk", ".mnc", ".tif",
+            ".tiff", ".dcm", ".npz", ".npy", ".pkl", ".json", ".csv", ".b2nd", ".png", ".tmp")  # fmt: skip
+_NUMBER = re.compile(r"0*([0-9]+?)(?:\.0+)?")
+
+
+def case_id_problem(case_id: str) -> str | None:
+    """Why `case_id` cannot be an nnU-Net case identifier, as the end of "a case_id ..."; None when it can.
+
+    Numbers such as `case_0001` are fine: nnU-Net adds its own channel number behind them.
+    """
+    if not _SAFE.fullmatch(case_id):
+        return "may hold letters (A-Z, a-z), digits, '.', '_' and '-' only, and must not begin with '.' or '-'"
+    if case_id.endswith("."):
+        return "must not end with '.'"
+    if case_id.endswith("_seg") or "segFromPrevStage" in case_id:
+        return "must not end with '_seg' or hold 'segFromPrevStage': nnU-Net names its own files so"
+    if len(case_id) > MAX_LENGTH:
+        return f"must not be longer than {MAX_LENGTH} letters (this has {len(case_id)})"
+    if case_id.lower() in _RESERVED:
+        return f"must not be one of {list(_RESERVED)}: files of these names lie beside the cases"
+    if "__" in case_id:
+        return "must not hold '__', which stands between case and nodule in the names of explanations"
+    if case_id.lower().endswith(_ENDINGS):
+        return "must not end like a file name: nnU-Net would not find it"
+    return None
+
+
+def same_person_key(patient_id: str) -> str:
+    """The same for spellings that mean one person: `A01` and `a01`, `1`, `01` and `1.0`, blanks around and within."""
+    key = "".join(unicodedata.normalize("NFKC", patient_id).casefold().split())
+    number = _NUMBER.fullmatch(key)
+    return number[1] if number else key
+
+
+def look_alikes(patient_ids: Iterable[str]) -> list[tuple[str, ...]]:
+    """Spellings that may mean one person, each group in the order in which they came."""
+    groups: dict[str, dict[str, None]] = {}
+    for patient_id in patient_ids:
+        groups.setdefault(same_person_key(patient_id), {})[patient_id] = None
+    return [tuple(group) for group in groups.values() if len(group) > 1]

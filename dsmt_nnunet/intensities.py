@@ -1,0 +1,160 @@
+"""What an image in HU is: one check for conversion, planning and prediction; voxel values in, words out.
+
+Air and lung lie below -200 HU, soft tissue above. Whoever knows that an image is right although it fails sets
+`DSMT_FORCE_INTENSITIES=1` (`dsmt convert table --force-intensities`).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FORCE_VARIABLE = "DSMT_FORCE_INTENSITIES"
+DARKEST_TISSUE_HU = -200.0
+"""Every CT of a lung nodule holds values on both sides of this: lung and air below, soft tissue above."""
+HU_RANGE = (-4096.0, 32767.0)
+"""Values that CT files hold: padding outside the scan may reach -4096 (-2048 and -3024 are usual), int16 ends above."""
+PADDING_HU = -1200.0
+"""Below this lies no tissue and no air, only what scanners write outside of the field of view."""
+MIN_AIR_SHARE = 0.005
+"""Of the voxels that are no padding, at or below `DARKEST_TISSUE_HU`; crops around LIDC nodules hold 0.45 and more."""
+MIN_CORRELATION = 0.3
+"""Between neighbours along the smoothest axis; CT has 0.73 and more (LIDC crops, thick slices too), noise about 0."""
+NO_TISSUE_HU = -900.0
+"""A nodule whose median lies below is air; the faintest ground glass of LIDC has -732."""
+
+_PADDING_VALUES = 3
+Array = npt.NDArray[Any]
+
+
+def is_forced() -> bool:
+    """Whether the user said that the intensities are right."""
+    return os.environ.get(FORCE_VARIABLE, "").lower() not in ("", "0", "false", "no")
+
+
+def check_finite(array: Array) -> None:
+    """Checks that no voxel is NaN or infinite.
+
+    Raises:
+        ValueError: some are; says how many.
+    """
+    if np.issubdtype(array.dtype, np.inexact):
+        bad = int(np.count_nonzero(~np.isfinite(array)))
+        if bad:
+            raise ValueError(
+                f"{bad} voxels are NaN or infinite. Replace them (in an image outside the scan: -1024 HU)."
+            )
+
+
+def check_hu(array: Array) -> None:
+    """Checks that values can be Hounsfield units of a lung nodule and its surroundings.
+
+    Padding below -1024 HU (scanners write -2000, -2048 or -3024 outside the scan) is left out of account.
+
+    Args:
+        array: (Z, Y, X) voxels of one channel.
+
+    Raises:
+        ValueError: they cannot; says what they look like and what to do. With `FORCE_VARIABLE` set, only NaN and
+            infinite values are refused.
+    """
+    check_finite(array)
+    if is_forced():
+        return
+    problem = _problem(array)
+    if problem:
+        raise ValueError(f"{problem} If you know that the image is right, set {FORCE_VARIABLE}=1.")
+
+
+def check_nodule(array: Array, inside: Array) -> list[str]:
+    """Checks the tissue under the mask of one nodule.
+
+    Args:
+        array: (Z, Y, X) voxels in HU.
+        inside: (N, 3) indices of the nodule's voxels.
+
+    Returns:
+        What is doubtful, though possible.
+
+    Raises:
+        ValueError: one voxel, nothing but air, or nearly the whole volume.
+    """
+    if is_forced():
+        return []
+    values = array[tuple(np.asarray(inside).T)]
+    if len(values) < 2:
+        raise ValueError("the nodule is a single voxel of the mask. Draw it, or remove the row.")
+    if len(values) > array.size / 2:
+        raise ValueError(
+            f"the nodule fills {len(values) / array.size:.0%} of the image. Is it a mask of the lung or the body?"
+        )
+    median = float(np.median(values))
+    if median < NO_TISSUE_HU:
+        raise ValueError(
+            f"there is no tissue in the nodule: half of its voxels lie below {median:.0f} HU, which is air. Is the "
+            f"mask that of another scan, or mirrored?"
+        )
+    if median > 400:
+        return [f"the nodule has a median of {median:.0f} HU, as bone and metal have. Is the mask at the right place?"]
+    return []
+
+
+def _problem(array: Array) -> str | None:
+    """What is wrong with a volume of finite values."""
+    if min(array.shape) < 2:
+        return f"the image has {min(array.shape)} slice (shape {array.shape}); a volume is needed."
+    low, high = float(array.min()), float(array.max())
+    values = f"its values run from {low:g} to {high:g}"
+    if low == high:
+        return f"the image is constant ({low:g}); it shows nothing."
+    if low < HU_RANGE[0] or high > HU_RANGE[1]:
+        return (
+            f"the image is not in HU: {values}, outside of {HU_RANGE[0]:g} to {HU_RANGE[1]:g}. Export it with the "
+            f"rescale slope and intercept applied, once."
+        )
+    body = array[array >= PADDING_HU]
+    if not body.size or np.count_nonzero(body > DARKEST_TISSUE_HU) == 0 or _is_shifted_down(array, body):
+        return (
+            f"the image is not in HU of a lung nodule: {values}, but tissue lies above {DARKEST_TISSUE_HU:g} HU. Check "
+            f"the rescale intercept (applied twice, perhaps) and that the image shows more than air."
+        )
+    if np.count_nonzero(body <= DARKEST_TISSUE_HU) < MIN_AIR_SHARE * body.size:
+        lowest = float(body.min())
+        return (
+            f"the image is not in HU: {values}, but lung lies below {DARKEST_TISSUE_HU:g} HU. {_guess(lowest, high)} "
+            f"Convert from the original DICOM."
+        )
+    if _correlation(array) < MIN_CORRELATION:
+        return f"the image is noise: neighbouring voxels have nothing to do with each other ({values}). Was it decoded?"
+    return None
+
+
+def _is_shifted_down(array: Array, body: Array) -> bool:
+    """Whether what lies below air varies as an image does; padding is a few values."""
+    below = array[array < PADDING_HU]
+    if below.size <= body.size / 20:
+        return False
+    _, counts = np.unique(np.rint(below), return_counts=True)
+    return int(np.sort(counts)[-_PADDING_VALUES:].sum()) < below.size / 2
+
+
+def _correlation(array: Array) -> float:
+    """Correlation of neighbours along the axis where it is highest."""
+    clipped = np.clip(array.astype(np.float32), -1100, 1000)
+    variance = float(clipped.var())
+    if variance == 0:
+        return 1.0
+    return max(1 - float(np.mean(np.diff(clipped, axis=axis) ** 2)) / (2 * variance) for axis in range(3))
+
+
+def _guess(low: float, high: float) -> str:
+    if low >= 0 and high <= 1:
+        return "It looks normalised to 0..1, or like a mask."
+    if low >= 0 and high <= 255:
+        return "It looks like an 8-bit export (0..255)."
+    if high > 255:
+        return "The rescale intercept (usually -1024) seems not to be applied."
+    return "It looks normalised (mean 0, or HU divided by 1000)."

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from dsmt_nnunet import files
+
+
+def image(value: int = 7) -> sitk.Image:
+    return sitk.GetImageFromArray(np.full((4, 5, 6), value, np.int16))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    files.write_json(path, {"old": 1})
+
+    def fail(place: Path) -> None:
+        place.write_text('{"ne')
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), files.whole_file(path) as place:
+        fail(place)
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_a_full_disk_that_shows_only_when_flushed_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_image(tmp_path / "a.nii.gz", image())
+    assert names(tmp_path) == []
+
+
+def test_voxels_that_come_back_otherwise_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = sitk.WriteImage
+
+    def failing(written: sitk.Image, path: str) -> None:
+        write(image(0), path)
+
+    monkeypatch.setattr(sitk, "WriteImage", failing)
+    with pytest.raises(OSError, match="other voxels"):
+        files.write_image(tmp_path / "a.nii.gz", image())
+    assert names(tmp_path) == []
+
+
+def test_bytes_and_rows_and_arrays_come_back(tmp_path: Path) -> None:
+    files.write_rows(tmp_path / "a.csv", [("x", "y"), (1, "ä,b")])
+    assert (tmp_path / "a.csv").read_bytes() == b'x,y\r\n1,"\xc3\xa4,b"\r\n'
+    array = np.arange(24, dtype=np.float16).reshape(2, 3, 4).transpose(2, 0, 1)
+    files.write_array(tmp_path / "a.npy", array)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), array)
+    files.write_image(tmp_path / "a.nii.gz", image())
+    assert files.is_whole_image(tmp_path / "a.nii.gz")
+    assert names(tmp_path) == ["a.csv", "a.nii.gz", "a.npy"]
+
+
+def test_bytes_that_come_back_otherwise_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path)[:-1])
+    with pytest.raises(OSError, match="bytes were read back"):
+        files.write_text(tmp_path / "a.txt", "whole")
+    assert names(tmp_path) == []
+
+
+def test_nan_is_no_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(tmp_path / "a.json", {"p": float("nan")})
+    assert names(tmp_path) == []
+
+
+def test_half_an_image_is_not_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    noise = np.random.default_rng(0).integers(0, 1000, (20, 20, 20)).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(noise), str(path))
+    assert files.is_whole_image(path)
+    path.write_bytes(path.read_bytes()[:3000])
+    assert not files.is_whole_image(path)
+    path.write_bytes(b"")
+    assert not files.is_whole_image(path)
+
+
+def test_what_a_killed_run_left_is_removed_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    own = files.temporary_folder(tmp_path)
+    dead = tmp_path / own.name.replace(str(os.getpid()), "4194999")
+    elsewhere = tmp_path / ".dsmt-ffffffff-1-00000000.tmp"
+    for folder in (own, dead, elsewhere):
+        folder.mkdir()
+    files.write_text(tmp_path / "a.txt", "x")
+    assert dead.name in caplog.text
+    assert not dead.exists()
+    assert own.exists()
+    assert elsewhere.exists()
+    os.utime(elsewhere, (0, 0))
+    files.write_text(tmp_path / "a.txt", "x")
+    assert not elsewhere.exists()
+
+
+def test_a_check_of_the_caller_can_refuse(tmp_path: Path) -> None:
+    def refuse(path: Path) -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"), files.whole_file(tmp_path / "a", refuse) as place:
+        place.write_bytes(b"1")
+    assert names(tmp_path) == []
+
+
+def test_numbers_of_processes_beyond_the_system_are_left_alone(tmp_path: Path) -> None:
+    odd: Any = files.temporary_folder(tmp_path).name.replace(f"-{os.getpid()}-", "-99999999999999999999-")
+    (tmp_path / odd).mkdir()
+    assert files.clean_leftovers(tmp_path) == []

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from dsmt_nnunet.intensities import FORCE_VARIABLE, check_hu, check_nodule
+
+CROPS = Path(__file__).parents[3] / "shared" / "data" / "lidc-crops" / "images"
+RANDOM = np.random.default_rng(3)
+
+
+def chest() -> np.ndarray:
+    """(24, 32, 32) HU: air around a body with two lungs, noise, blurred as a scanner does."""
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in (24, 32, 32)), indexing="ij")
+    array = np.where(x**2 + y**2 < 0.8, 40.0, -1000.0)
+    array[(np.abs(x) - 0.4) ** 2 + y**2 + 0.2 * z**2 < 0.1] = -850.0
+    return array + RANDOM.normal(0, 20, array.shape)
+
+
+def padded(array: np.ndarray) -> np.ndarray:
+    array[:, :4] = -2000
+    return array
+
+
+WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "without intercept": lambda a: a + 1024,
+    "without intercept, padded": lambda a: padded(a + 1024),
+    "intercept twice": lambda a: a - 1024,
+    "uint8": lambda a: np.clip((a + 1000) / 8, 0, 255).astype(np.uint8),
+    "0..1": lambda a: np.clip((a + 1000) / 1400, 0, 1),
+    "z-scores": lambda a: (a - a.mean()) / a.std(),
+    "HU / 1000": lambda a: a / 1000,
+    "zero": np.zeros_like,
+    "constant": lambda a: np.full_like(a, -700),
+    "uniform noise": lambda a: RANDOM.uniform(-1000, 1000, a.shape),
+    "normal noise": lambda a: RANDOM.normal(-400, 400, a.shape),
+    "mask": lambda a: (a > -200).astype(np.uint8),
+    "one slice": lambda a: a[:1],
+    "NaN": lambda a: np.where(a > 60, np.nan, a),
+    "infinite": lambda a: np.where(a > 60, np.inf, a),
+    "padding alone": lambda a: np.where(a > -200, -3024, -2000),
+    "lung alone": lambda a: np.clip(a, -1000, -300),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_ct_is_refused(name: str) -> None:
+    with pytest.raises(ValueError):
+        check_hu(WRONG[name](chest()))
+
+
+@pytest.mark.parametrize("array", [chest(), padded(chest()), chest().astype(np.int16), chest()[8:16, 8:24, 2:14]])
+def test_cts_and_crops_pass(array: np.ndarray) -> None:
+    check_hu(array)
+
+
+def test_who_knows_can_say_so_but_nan_stays_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FORCE_VARIABLE, "1")
+    check_hu(chest() + 1024)
+    with pytest.raises(ValueError, match="NaN"):
+        check_hu(WRONG["NaN"](chest()))
+
+
+@pytest.mark.skipif(not CROPS.is_dir(), reason="the LIDC crops are not at hand")
+def test_real_crops_pass() -> None:
+    for file in sorted(CROPS.iterdir())[::10]:
+        check_hu(sitk.GetArrayFromImage(sitk.ReadImage(str(file))))
+
+
+def test_nodules_without_tissue_or_surroundings_are_refused() -> None:
+    array = chest()
+    for wrong, match in (((array < -950), "no tissue"), (np.ones(array.shape, bool), "fills 100%")):
+        with pytest.raises(ValueError, match=match):
+            check_nodule(array, np.argwhere(wrong))
+    with pytest.raises(ValueError, match="single voxel"):
+        check_nodule(array, np.array([[12, 16, 16]]))
+    assert check_nodule(array, np.argwhere(np.abs(array - 40) < 5)) == []
+    assert "bone" in check_nodule(array + 1000, np.argwhere(np.abs(array - 40) < 5))[0]
