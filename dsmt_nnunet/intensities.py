@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 FORCE_VARIABLE = "DSMT_FORCE_INTENSITIES"
 DARKEST_TISSUE_HU = -200.0
-"""Every CT of a lung nodule holds values on both sides of this: lung and air below, soft tissue above."""
+"""Every CT of a lung nodule holds values below this: lung and air."""
+FAINTEST_NODULE_HU = -500.0
+"""A crop around pure ground glass may hold nothing denser than -200 HU, but its densest voxel lies above this."""
 HU_RANGE = (-4096.0, 32767.0)
 """Values that CT files hold: padding outside the scan may reach -4096 (-2048 and -3024 are usual), int16 ends above."""
 PADDING_HU = -1200.0
@@ -116,10 +118,11 @@ def _problem(array: Array) -> str | None:
             f"rescale slope and intercept applied, once."
         )
     body = array[array >= PADDING_HU]
-    if not body.size or np.count_nonzero(body > DARKEST_TISSUE_HU) == 0 or _is_shifted_down(array, body):
+    if not body.size or np.count_nonzero(body > FAINTEST_NODULE_HU) == 0 or _is_shifted_down(array, body):
         return (
-            f"the image is not in HU of a lung nodule: {values}, but tissue lies above {DARKEST_TISSUE_HU:g} HU. Check "
-            f"the rescale intercept (applied twice, perhaps) and that the image shows more than air."
+            f"the image is not in HU of a lung nodule: {values}, but even ground glass has voxels above "
+            f"{FAINTEST_NODULE_HU:g} HU. Check the rescale intercept (applied twice, perhaps) and that the image "
+            f"shows more than air."
         )
     if np.count_nonzero(body <= DARKEST_TISSUE_HU) < MIN_AIR_SHARE * body.size:
         lowest = float(body.min())

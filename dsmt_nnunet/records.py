@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, fields, is_dataclass
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
+
+from dsmt_nnunet import files
 
 Record = TypeVar("Record")
 _PLAIN = {str: "a text", int: "a whole number", bool: "true or false"}
@@ -46,12 +47,8 @@ def jsonable(value: Any) -> Any:
 
 
 def write_json(content: object, path: str | Path) -> None:
-    """Writes a record or a mapping as strictly valid JSON under a temporary name, then renames it."""
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    text = json.dumps(jsonable(content), indent=1, allow_nan=False, ensure_ascii=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    """Writes a record or a mapping as a whole file of strictly valid JSON."""
+    files.write_json(path, jsonable(content))
 
 
 def read_object(path: Path) -> dict[str, object]:

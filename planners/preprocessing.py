@@ -14,8 +14,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
-from dsmt_nnunet.nnunet_files import CaseFiles, DatasetJson, Json, NnunetPlans
 from dsmt_nnunet.files import write_json
+from dsmt_nnunet.nnunet_files import CaseFiles, DatasetJson, Json, NnunetPlans
 from dsmt_nnunet.nnunet_folders import folder_from_environment
 from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.plan import DSMTPlan
@@ -47,9 +47,7 @@ class Recipe:
         return cls(**content) if set(content) == {"recipe", "sources"} else None
 
     def write(self, path: Path) -> None:
-        partial = path.with_name(f".{path.name}.tmp")
-        partial.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        partial.replace(path)
+        write_json(path, asdict(self), indent=None)
 
 
 def preprocess_what_is_missing(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
+from dsmt_nnunet import files as whole_files
 from dsmt_nnunet.evaluation.records.curves import Curves, Kind, MulticlassCurves, ScoreCurves
 from dsmt_nnunet.evaluation.records.metrics import KINDS, SCHEMA_VERSION, Conventions, Head, Metrics, SettingsUsed
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
@@ -101,15 +100,9 @@ def read_curves(folder: str | Path) -> Curves | None:
 
 
 def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
-    """Writes a CSV (UTF-8, commas) under a temporary name, then renames it."""
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        writer.writerows(rows)
-    partial.replace(path)
-    return path
+    """Writes a whole CSV file (UTF-8, commas)."""
+    whole_files.write_rows(path, [columns, *rows])
+    return Path(path)
 
 
 def _check_version(path: Path, content: Mapping[str, object]) -> None:
