@@ -237,11 +237,6 @@ def _scores(run: Run, schema: ClassificationSchema, nodules: Sequence[MeasuredNo
             for nodule in case.nodules:
                 for name, task in nodule.tasks.items():
                     score = list((task.answers or task.probabilities).values())[-1]
-                    if not math.isfinite(score):
-                        raise ValueError(
-                            f"{run.label}, seed {run.seed}, answers {name} with {score}: its training diverged. Remove "
-                            f"{run.checkpoint.parents[1]} and {folder}, and run 'dsmt study' again."
-                        )
                     scores[name][case.case_id, nodule.nodule_id] = score
     for name in schema.task_names:
         missing = [measured.key for measured in nodules if measured.key not in scores[name]]

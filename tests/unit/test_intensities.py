@@ -43,7 +43,7 @@ WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "NaN": lambda a: np.where(a > 60, np.nan, a),
     "infinite": lambda a: np.where(a > 60, np.inf, a),
     "padding alone": lambda a: np.where(a > -200, -3024, -2000),
-    "lung alone": lambda a: np.clip(a, -1000, -300),
+    "lung alone": lambda a: np.clip(a, -1000, -600),
 }
 
 

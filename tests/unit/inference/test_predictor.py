@@ -22,7 +22,7 @@ from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 from dsmt_nnunet.predictions.results import read_case, read_folder
-from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, blob_image, small_plan, stock_plans
+from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, awake, blob_image, small_plan, stock_plans
 
 PLANS = stock_plans(spacing=(1.5, 1.0, 1.0), transpose_forward=(1, 0, 2))
 PLANS[PLAN_KEY] = small_plan(PLANS).to_block()
@@ -32,7 +32,7 @@ CENTRE = (12.0, 14.0, 9.0)
 def predictor(folds: int = 1, model_folder: Path | None = None) -> DSMTPredictor:
     manager = PlansManager(deepcopy(PLANS))
     configuration = manager.get_configuration(CONFIGURATION)
-    networks = [build_network(small_plan(PLANS), configuration, 1, 2, False) for _ in range(folds)]
+    networks = [awake(build_network(small_plan(PLANS), configuration, 1, 2, False)) for _ in range(folds)]
     stock = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=False, allow_tqdm=False)
     parameters: Any = [network.state_dict() for network in networks]
     stock.manual_initialization(networks[0], manager, configuration, parameters, DATASET_JSON, "DSMTTrainer", None)

@@ -151,12 +151,6 @@ def test_a_run_that_lacks_a_nodule_is_refused(raw: Path, tmp_path: Path) -> None
     assert not (tmp_path / "scores.csv").exists()
 
 
-def test_a_run_that_diverged_is_named(raw: Path, tmp_path: Path) -> None:
-    run = predicted(raw, tmp_path, "DSMTTrainer", 3, [0.1, math.nan, 0.6, 0.7, 0.9, 0.5])
-    with pytest.raises(ValueError, match=r"DSMTTrainer, seed 3, answers invasiveness with nan: .*model_DSMTTrainer_3"):
-        write(asked(raw), [run], tmp_path)
-
-
 def test_a_cross_validation_asks_about_the_cases_that_each_fold_left_out(raw: Path, tmp_path: Path) -> None:
     for kind in ("images", "labels"):
         for file in (raw / f"{kind}Ts").iterdir():
