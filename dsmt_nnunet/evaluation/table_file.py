@@ -69,12 +69,28 @@ def evaluate_table_file(path: Path, columns: TableColumns, out: Path, settings: 
     """Evaluates a table and writes metrics.json, curves.json and scores.csv into `out`."""
     log = WarningLog()
     table = read_score_table(path, columns, log)
+    sources = TableSources(table=path.name, truth=columns.truth, positive=columns.positive, cluster=columns.cluster)
+    return write_table_evaluation(table, settings, log, sources, out)
+
+
+def write_table_evaluation(
+    table: ScoreTable, settings: EvaluationSettings, log: WarningLog, sources: TableSources, out: Path
+) -> TableMetrics:
+    """Evaluates cases in memory and writes metrics.json, curves.json and scores.csv into `out`.
+
+    Args:
+        table: the cases.
+        settings: how intervals are made.
+        log: takes the named warnings.
+        sources: what metrics.json says of where the cases come from.
+        out: made if need be.
+    """
     result = evaluate_table(table, settings, log)
     metrics = widened(
         TableMetrics,
         head_of(settings, log),
         result.comparisons,
-        inputs=TableSources(table=path.name, truth=columns.truth, positive=columns.positive, cluster=columns.cluster),
+        inputs=sources,
         n=len(table),
         n_positive=int(table.y_true.sum()),
         scores=result.scores,

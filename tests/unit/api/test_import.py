@@ -27,6 +27,10 @@ def test_the_help_imports_no_torch() -> None:
     assert "torch" not in loaded_after(code)
 
 
+def test_evaluation_and_report_need_no_torch() -> None:
+    assert "torch" not in loaded_after("import dsmt_nnunet as dsmt; dsmt.evaluate; dsmt.write_report")
+
+
 def test_every_name_is_there() -> None:
     for name in dsmt.__all__:
         assert getattr(dsmt, name) is not None
