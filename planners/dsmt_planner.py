@@ -42,7 +42,7 @@ from dsmt_nnunet.plan import (
     wide_plan,
 )
 from dsmt_nnunet.planners.nodule_extents import nodule_extents_mm
-from dsmt_nnunet.tasks import ClassificationSchema
+from dsmt_nnunet.tasks import ClassificationSchema, TaskKind
 
 Vector = npt.NDArray[np.float64]
 CONFIGURATION = "3d_fullres"
@@ -109,9 +109,12 @@ class DSMTPlanning(_NnunetPlanner):
         for task in self.schema.tasks:
             labels = [nodule.labels.get(task.name) for nodule in table.nodules]
             parts.append(f"{task.name} " + ", ".join(f"{name} {labels.count(name)}" for name in task.classes))
+        graded = self.schema.primary.kind is TaskKind.ORDINAL
+        drawn = "each nodule is" if graded else f"classes of {self.schema.primary_task} are"
+        drawn += " drawn equally often"
         self.decisions["class balance"] = (
-            f"{'; '.join(parts)}: classes of {self.schema.primary_task} are drawn equally often, those of the other "
-            f"tasks weigh inversely to their number among a fold's training nodules, at most {MAX_CLASS_WEIGHT:g}"
+            f"{'; '.join(parts)}: {drawn}; classes of the other tasks weigh inversely to their number among a fold's "
+            f"training nodules, at most {MAX_CLASS_WEIGHT:g}, and grades alike"
         )
 
     def determine_fullres_target_spacing(self) -> Vector:
