@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from dsmt_nnunet.dataloading.padding import fill_values, inside_scan
 from dsmt_nnunet.geometry import ArrayGeometry, Point, centred_start, crop, equivalent_diameter_mm, instance_at
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.operating_point import OperatingPoint
-from dsmt_nnunet.predictions.results import NodulePrediction, TaskPrediction
+from dsmt_nnunet.predictions.results import DEEP_FEATURES, NodulePrediction, TaskPrediction
 from dsmt_nnunet.tasks import Task, TaskKind
 
 Array = npt.NDArray[Any]
@@ -32,9 +32,9 @@ class NoduleOutput:
         start: first voxel of the patch in the preprocessed array.
         segmentation: (K, Z, Y, X) logits, the mean over mirrorings and folds.
         fold_probabilities: task name -> (folds, classes).
-        contributions: task name -> (scores, descriptors): share of each descriptor in the score, in log odds, the mean
-            over the folds; empty in a model that is deep alone.
-        descriptors: (descriptors,), the mean over the folds; empty likewise.
+        descriptors: (D,), the mean over the folds; empty in a model that is deep alone.
+        contributions: task name -> (scores, D + 1): share of each descriptor and, last, of the deep features in the
+            score, in log odds, the mean over the folds; empty likewise.
     """
 
     start: tuple[int, ...]
@@ -46,7 +46,7 @@ class NoduleOutput:
 
 @dataclass(frozen=True)
 class _FoldOutput:
-    """Of one network: segmentation (K, Z, Y, X), descriptors (D,), a task's logits (classes,), contributions (S, D)."""
+    """Of one network: segmentation (K, Z, Y, X), descriptors (D,), a task's logits (K,), contributions (S, D + 1)."""
 
     segmentation: Tensor
     tasks: list[Tensor]
@@ -128,7 +128,11 @@ class NoduleClassifier:
         answers = [logits[0] for logits in network.answer(scores, network.wide_scores(measured))]
         if measured is None:
             return _FoldOutput(segmentation[0], answers, None, [])
-        contributions = [head.wide.contributions(measured)[0] for head in network.task_heads if head.wide is not None]
+        contributions = [
+            torch.cat([head.wide.contributions(measured)[0], (head.share * own[0])[:, None]], dim=1)
+            for head, own in zip(network.task_heads, scores, strict=True)
+            if head.wide is not None
+        ]
         return _FoldOutput(segmentation[0], answers, measured[0], contributions)
 
 
@@ -192,10 +196,40 @@ def _by_class(task: Task, values: Array) -> dict[str, float]:
 
 
 def describe(
+    output: NoduleOutput,
     nodule_id: str,
-    centre_mm: tuple[float, float, float],
+    centre_mm: Point,
     volume_mm3: float,
-    tasks: Mapping[str, TaskPrediction],
+    plan: DSMTPlan,
+    operating_point: OperatingPoint | None,
 ) -> NodulePrediction:
-    """A NodulePrediction, its diameter that of the sphere of the same volume."""
-    return NodulePrediction(nodule_id, centre_mm, equivalent_diameter_mm(volume_mm3), volume_mm3, tasks)
+    """What is told of a nodule: the answers, what they rest on, and the diameter of the sphere of the same volume."""
+    x_mm, y_mm, z_mm = (float(value) for value in centre_mm)
+    names = () if plan.wide is None else plan.wide.descriptors
+    tasks = answer(output.fold_probabilities, plan, operating_point)
+    for task in plan.schema.tasks:
+        if task.name in output.contributions:
+            shares = contributions_of(output.contributions[task.name], task, tasks[task.name].decision)
+            told = dict(zip((*names, DEEP_FEATURES), shares.tolist(), strict=True))
+            tasks[task.name] = replace(tasks[task.name], contributions=told)
+    measured = dict(zip(names, output.descriptors.tolist(), strict=True)) if output.descriptors.size else {}
+    return NodulePrediction(
+        nodule_id, (x_mm, y_mm, z_mm), equivalent_diameter_mm(volume_mm3), volume_mm3, tasks, measured
+    )
+
+
+def contributions_of(contributions: Array, task: Task, decision: str) -> Array:
+    """(D + 1,) share of each descriptor and of the deep features in one answer, in log odds.
+
+    Of a binary or ordinal task in its only score; of a nominal task in the score of the decision, less the mean over
+    the classes, which no probability depends on.
+
+    Args:
+        contributions: (scores, D + 1).
+        task: its kind and classes.
+        decision: class name.
+    """
+    if task.kind is not TaskKind.NOMINAL:
+        return contributions[0]
+    centred: Array = contributions[task.classes.index(decision)] - contributions.mean(0)
+    return centred

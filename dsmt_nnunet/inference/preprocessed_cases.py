@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore
-from dsmt_nnunet.inference.classifier import NoduleClassifier, NoduleOutput, answer, describe, volume_at_centre
+from dsmt_nnunet.inference.classifier import NoduleClassifier, NoduleOutput, describe, volume_at_centre
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.predictions.results import CasePrediction
 
@@ -48,7 +48,6 @@ class PreprocessedCases:
                 voxel = geometry.to_voxel(nodule.centre_mm)
                 output = classifier(data, geometry, context, voxel)
                 volume_mm3 = volume_at_centre(output, voxel, geometry.spacing_mm, classifier.plan)
-                tasks = answer(output.fold_probabilities, classifier.plan, None)
-                found.append(describe(nodule.nodule_id, nodule.centre_mm, volume_mm3, tasks))
+                found.append(describe(output, nodule.nodule_id, nodule.centre_mm, volume_mm3, classifier.plan, None))
                 outputs.append(output)
             yield CasePrediction(case_id, classifier.plan.schema, tuple(found), model), outputs

@@ -19,9 +19,9 @@ from dsmt_nnunet import __version__
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume, coarse_copy
-from dsmt_nnunet.geometry import ArrayGeometry, nodule_instances
+from dsmt_nnunet.geometry import ArrayGeometry, Point, nodule_instances
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor, padding_to_patch
-from dsmt_nnunet.inference.classifier import NoduleClassifier, answer, describe, volume_at_centre
+from dsmt_nnunet.inference.classifier import NoduleClassifier, NoduleOutput, describe, volume_at_centre
 from dsmt_nnunet.inference.given_nodules import BACKGROUND_LOGIT, paste_patches
 from dsmt_nnunet.inference.lung_region import lung_region, on_grid, tiles_that_touch
 from dsmt_nnunet.inference.region import Scan, regions_around
@@ -187,8 +187,7 @@ class ScanPredictor(AirPaddedPredictor):
                 output = self.classifier(data, geometry, context, voxel)
                 outputs.append(output)
                 volume_mm3 = volume_at_centre(output, voxel, geometry.spacing_mm, self.plan)
-                tasks = answer(output.fold_probabilities, self.plan, self.operating_point)
-                answers[number] = describe(nodule.nodule_id, nodule.centre_mm, volume_mm3, tasks)
+                answers[number] = self._told(output, nodule.nodule_id, nodule.centre_mm, volume_mm3)
             yield GivenPart(answers, paste_patches(outputs, data.shape[1:]), properties)
 
     def _context(self, image: ScanImage, around: Sequence[Sequence[float]] | None = None) -> ContextVolume:
@@ -236,8 +235,10 @@ class ScanPredictor(AirPaddedPredictor):
             )
         for number, instance in enumerate(instances[: self.plan.max_candidates], start=1):
             output = self.classifier(data, geometry, context, instance.centroid)
-            tasks = answer(output.fold_probabilities, self.plan, self.operating_point)
-            yield describe(str(number), geometry.to_world(instance.centroid), instance.volume_mm3, tasks)
+            yield self._told(output, str(number), geometry.to_world(instance.centroid), instance.volume_mm3)
+
+    def _told(self, output: NoduleOutput, nodule_id: str, centre_mm: Point, volume_mm3: float) -> NodulePrediction:
+        return describe(output, nodule_id, centre_mm, volume_mm3, self.plan, self.operating_point)
 
     def case_prediction(self, case_id: str, nodules: Sequence[NodulePrediction]) -> CasePrediction:
         """The nodules of a case, with what made them."""

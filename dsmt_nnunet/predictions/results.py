@@ -12,8 +12,10 @@ from typing import Any
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, files
 from dsmt_nnunet.tasks import ClassificationSchema, TaskKind
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CLASSIFICATION_TABLE_NAME = "classification.csv"
+DEEP_FEATURES = "deep_features"
+"""Among the contributions: what is not linear in the descriptors."""
 _POSITION = ("x_mm", "y_mm", "z_mm")
 
 
@@ -27,6 +29,9 @@ class TaskPrediction:
         decision: class name chosen at the operating point; of grades, the answer to their question.
         threshold: of the positive class; None for a nominal task, which takes the most probable class.
         answers: of an ordinal task, the probability of each answer to its question, calibrated; else empty.
+        contributions: descriptor (`dsmt_nnunet.descriptors`) or `DEEP_FEATURES` -> its share in the score in log odds,
+            before calibration, against the mean of the training nodules; of a nominal task in the score of the
+            decision less the mean over the classes. Empty in a model without descriptors.
     """
 
     probabilities: Mapping[str, float]
@@ -34,6 +39,7 @@ class TaskPrediction:
     decision: str
     threshold: float | None
     answers: Mapping[str, float] = field(default_factory=dict)
+    contributions: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class NodulePrediction:
         diameter_mm: of the sphere of the same volume; NaN when the mask is empty there.
         volume_mm3: of the predicted mask.
         tasks: task name -> answer.
+        descriptors: name -> value, measured under the predicted mask; names and units in `dsmt_nnunet.descriptors`.
     """
 
     nodule_id: str
@@ -53,6 +60,7 @@ class NodulePrediction:
     diameter_mm: float
     volume_mm3: float
     tasks: Mapping[str, TaskPrediction]
+    descriptors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,9 +92,11 @@ class CasePrediction:
                             "decision": task.decision,
                             "threshold": task.threshold,
                             "answers": dict(task.answers),
+                            "contributions": {key: round(value, 5) for key, value in task.contributions.items()},
                         }
                         for name, task in nodule.tasks.items()
                     },
+                    "descriptors": {key: float(f"{value:.6g}") for key, value in nodule.descriptors.items()},
                 }
                 for nodule in self.nodules
             ],
@@ -109,13 +119,25 @@ class CasePrediction:
             x_mm, y_mm, z_mm = item["centre_mm_lps"]
             tasks = {
                 name: TaskPrediction(
-                    task["probabilities"], task["spread"], task["decision"], task["threshold"], task["answers"]
+                    task["probabilities"],
+                    task["spread"],
+                    task["decision"],
+                    task["threshold"],
+                    task["answers"],
+                    task["contributions"],
                 )
                 for name, task in item["tasks"].items()
             }
             diameter = math.nan if item["diameter_mm"] is None else float(item["diameter_mm"])
             nodules.append(
-                NodulePrediction(item["nodule_id"], (x_mm, y_mm, z_mm), diameter, float(item["volume_mm3"]), tasks)
+                NodulePrediction(
+                    item["nodule_id"],
+                    (x_mm, y_mm, z_mm),
+                    diameter,
+                    float(item["volume_mm3"]),
+                    tasks,
+                    item["descriptors"],
+                )
             )
         schema = ClassificationSchema.from_block(content["classification"])
         return cls(str(content["case_id"]), schema, tuple(nodules), content.get("model", {}))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet, DSMTOutput
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume
+from dsmt_nnunet.descriptors import DESCRIPTORS
 from dsmt_nnunet.geometry import ArrayGeometry
 from dsmt_nnunet.inference.classifier import (
     NoduleClassifier,
@@ -19,7 +21,9 @@ from dsmt_nnunet.inference.classifier import (
     mirrorings,
     volume_at_centre,
 )
+from dsmt_nnunet.plan import wide_plan
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
+from dsmt_nnunet.predictions.results import DEEP_FEATURES, NodulePrediction
 from tests.unit.small_plans import CONFIGURATION, small_plan, stock_plans
 
 PATCH = (8, 12, 12)
@@ -149,8 +153,46 @@ def test_a_single_fold_has_no_spread() -> None:
 
 
 def test_the_diameter_is_that_of_the_ball_of_the_same_volume() -> None:
-    assert describe("1", (0, 0, 0), 4 / 3 * np.pi * 27, {}).diameter_mm == pytest.approx(6)
-    assert np.isnan(describe("1", (0, 0, 0), 0.0, {}).diameter_mm)
+    output = NoduleOutput((0, 0, 0), np.zeros((2, 1, 1, 1)), FOLDS)
+    ball = describe(output, "1", (0, 0, 0), 4 / 3 * np.pi * 27, PLAN, None)
+    assert ball.diameter_mm == pytest.approx(6)
+    assert ball.tasks == answer(FOLDS, PLAN, None)
+    assert np.isnan(describe(output, "1", (0, 0, 0), 0.0, PLAN, None).diameter_mm)
+
+
+def _told(seed: int) -> tuple[DSMTNet, NodulePrediction]:
+    """A network whose parts all say something, and what it says of a nodule."""
+    torch.manual_seed(seed)
+    plan = replace(PLAN, wide=wide_plan(stock_plans(), stock_plans()["configurations"][CONFIGURATION]))
+    assert plan.wide is not None
+    own = build_network(plan, PlansManager(stock_plans()).get_configuration(CONFIGURATION), 1, 2, False)
+    for head in own.task_heads:
+        assert head.wide is not None
+        head.wide.weight.normal_()
+        torch.nn.init.normal_(head.deep[-1].weight)
+        torch.nn.init.normal_(head.bias)
+        head.share.fill_(0.5)
+    data, geometry, context = case()
+    output = NoduleClassifier([own], plan, PATCH, (), CPU)(data, geometry, context, (9.0, 10.0, 11.0))
+    return own, describe(output, "1", (1, 2, 3), 100.0, plan, None)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_contributions_add_up_to_the_answer(seed: int) -> None:
+    network, told = _told(seed)
+    assert list(told.descriptors) == list(DESCRIPTORS)
+    probabilities = told.tasks["invasiveness"].probabilities
+    log_odds = np.log(probabilities["invasive"] / probabilities["non-invasive"])
+    shares = told.tasks["invasiveness"].contributions
+    assert list(shares) == [*DESCRIPTORS, DEEP_FEATURES]
+    bias = network.task_heads[PLAN.schema.primary_index].bias.item()
+    assert sum(shares.values()) - bias == pytest.approx(log_odds, abs=1e-3)
+    texture = told.tasks["texture"]
+    logs = {name: np.log(value) for name, value in texture.probabilities.items()}
+    head = network.task_heads[[task.name for task in PLAN.schema.tasks].index("texture")]
+    biases = dict(zip(logs, head.bias.tolist(), strict=True))
+    expected = (logs[texture.decision] - biases[texture.decision]) - np.mean([logs[key] - biases[key] for key in logs])
+    assert sum(texture.contributions.values()) == pytest.approx(expected, abs=1e-3)
 
 
 def test_nan_never_becomes_a_decision() -> None:
