@@ -65,4 +65,4 @@ def distance_limit_mm(nodule: Nodule, max_distance_mm: float | None = None) -> f
 
 def _distances(truth: Sequence[Nodule], centres_mm: FloatArray) -> FloatArray:
     positions = np.array([nodule.centre_mm for nodule in truth])
-    return np.linalg.norm(positions[:, None, :] - centres_mm[None, :, :], axis=2)
+    return np.asarray(np.linalg.norm(positions[:, None, :] - centres_mm[None, :, :], axis=2), dtype=np.float64)

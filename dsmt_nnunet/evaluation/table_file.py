@@ -155,7 +155,7 @@ def parse_truth(path: Path, rows: Sequence[CsvRow], column: str, positive: str |
                 f"{path}: the truth column '{column}' must be 0 or 1, or two class names with --positive NAME; it "
                 f"holds {distinct[:6]} (first in {_lines(wrong)})."
             )
-        return np.array(numbers) == 1
+        return np.asarray(np.array(numbers) == 1, dtype=bool)
     if len(distinct) > 2 or (len(distinct) == 2 and positive not in distinct):
         raise ValueError(
             f"{path}: the truth column '{column}' must hold two class names, one of them '{positive}' (--positive); "

@@ -133,7 +133,8 @@ def sample_planes(
 def sample_slice(image: sitk.Image, centre_mm: Triple, field_mm: float, fill: float, pixels: int) -> FloatVolume:
     """The axial slice through a point, (pixels, pixels)."""
     step = field_mm / pixels
-    return _sample(image, centre_mm, (pixels, pixels, 1), (step, step, step), fill)[0]
+    plane: FloatVolume = _sample(image, centre_mm, (pixels, pixels, 1), (step, step, step), fill)[0]
+    return plane
 
 
 def sample_stack(
@@ -170,7 +171,8 @@ def _around(image: sitk.Image, centre_mm: Triple, field_mm: float) -> sitk.Image
         low = min(max(math.floor(middle - reach / spacing) - _MARGIN_VOXELS, 0), size - 1)
         high = min(max(math.ceil(middle + reach / spacing) + _MARGIN_VOXELS, low + 1), size)
         ranges.append(slice(low, high))
-    return image[tuple(ranges)]
+    part: sitk.Image = image[tuple(ranges)]
+    return part
 
 
 def _sample(
@@ -193,7 +195,8 @@ def _sample(
 def grey(intensity_hu: FloatVolume) -> npt.NDArray[np.uint8]:
     """The lung window, black to white."""
     low, high = WINDOW_HU
-    return (np.clip((intensity_hu - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
+    shade = (np.clip((intensity_hu - low) / (high - low), 0, 1) * 255).round()
+    return np.asarray(shade, dtype=np.uint8)
 
 
 def tiled(stack: npt.NDArray[Number]) -> npt.NDArray[Number]:

@@ -87,7 +87,7 @@ class Resampler:
 
     def _lacks_a_class(self, weights: IntArray) -> BoolArray:
         present = [weights[:, self.labels == label].any(axis=1) for label in np.unique(self.labels)]
-        return ~np.all(present, axis=0)
+        return np.asarray(~np.all(present, axis=0), dtype=bool)
 
 
 def resampled_aucs(y_true: npt.ArrayLike, scores: npt.ArrayLike, resampler: Resampler) -> FloatArray:
@@ -106,7 +106,7 @@ def weighted_auc(y_true: npt.ArrayLike, y_score: npt.ArrayLike, weights: IntArra
     below = np.cumsum(negatives, axis=1) - 0.5 * negatives
     pairs = positives.sum(axis=1) * negatives.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (positives * below).sum(axis=1) / pairs
+        return np.asarray((positives * below).sum(axis=1) / pairs, dtype=np.float64)
 
 
 def tied_counts(y_true: npt.ArrayLike, y_score: npt.ArrayLike, weights: IntArray) -> tuple[IntArray, IntArray]:

@@ -128,11 +128,11 @@ def _cached_radiomics(nodules: Sequence[MeasuredNodule], cache: Path, processes:
     if cache.is_file():
         kept = pd.read_csv(cache, dtype=dict.fromkeys(index.names, str)).set_index(index.names)
         if index.isin(kept.index).all():
-            return kept.loc[index].to_numpy(dtype=float)
+            return np.asarray(kept.loc[index], dtype=float)
     rows = in_processes(_radiomics, [(measured,) for measured in nodules], processes, "Radiomics")
     table = pd.DataFrame(rows, index=index)
     write_text(cache, table.to_csv())
-    return table.to_numpy(dtype=float)
+    return np.asarray(table, dtype=float)
 
 
 def _stamp(measured: MeasuredNodule) -> str:

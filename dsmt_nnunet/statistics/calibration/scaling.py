@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
+
+from dsmt_nnunet.statistics.checks import FloatArray
 
 DEFAULT_TEMPERATURE = 1.0
 DEFAULT_THRESHOLD = 0.5
@@ -10,7 +13,7 @@ _SMALLEST_PROBABILITY = 1e-12
 """Probabilities are held at or above this before the logarithm, so that a saturated 0 stays finite."""
 
 
-def apply_temperature(probs: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(probs: npt.ArrayLike, temperature: float) -> FloatArray:
     """softmax(log p / T): temperature scaling written on probabilities.
 
     It keeps the order of the cases within a binary task, and T undone is `apply_temperature(probs, 1 / T)`.
@@ -26,4 +29,4 @@ def apply_temperature(probs: np.ndarray, temperature: float) -> np.ndarray:
     scaled = np.log(np.clip(np.asarray(probs, dtype=np.float64), _SMALLEST_PROBABILITY, None)) / temperature
     scaled -= scaled.max(axis=-1, keepdims=True)
     weights = np.exp(scaled)
-    return weights / weights.sum(axis=-1, keepdims=True)
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True), dtype=np.float64)

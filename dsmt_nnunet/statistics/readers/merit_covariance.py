@@ -92,7 +92,8 @@ def _unbiased_covariance(labels: BoolArray, scores: FloatArray) -> FloatArray:
     flat = psi.reshape(len(psi), -1)
     apart = np.outer(total, total) - rows @ rows.T - columns @ columns.T + flat @ flat.T
     pairs = n_positive * n_negative
-    return np.outer(total, total) / pairs**2 - apart / (pairs * (n_positive - 1) * (n_negative - 1))
+    unbiased = np.outer(total, total) / pairs**2 - apart / (pairs * (n_positive - 1) * (n_negative - 1))
+    return np.asarray(unbiased, dtype=np.float64)
 
 
 def _jackknife_of_means(right: BoolArray) -> tuple[FloatArray, FloatArray]:
@@ -104,4 +105,4 @@ def _jackknife_of_means(right: BoolArray) -> tuple[FloatArray, FloatArray]:
 def _jackknife_scatter(left_out: FloatArray) -> FloatArray:
     centred = left_out - left_out.mean(axis=1, keepdims=True)
     n_cases = left_out.shape[1]
-    return (n_cases - 1) / n_cases * centred @ centred.T
+    return np.asarray((n_cases - 1) / n_cases * centred @ centred.T, dtype=np.float64)

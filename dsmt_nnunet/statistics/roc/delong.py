@@ -33,7 +33,7 @@ class StructuralComponents:
         if not self.positive.shape[1] or not self.negative.shape[1]:
             warnings.warn("All cases belong to one class; the AUC is not defined.", OneClassWarning, stacklevel=2)
             return np.full(len(self.positive), np.nan)
-        return self.positive.mean(axis=1)
+        return np.asarray(self.positive.mean(axis=1), dtype=np.float64)
 
     @property
     def covariance(self) -> FloatArray:
@@ -90,4 +90,4 @@ def _scatter(components: FloatArray) -> FloatArray:
         return np.full((n_scores, n_scores), np.nan)
     centred = components - components.mean(axis=1, keepdims=True)
     centred[np.ptp(components, axis=1) == 0] = 0.0
-    return centred @ centred.T / (n_cases - 1) / n_cases
+    return np.asarray(centred @ centred.T / (n_cases - 1) / n_cases, dtype=np.float64)
