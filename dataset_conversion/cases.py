@@ -236,7 +236,8 @@ class _Region:
         Raises:
             ValueError: it cannot be a nodule.
         """
-        found = check_nodule(sitk.GetArrayViewFromImage(image), self.mask.index_zyx[self.chosen])
+        voxels, spacing_mm = self.mask.index_zyx[self.chosen], image.GetSpacing()[::-1]
+        found = check_nodule(sitk.GetArrayViewFromImage(image), voxels, spacing_mm)
         return [f"case '{self.row.case_id}', nodule '{self.row.nodule_id}': {text}" for text in found]
 
     def warnings(self) -> Iterator[str]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import zlib
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import SimpleITK as sitk
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from dsmt_nnunet.dataset_conversion.dicom import read_series
+from dsmt_nnunet.image_files import check_image_file
 from dsmt_nnunet.intensities import check_finite
 
 VOLUME_ENDINGS = (
@@ -36,8 +33,6 @@ VOLUME_ENDINGS = (
     ".dcm",
 )
 """File name endings by which an image is found; a name with its ending is found whatever the ending."""
-
-NIFTI_ENDINGS = (".nii.gz", ".nii", ".hdr", ".img.gz", ".img")
 
 GRID_TOLERANCE_MM = 0.05
 """How far voxels of image and mask may lie apart.
@@ -129,26 +124,12 @@ def read_volume(path: Path) -> sitk.Image:
 
 
 def _read_file(path: Path) -> sitk.Image:
+    check_image_file(path)
     try:
-        if path.name.lower().endswith(NIFTI_ENDINGS):
-            _check_nifti(path)
         return sitk.ReadImage(str(path))
-    except (RuntimeError, OSError, EOFError, zlib.error, ImageFileError) as error:
+    except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = lines[-1] if lines else "no reason given"
-        raise ValueError(f"{path} cannot be read ({reason}). Is it complete, and an image?") from error
-
-
-def _check_nifti(path: Path) -> None:
-    """Looks for what ITK's NIfTI reader turns into zeros without a word: the missing part of a file that was cut off
-    (a copy that broke off), and values that are NaN or infinite."""
-    stored = nibabel.load(path)
-    if not isinstance(stored, SpatialImage):
-        raise ImageFileError(f"{type(stored).__name__} is not an image")
-    try:
-        check_finite(np.asanyarray(stored.dataobj))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path} cannot be read ({lines[-1]}). Is it complete, and an image?") from error
 
 
 def label_array(mask: sitk.Image) -> NDArray[np.integer]:

@@ -17,6 +17,7 @@ import shutil
 import socket
 import time
 import uuid
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -124,6 +125,8 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
 
 def is_whole_image(path: Path) -> bool:
     """Whether an image file is there and can be read to its end; ITK fills what a NIfTI file lacks with zeros."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
     try:
         if path.name.endswith(".gz"):
             with gzip.open(path) as stream:
@@ -135,7 +138,31 @@ def is_whole_image(path: Path) -> bool:
             sitk.ReadImage(str(path))
     except (RuntimeError, OSError, EOFError, ValueError, zlib.error, ImageFileError):
         return False
-    return path.stat().st_size > 0
+    return True
+
+
+def check_whole_image(path: Path) -> None:
+    """
+    Raises:
+        OSError: an image file is missing, or cannot be read to its end.
+    """
+    if not is_whole_image(path):
+        raise OSError(f"{path} was not written whole. Is the disk full or failing?")
+
+
+def check_archive(path: Path) -> None:
+    """Checks a zip file, such as a checkpoint of torch, against the checksums it was written with.
+
+    Raises:
+        ValueError: it is damaged or cut off.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
+        raise ValueError(f"{path} is damaged or cut off ({error}). Take it from a copy, or train anew.") from error
+    if broken is not None:
+        raise ValueError(f"{path} is damaged: its part {broken} does not fit its checksum. Take it from a copy.")
 
 
 def flush(path: Path) -> None:

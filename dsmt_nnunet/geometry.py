@@ -54,11 +54,11 @@ class ArrayGeometry:
         Raises:
             ValueError: the properties do not tell where the image lies in the world.
         """
-        index_from_world = _index_from_world(properties)
+        from_world = index_from_world(properties)
         transpose = list(transpose_forward)
         bbox = np.asarray(properties["bbox_used_for_cropping"], dtype=float)
         cropped = np.asarray(properties["shape_after_cropping_and_before_resampling"], dtype=float)
-        transposed = index_from_world[transpose]
+        transposed = from_world[transpose]
         transposed[:, 3] -= bbox[:, 0]
         scale = np.asarray(shape, dtype=float) / cropped
         affine = transposed * scale[:, None]
@@ -87,7 +87,7 @@ class ArrayGeometry:
             shape: of the grid.
         """
         transpose = list(transpose_forward)
-        affine = _index_from_world(properties)[transpose]
+        affine = index_from_world(properties)[transpose]
         scale = np.asarray(properties["spacing"], dtype=float)[transpose] / spacing_mm
         affine = affine * scale[:, None]
         affine[:, 3] += 0.5 * scale - 0.5
@@ -132,7 +132,7 @@ class ArrayGeometry:
         )
 
 
-def _index_from_world(properties: Mapping[str, Any]) -> Array:
+def index_from_world(properties: Mapping[str, Any]) -> Array:
     """(3, 4) affine from world (x, y, z) to the index of the array as read, ordered (z, y, x)."""
     if "sitk_stuff" in properties:
         stuff = properties["sitk_stuff"]

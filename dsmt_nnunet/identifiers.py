@@ -10,7 +10,8 @@ MAX_LENGTH = 128
 """Letters of a case identifier: nnU-Net and our own files add endings, and file systems end names at 255."""
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_RESERVED = ("dataset", "plans", "summary", "predict_from_raw_data_args", "postprocessing", "classification", "nodules")
+RESERVED = ("dataset", "plans", "summary", "predict_from_raw_data_args", "postprocessing", "classification", "nodules")
+"""Names of files that nnU-Net and this package write beside the cases."""
 _ENDINGS = (".nii", ".gz", ".nia", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".gipl", ".vtk", ".mnc", ".tif",
             ".tiff", ".dcm", ".npz", ".npy", ".pkl", ".json", ".csv", ".b2nd", ".png", ".tmp")  # fmt: skip
 _NUMBER = re.compile(r"0*([0-9]+?)(?:\.0+)?")
@@ -29,8 +30,8 @@ def case_id_problem(case_id: str) -> str | None:
         return "must not end with '_seg' or hold 'segFromPrevStage': nnU-Net names its own files so"
     if len(case_id) > MAX_LENGTH:
         return f"must not be longer than {MAX_LENGTH} letters (this has {len(case_id)})"
-    if case_id.lower() in _RESERVED:
-        return f"must not be one of {list(_RESERVED)}: files of these names lie beside the cases"
+    if case_id.lower() in RESERVED:
+        return f"must not be one of {list(RESERVED)}: files of these names lie beside the cases"
     if "__" in case_id:
         return "must not hold '__', which stands between case and nodule in the names of explanations"
     if case_id.lower().endswith(_ENDINGS):

@@ -7,6 +7,7 @@ Air and lung lie below -200 HU, soft tissue above. Whoever knows that an image i
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,14 @@ MIN_CORRELATION = 0.3
 NO_TISSUE_HU = -900.0
 """A nodule whose median lies below is air; the faintest ground glass of LIDC has -732."""
 
+LUNG_HU = -400.0
+"""Aerated lung lies below, soft tissue above."""
+REACH_MM = 20.0
+"""How far from lung a pulmonary nodule may be: pleural and hilar ones, and consolidated lung around them."""
+TOUCH_MM = 5.0
+"""How far from a given position its nodule may begin: a click beside the border."""
+
+_LUNG_SHARE = 0.005
 _PADDING_VALUES = 3
 Array = npt.NDArray[Any]
 
@@ -71,22 +80,24 @@ def check_hu(array: Array) -> None:
         raise ValueError(f"{problem} If you know that the image is right, set {FORCE_VARIABLE}=1.")
 
 
-def check_nodule(array: Array, inside: Array) -> list[str]:
-    """Checks the tissue under the mask of one nodule.
+def check_nodule(array: Array, inside: Array, spacing_mm: Sequence[float]) -> list[str]:
+    """Checks the tissue under the mask of one nodule, and that there is lung around it.
 
     Args:
         array: (Z, Y, X) voxels in HU.
         inside: (N, 3) indices of the nodule's voxels.
+        spacing_mm: of the voxels, (z, y, x).
 
     Returns:
         What is doubtful, though possible.
 
     Raises:
-        ValueError: one voxel, nothing but air, or nearly the whole volume.
+        ValueError: one voxel, nothing but air, nearly the whole volume, or no lung near it.
     """
     if is_forced():
         return []
-    values = array[tuple(np.asarray(inside).T)]
+    index = np.asarray(inside)
+    values = array[tuple(index.T)]
     if len(values) < 2:
         raise ValueError("the nodule is a single voxel of the mask. Draw it, or remove the row.")
     if len(values) > array.size / 2:
@@ -99,9 +110,54 @@ def check_nodule(array: Array, inside: Array) -> list[str]:
             f"there is no tissue in the nodule: half of its voxels lie below {median:.0f} HU, which is air. Is the "
             f"mask that of another scan, or mirrored?"
         )
+    _check_lung_near(array, index.min(axis=0), index.max(axis=0), spacing_mm)
     if median > 400:
         return [f"the nodule has a median of {median:.0f} HU, as bone and metal have. Is the mask at the right place?"]
     return []
+
+
+def check_position(array: Array, voxel: Sequence[float], spacing_mm: Sequence[float]) -> None:
+    """Checks that a pulmonary nodule can lie at a position: tissue within `TOUCH_MM`, lung within `REACH_MM`.
+
+    Args:
+        array: (Z, Y, X) voxels in HU.
+        voxel: the position in voxel coordinates, (z, y, x).
+        spacing_mm: of the voxels, (z, y, x).
+
+    Raises:
+        ValueError: it cannot; says what lies there. With `FORCE_VARIABLE` set nothing is refused.
+    """
+    if is_forced():
+        return
+    centre = np.rint(np.asarray(voxel, dtype=float)).astype(int)
+    around = _box(array, centre, centre, TOUCH_MM, spacing_mm)
+    densest = float(np.percentile(around, 99))
+    if densest < NO_TISSUE_HU:
+        raise ValueError(
+            f"there is no tissue within {TOUCH_MM:g} mm of the position, only air (99 % lie below {densest:.0f} HU). "
+            f"{_RAS}"
+        )
+    _check_lung_near(array, centre, centre, spacing_mm)
+
+
+_RAS = "Positions are x, y, z in mm, LPS as in DICOM; from RAS (as in NIfTI viewers) change the sign of x and y."
+
+
+def _check_lung_near(array: Array, low: Array, high: Array, spacing_mm: Sequence[float]) -> None:
+    around = _box(array, low, high, REACH_MM, spacing_mm)
+    if np.count_nonzero(around < LUNG_HU) < _LUNG_SHARE * around.size:
+        raise ValueError(
+            f"there is no lung within {REACH_MM:g} mm: nothing but soft tissue. Is it the right place in the right "
+            f"scan? {_RAS}"
+        )
+
+
+def _box(array: Array, low: Array, high: Array, margin_mm: float, spacing_mm: Sequence[float]) -> Array:
+    """The voxels from `low` to `high`, both included, and a margin around them."""
+    margin = np.ceil(margin_mm / np.asarray(spacing_mm, dtype=float)).astype(int)
+    start = np.clip(low - margin, 0, np.asarray(array.shape) - 1)
+    stop = np.clip(high + margin + 1, start + 1, array.shape)
+    return array[tuple(slice(first, last) for first, last in zip(start, stop, strict=True))]
 
 
 def _problem(array: Array) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -15,7 +16,6 @@ from dsmt_nnunet.inference.explain_scan import explain_scan
 from dsmt_nnunet.inference.model_files import load_predictor
 from dsmt_nnunet.inference.predictor import DSMTPredictor
 from dsmt_nnunet.inference.scan_image import ScanImage
-from dsmt_nnunet.intensities import check_hu
 from dsmt_nnunet.predictions.explanation import Explanation
 from dsmt_nnunet.tasks import Task
 
@@ -127,11 +127,13 @@ class Model:
         >>> again.nodules[0].tasks == nodule.tasks
         True
         """
-        channels, scan = self._scan(image, ArrayPlace(spacing_mm, origin_mm, direction), case_id, force_intensities)
+        channels, scan = self._scan(image, ArrayPlace(spacing_mm, origin_mm, direction))
         nodules = None if positions is None else nodules_at(positions, channels[0], case_id)
-        answer = self._predictor.answer(scan, nodules)
+        with _named(case_id):
+            scan.check(self._windows, [nodule.centre_mm for nodule in nodules or ()], force=force_intensities)
+            answer = self._predictor.answer(scan, nodules)
         mask = scan.label_image(answer.mask, channels[0], self._predictor.plans_manager)
-        return Prediction(self._predictor.case_prediction(case_id, answer.nodules), mask)
+        return Prediction(self._predictor.case_prediction(case_id, scan, answer.nodules), mask)
 
     def explain(
         self,
@@ -162,21 +164,25 @@ class Model:
         >>> maps.task, maps.class_name, maps.local.values.ndim
         ('invasiveness', 'invasive', 3)
         """
-        channels, scan = self._scan(image, ArrayPlace(spacing_mm, origin_mm, direction), case_id, force_intensities)
+        channels, scan = self._scan(image, ArrayPlace(spacing_mm, origin_mm, direction))
         points = [nodule.centre_mm for nodule in nodules_at(positions, channels[0], case_id)]
-        return explain_scan(self._predictor, scan, points, task)
+        with _named(case_id):
+            scan.check(self._windows, points, force=force_intensities)
+            return explain_scan(self._predictor, scan, points, task)
 
-    def _scan(
-        self, image: ImageLike, place: ArrayPlace, case_id: str, force_intensities: bool
-    ) -> tuple[list[sitk.Image], ScanImage]:
+    @property
+    def _windows(self) -> tuple[tuple[float, float] | None, ...]:
+        return tuple(self._predictor.plan.context.windows)
+
+    def _scan(self, image: ImageLike, place: ArrayPlace) -> tuple[list[sitk.Image], ScanImage]:
         channels = channels_of(image, place)
-        windows = self._predictor.plan.context.windows
-        if len(channels) != len(windows):
-            raise ValueError(f"Case '{case_id}': the model needs {len(windows)} channels, got {len(channels)}.")
-        for channel, window in zip(channels, windows, strict=True):
-            if window is not None and not force_intensities:
-                try:
-                    check_hu(sitk.GetArrayViewFromImage(channel))
-                except ValueError as error:
-                    raise ValueError(f"Case '{case_id}': {error}") from error
         return channels, ScanImage.of_channels(channels, self._predictor.plans_manager)
+
+
+@contextmanager
+def _named(case_id: str) -> Iterator[None]:
+    """Puts the case before what is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"Case '{case_id}': {error}") from error

@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from dsmt_nnunet.files import write_image
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, write_case
 
 
@@ -59,7 +60,7 @@ class Prediction:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        sitk.WriteImage(self.mask, str(folder / f"{self.case.case_id}.nii.gz"))
+        write_image(folder / f"{self.case.case_id}.nii.gz", self.mask)
         path = folder / f"{self.case.case_id}.json"
         write_case(self.case, path)
         return path

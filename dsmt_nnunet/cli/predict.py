@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from dsmt_nnunet.cli.stock import run_stock
@@ -27,4 +28,10 @@ def run(args: argparse.Namespace) -> int:
     prepare()
     from nnunetv2.inference.predict_from_raw_data import predict_entry_point as entry_point
 
-    return run_stock("nnUNetv2_predict", entry_point, arguments)
+    from dsmt_nnunet.inference.folder_run import CasesFailed
+
+    try:
+        return run_stock("nnUNetv2_predict", entry_point, arguments)
+    except CasesFailed as error:
+        print(f"dsmt predict: {error}", file=sys.stderr)
+        return 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -102,7 +102,9 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
         with log.collect(f"{task.name}, operating point"):
             points[task.name] = choose_operating_point(cases.labels, cases.probs, inputs.target_sensitivity)
         tasks[task.name], curves[task.name] = _task(task, cases, points[task.name], inputs, settings, log)
-    path = OperatingPoint(points, _chosen_on(schema, points, list(folds))).write(inputs.model_folder)
+    classes = {task.name: task.classes for task in schema.tasks}
+    chosen_on = _chosen_on(schema, points, list(folds))
+    path = OperatingPoint(points, chosen_on, weights_of(folds, log), classes).write(inputs.model_folder)
     metrics = widened(
         CrossvalMetrics,
         head_of(settings, log),
@@ -244,6 +246,31 @@ def _fold_summary(
         auc_sd_over_folds=auc.sd,
         auc_quote=auc.quote,
     )
+
+
+def weights_of(folds: Mapping[int, Sequence[CasePrediction]], log: WarningLog) -> tuple[str, ...]:
+    """Digests of the networks that made the predictions, one a fold: what an operating point is tied to.
+
+    Raises:
+        ValueError: predictions of a fold come from several networks.
+    """
+    digests = set()
+    for fold, cases in folds.items():
+        own = {tuple(item.model.get("weights", ())) for item in cases}
+        if len(own) > 1:
+            raise ValueError(
+                f"The validation predictions of fold {fold} come from {len(own)} networks: an earlier training left "
+                f"some. Validate the fold anew: nnUNetv2_train ... --val"
+            )
+        digests |= {str(digest) for weights in own for digest in weights}
+    if len(digests) != len(folds):
+        message = (
+            "The predictions do not tell which networks made them (another release wrote them), so prediction will not "
+            "use this operating point. Validate the folds anew: nnUNetv2_train ... --val"
+        )
+        log.add(IncompleteDataWarning, "operating point", message)
+        return ()
+    return tuple(sorted(digests))
 
 
 def _chosen_on(

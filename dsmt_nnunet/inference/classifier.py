@@ -95,7 +95,9 @@ class NoduleClassifier:
             task.name: torch.stack([torch.softmax(fold.tasks[position], -1) for fold in per_fold]).cpu().numpy()
             for position, task in enumerate(tasks)
         }
-        segmentation = torch.stack([fold.segmentation for fold in per_fold]).mean(0).cpu().numpy()
+        mean_segmentation = torch.stack([fold.segmentation for fold in per_fold]).mean(0)
+        check_finite_logits(mean_segmentation)
+        segmentation = mean_segmentation.cpu().numpy()
         measured = [fold.descriptors for fold in per_fold if fold.descriptors is not None]
         if not measured:
             return NoduleOutput(start, segmentation, probabilities)
@@ -134,6 +136,17 @@ class NoduleClassifier:
             if head.wide is not None
         ]
         return _FoldOutput(segmentation[0], answers, measured[0], contributions)
+
+
+def check_finite_logits(logits: Tensor) -> None:
+    """
+    Raises:
+        ValueError: a logit of the segmentation is NaN or infinite, so that no mask can be drawn from them.
+    """
+    if not bool(torch.isfinite(logits).all()):
+        raise ValueError(
+            "the segmentation is not finite: the checkpoint or the image is damaged. No decision is made of it."
+        )
 
 
 def mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:

@@ -32,7 +32,8 @@ def explain_folder(
 
     Raises:
         FileNotFoundError: images of predicted cases are missing; all of them are named.
-        ValueError: the model has no such task, or a case of `only` has not been predicted.
+        ValueError: the model has no such task, a case of `only` has not been predicted, or model or image are not
+            those of the prediction.
     """
     plan = predictor.plan
     task = task or plan.schema.primary_task
@@ -44,6 +45,12 @@ def explain_folder(
         for files in create_lists_from_splitted_dataset_folder(str(images), ending)
     }
     cases = _chosen(read_folder(predictions), predictions, only)
+    others = [case.case_id for case in cases if tuple(case.model.get("weights", ())) != predictor.weights]
+    if others:
+        raise ValueError(
+            f"{predictions}: {', '.join(others)} were predicted by another model, other folds or another checkpoint. "
+            f"Name those of the prediction (-d, -tr, -p, -c, -f, -chk), or predict again."
+        )
     missing = [case.case_id for case in cases if case.case_id not in files_of]
     if missing:
         raise FileNotFoundError(f"{images} lacks the images of {', '.join(missing)}, which {predictions} names.")
@@ -60,6 +67,11 @@ def _explain_case(
     if not case.nodules:
         return 0
     image = ScanImage.read(files, predictor.plans_manager)
+    if case.image_crc32 != image.checksum:
+        raise ValueError(
+            f"Case '{case.case_id}': {files[0]} is not the image that was predicted (checksum {image.checksum}, not "
+            f"{case.image_crc32}). Give the input folder of the prediction, or predict again."
+        )
     maps_of = explain_scan(predictor, image, [nodule.centre_mm for nodule in case.nodules], task)
     for nodule, maps in zip(case.nodules, maps_of, strict=True):
         maps.write(explanation_path(predictions, case.case_id, nodule.nodule_id))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,40 @@ from nnunetv2.inference.export_prediction import (
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 from tqdm import tqdm
 
+from dsmt_nnunet.files import check_whole_image, clean_leftovers, is_whole_image, whole_file
+from dsmt_nnunet.inference.finished_cases import check_output_folder, is_finished
 from dsmt_nnunet.inference.given_nodules import GivenCase, read_positions
+from dsmt_nnunet.inference.input_folder import cases_in, check_places, described
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.scan_predictor import ScanPredictor
+from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.predictions.results import (
     CLASSIFICATION_TABLE_NAME,
+    CasePrediction,
     NodulePrediction,
     is_case_file,
-    read_case,
     read_folder,
     write_case,
     write_table,
 )
 
 Array = npt.NDArray[Any]
+
+
+_OF_A_CASE = (ValueError, OSError, RuntimeError)
+"""What one case may bring; the others are predicted all the same."""
+
+
+class CasesFailed(RuntimeError):
+    """Some cases could not be predicted; all others were, and their results are written."""
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """A case that is searched: its files, one a channel, and its output without ending."""
+
+    files: list[str]
+    output: str | None
 
 
 class FolderRun(ScanPredictor):
@@ -40,26 +62,37 @@ class FolderRun(ScanPredictor):
         inputs: number of cases.
         given: position in the input -> a case whose nodules are given.
         output_folder: None where results are returned.
-        at_hand: files, output without ending and properties of the case that nnU-Net hands on.
-        files: of the cases that are searched, in nnU-Net's order.
+        at_hand: the case that nnU-Net hands on, and its properties.
+        searched: the cases that nnU-Net is to search, in its order.
+        failed: case -> why it could not be predicted.
+        waiting: CASE.json of searched cases whose masks nnU-Net is writing still.
+        checked: whether files are looked at before nnU-Net reads them in other processes.
     """
 
     inputs: int
     given: dict[int, GivenCase]
     output_folder: Path | None
-    at_hand: tuple[Sequence[str], str | None, dict[str, Any]] | None
-    files: list[list[str]]
+    at_hand: tuple[_Searched, dict[str, Any]] | None
+    searched: list[_Searched]
+    failed: dict[str, str]
+    waiting: list[tuple[str, CasePrediction]]
+    checked: bool
 
     @classmethod
     def of(cls, predictor: ScanPredictor) -> FolderRun:
         """A run with a predictor's model and options."""
         run = cls.__new__(cls)
         run.__dict__.update(predictor.__dict__)
-        run.inputs, run.given, run.output_folder, run.at_hand, run.files = 0, {}, None, None, []
+        run.inputs, run.given, run.output_folder, run.at_hand, run.searched = 0, {}, None, None, []
+        run.failed, run.waiting, run.checked = {}, [], True
         return run
 
     def parallel(self, *args: Any, **kwargs: Any) -> list[Any]:
-        """nnU-Net's `predict_from_files`, and after it the cases whose nodules are given."""
+        """nnU-Net's `predict_from_files`, and after it the cases whose nodules are given.
+
+        Raises:
+            CasesFailed: some cases could not be predicted; the others were.
+        """
         return self._with_given_cases(self.predict_from_files(*args, **kwargs))
 
     def sequential(
@@ -71,7 +104,8 @@ class FolderRun(ScanPredictor):
         folder_with_segs_from_prev_stage: str | None = None,
     ) -> list[Any]:
         """The same in this process alone (-npp 0 -nps 0)."""
-        inputs, outputs, _ = self._manage_input_and_output_lists(
+        self.checked = False
+        self._manage_input_and_output_lists(
             list_of_lists_or_source_folder,
             output_folder_or_list_of_truncated_output_files,
             folder_with_segs_from_prev_stage,
@@ -84,32 +118,56 @@ class FolderRun(ScanPredictor):
             save_json(self.dataset_json, str(self.output_folder / "dataset.json"), sort_keys=False)
             save_json(self.plans_manager.plans, str(self.output_folder / "plans.json"), sort_keys=False)
         segmentations = []
-        names: Sequence[str | None] = outputs or [None] * len(inputs)
-        for files, output in zip(inputs, names, strict=True):
-            segmentations.append(self.one_array(ScanImage.read(files, self.plans_manager), output, save_probabilities))
+        for case in self.searched:
+            with self._telling_of(case.files):
+                image = self._scan(case.files)
+                segmentations.append(self.one_array(image, case.output, save_probabilities))
         compute_gaussian.cache_clear()
         return self._with_given_cases(segmentations)
 
     def one_array(self, image: ScanImage, output: str | None, save_probabilities: bool) -> Any:
-        """Searches a scan; returns the mask, or writes it and CASE.json."""
+        """Searches a scan; returns the mask, or writes it and then CASE.json."""
         data, properties = self.preprocessed(image)
         logits, nodules = self.search(image, data, properties)
-        self._keep(output, nodules)
-        return self._export(logits.numpy(), properties, output, save_probabilities)
+        mask = self._export(logits.numpy(), properties, output, save_probabilities)
+        self._keep(output, image, nodules)
+        return mask
+
+    def _scan(self, files: Sequence[str], nodules: Sequence[Nodule] = ()) -> ScanImage:
+        image = ScanImage.read(files, self.plans_manager)
+        image.check(self.plan.context.windows, [nodule.centre_mm for nodule in nodules])
+        return image
+
+    @contextmanager
+    def _telling_of(self, files: Sequence[str]) -> Iterator[None]:
+        """Notes what is wrong with a case, so that the others are predicted."""
+        try:
+            yield
+        except _OF_A_CASE as error:
+            case_id = self._case_id(files)
+            self.failed[case_id] = " ".join(str(error).split()) or type(error).__name__
+            print(f"Case {case_id} could not be predicted: {self.failed[case_id]}")
+
+    def _case_id(self, files: Sequence[str]) -> str:
+        return Path(files[0]).name[: -len(self.dataset_json["file_ending"]) - 5]
 
     def _with_given_cases(self, searched: Sequence[Any] | None) -> list[Any]:
         """Predicts the cases whose nodules are given, and returns all results in the order of the input."""
-        given = {
-            position: self.predict_given(case)
-            for position, case in tqdm(self.given.items(), desc="Given nodules", disable=None)
-        }
-        self._write_table()
+        self._write_waiting(last=True)
+        given: dict[int, Any] = {}
+        for position, case in tqdm(self.given.items(), desc="Given nodules", disable=None):
+            with self._telling_of(case.files):
+                given[position] = self.predict_given(case)
+        if self.output_folder is not None:
+            self._write_table(self.output_folder)
+        if self.failed:
+            raise CasesFailed(described(self.failed, self.inputs))
         others = iter(searched or [])
         return [given[position] if position in given else next(others) for position in range(self.inputs)]
 
     def predict_given(self, case: GivenCase) -> Array | None:
         """Classifies the given nodules of a case; the mask (Z, Y, X), unless it was written."""
-        image = ScanImage.read(case.files, self.plans_manager)
+        image = self._scan(case.files, case.nodules)
         if case.output is None:
             return self.answer(image, case.nodules).mask
         if case.save_probabilities:
@@ -120,13 +178,33 @@ class FolderRun(ScanPredictor):
             found = self.answer(image, case.nodules)
             nodules = found.nodules
             writer = self.plans_manager.image_reader_writer_class()
-            writer.write_seg(found.mask, case.output + self.dataset_json["file_ending"], dict(image.properties))
-        self._keep(case.output, nodules)
+            with whole_file(case.output + self.dataset_json["file_ending"], check_whole_image) as place:
+                writer.write_seg(found.mask, str(place), dict(image.properties))
+        self._keep(case.output, image, nodules)
         return None
 
-    def _keep(self, output: str | None, nodules: Sequence[NodulePrediction]) -> None:
-        if output is not None:
-            write_case(self.case_prediction(Path(output).name, nodules), f"{output}.json")
+    def _keep(self, output: str | None, image: ScanImage, nodules: Sequence[NodulePrediction]) -> None:
+        """Writes CASE.json, the mask being there."""
+        if output is None:
+            return
+        check_whole_image(Path(output + self.dataset_json["file_ending"]))
+        write_case(self.case_prediction(Path(output).name, image, nodules), f"{output}.json")
+
+    def _write_waiting(self, last: bool = False) -> None:
+        """Writes CASE.json of the cases whose masks are whole.
+
+        Args:
+            last: whether nnU-Net has ended, so that a mask that is not there will not come.
+        """
+        still = []
+        for output, case in self.waiting:
+            if is_whole_image(Path(output + self.dataset_json["file_ending"])):
+                write_case(case, f"{output}.json")
+            elif last:
+                self.failed[case.case_id] = "its mask could not be written. Is the disk full?"
+            else:
+                still.append((output, case))
+        self.waiting = still
 
     def _export(self, logits: Array, properties: dict[str, Any], output: str | None, save_probabilities: bool) -> Any:
         """Writes the mask; without an output name returns it, as stock nnU-Net does."""
@@ -159,69 +237,106 @@ class FolderRun(ScanPredictor):
         num_parts: int = 1,
         save_probabilities: bool = False,
     ) -> tuple[list[list[str]], list[str] | None, list[Any]]:
-        """nnU-Net's lists; a case is done when its mask and its CASE.json are there."""
-        inputs, outputs, previous = super()._manage_input_and_output_lists(
-            list_of_lists_or_source_folder,
-            output_folder_or_list_of_truncated_output_files,
-            folder_with_segs_from_prev_stage,
-            True,
-            part_id,
-            num_parts,
-            save_probabilities,
-        )
-        if outputs:
-            self.output_folder = Path(outputs[0]).parent
-            self.output_folder.mkdir(parents=True, exist_ok=True)
-            self._check_output_folder(self.output_folder)
-        if outputs and not overwrite:
-            endings = [self.dataset_json["file_ending"], ".json", *([".npz"] if save_probabilities else [])]
-            todo = [i for i, name in enumerate(outputs) if not all(Path(name + e).is_file() for e in endings)]
-            print(f"{len(outputs) - len(todo)} cases are complete, {len(todo)} are left to predict.")
-            inputs, outputs, previous = ([items[i] for i in todo] for items in (inputs, outputs, previous))
-        self.inputs = len(inputs)
-        if isinstance(list_of_lists_or_source_folder, str):
-            nodules = read_positions(Path(list_of_lists_or_source_folder), inputs, self.dataset_json["file_ending"])
-            for position, files in enumerate(inputs):
-                if nodules[position]:
-                    output = outputs[position] if outputs else None
-                    self.given[position] = GivenCase(tuple(files), output, nodules[position], save_probabilities)
-        searched = [position for position in range(len(inputs)) if position not in self.given]
-        inputs, outputs, previous = (
-            [items[i] for i in searched] if items else items for items in (inputs, outputs, previous)
-        )
-        self.files = list(inputs)
-        return inputs, outputs, previous
+        """nnU-Net's lists of the cases to search; those whose nodules are given are kept for later.
 
-    def _check_output_folder(self, folder: Path) -> None:
-        for path in sorted(folder.glob("*.json")):
-            if is_case_file(path) and read_case(path).schema != self.plan.schema:
-                raise ValueError(
-                    f"{path} was predicted for other tasks than this model's {list(self.plan.schema.task_names)}. "
-                    f"Give each model an output folder of its own."
-                )
+        Raises:
+            ValueError: images or positions that cannot be predicted, or an output folder of another model.
+        """
+        if folder_with_segs_from_prev_stage is not None:
+            raise ValueError("A DSMT model is no second stage of a cascade: give no -prev_stage_predictions.")
+        ending, source = self.dataset_json["file_ending"], list_of_lists_or_source_folder
+        cases: list[str] | None = None
+        if isinstance(source, str):
+            cases = cases_in(Path(source), ending, len(self.plan.context.windows))
+            if isinstance(output_folder_or_list_of_truncated_output_files, str):
+                check_places(Path(source), Path(output_folder_or_list_of_truncated_output_files))
+        inputs, outputs, _ = super()._manage_input_and_output_lists(
+            source, output_folder_or_list_of_truncated_output_files, None, True, part_id, num_parts, save_probabilities
+        )
+        given = [()] * len(inputs) if cases is None else read_positions(Path(source), inputs, ending, cases)
+        todo = list(range(len(inputs)))
+        if outputs:
+            todo = self._prepare_output(inputs, outputs, given, overwrite, save_probabilities)
+        self.inputs = len(todo)
+        for position, number in enumerate(todo):
+            files, output = inputs[number], outputs[number] if outputs else None
+            if given[number]:
+                self.given[position] = GivenCase(tuple(files), output, given[number], save_probabilities)
+                continue
+            if self.checked:
+                known = len(self.failed)
+                with self._telling_of(files):
+                    self._scan(files)
+                if len(self.failed) > known:
+                    continue
+            self.searched.append(_Searched(list(files), output))
+        return (
+            [case.files for case in self.searched],
+            [case.output for case in self.searched if case.output is not None] if outputs else None,
+            [None] * len(self.searched),
+        )
+
+    def _prepare_output(
+        self,
+        inputs: Sequence[Sequence[str]],
+        outputs: Sequence[str],
+        given: Sequence[Sequence[Nodule]],
+        overwrite: bool,
+        save_probabilities: bool,
+    ) -> list[int]:
+        """Checks the output folder; the numbers of the cases that are left to predict."""
+        self.output_folder = Path(outputs[0]).parent
+        self.output_folder.mkdir(parents=True, exist_ok=True)
+        clean_leftovers(self.output_folder)
+        own = CasePrediction("", self.plan.schema, (), self.model_facts())
+        check_output_folder(self.output_folder, own, [Path(name).name for name in outputs] if overwrite else ())
+        todo = list(range(len(outputs)))
+        if not overwrite:
+            todo = [
+                number for number, name in enumerate(outputs)
+                if (save_probabilities and not Path(f"{name}.npz").is_file())
+                or not self._is_finished(inputs[number], name, given[number])
+            ]  # fmt: skip
+            print(f"{len(outputs) - len(todo)} cases are complete, {len(todo)} are left to predict.")
+        for number in todo:
+            Path(f"{outputs[number]}.json").unlink(missing_ok=True)
+        return todo
+
+    def _is_finished(self, files: Sequence[str], output: str, given: Sequence[Nodule]) -> bool:
+        mask, case_file = Path(output + self.dataset_json["file_ending"]), Path(f"{output}.json")
+        if not (mask.is_file() and case_file.is_file()):
+            return False
+        try:
+            image = ScanImage.read(files, self.plans_manager)
+        except (ValueError, OSError):
+            return False
+        return is_finished(mask, case_file, image.checksum, given)
 
     def predict_from_data_iterator(self, data_iterator: Iterable[dict[str, Any]], *args: Any, **kwargs: Any) -> Any:
         return super().predict_from_data_iterator(self._noting_the_case(data_iterator), *args, **kwargs)
 
     def _noting_the_case(self, data_iterator: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         # nnU-Net hands the cases out in the order of its list.
-        for files, item in zip(self.files, data_iterator, strict=True):
-            self.at_hand = (files, item["ofile"], item["data_properties"])
+        for case, item in zip(self.searched, data_iterator, strict=True):
+            self._write_waiting()
+            self.at_hand = (case, item["data_properties"])
             yield item
 
     def predict_logits_from_preprocessed_data(self, data: torch.Tensor) -> torch.Tensor:
-        """Logits (K, Z, Y, X) of the case at hand; writes its CASE.json on the way."""
+        """Logits (K, Z, Y, X) of the case at hand; its CASE.json is written when its mask is."""
         assert self.at_hand is not None
-        files, output, properties = self.at_hand
-        logits, nodules = self.search(ScanImage.read(files, self.plans_manager), np.asarray(data), properties)
-        self._keep(output, nodules)
+        case, properties = self.at_hand
+        image = ScanImage.read(case.files, self.plans_manager)
+        try:
+            logits, nodules = self.search(image, np.asarray(data), properties)
+        except ValueError as error:
+            raise ValueError(f"Case '{self._case_id(case.files)}', model {self.name}: {error}") from error
+        if case.output is not None:
+            self.waiting.append((case.output, self.case_prediction(Path(case.output).name, image, nodules)))
         return logits
 
-    def _write_table(self) -> None:
+    def _write_table(self, folder: Path) -> None:
         """classification.csv of all cases in the output folder; again, if another part finished meanwhile."""
-        folder = self.output_folder
-        if folder is None:
-            return
         seen: set[str] = set()
         while True:
             present = {path.name for path in folder.glob("*.json") if is_case_file(path)}

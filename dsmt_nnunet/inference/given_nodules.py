@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME
 
 Array = npt.NDArray[Any]
+ONE_PLACE_MM = 1.0
+"""Two positions nearer than this are one row twice."""
 BACKGROUND_LOGIT = 10.0
 """Of background where nothing was segmented; of every other class its negative."""
 
@@ -47,34 +50,50 @@ class GivenCase:
     save_probabilities: bool
 
 
-def read_positions(folder: Path, inputs: Sequence[Sequence[str]], file_ending: str) -> list[tuple[Nodule, ...]]:
+def read_positions(
+    folder: Path, inputs: Sequence[Sequence[str]], file_ending: str, cases: Sequence[str]
+) -> list[tuple[Nodule, ...]]:
     """Nodules of the input folder's table, for each case at hand; none where it has no row, or there is no table.
 
     Args:
         folder: with the images, and with nodules.csv or without.
-        inputs: files of each case, one a channel.
+        inputs: files of each case at hand, one a channel.
         file_ending: of the images.
+        cases: identifiers of all cases of the folder.
 
     Raises:
-        ValueError: positions lie outside their scans; all of them are named, before anything is predicted.
+        ValueError: rows name cases that the folder does not hold, positions lie outside their scans, or two rows of a
+            case name one place; all of them are named, before anything is predicted.
     """
     if not (folder / NODULE_TABLE_NAME).is_file():
         return [()] * len(inputs)
     table = NoduleTable.read(folder / NODULE_TABLE_NAME).by_case()
-    problems = []
+    problems = [f"there is no image of case '{case_id}'" for case_id in table if case_id not in cases]
     given = []
     for files in inputs:
         case_id = Path(files[0]).name[: -len(file_ending) - 5]
         given.append(table.get(case_id, ()))
         if case_id not in table:
             print(f"{NODULE_TABLE_NAME} names no nodule of case {case_id}: the whole scan will be searched.")
-        problems += positions_outside(os.path.basename(files[0]), _header(files[0]), given[-1])
+        problems += _one_place(given[-1])
+        grid = _header(files[0])
+        if grid is not None:
+            problems += positions_outside(os.path.basename(files[0]), grid, given[-1])
     if problems:
         raise ValueError(
-            f"{folder / NODULE_TABLE_NAME}: positions must be mm in LPS, inside the scan, but:\n  "
-            + "\n  ".join(problems)
+            f"{folder / NODULE_TABLE_NAME}: each row names a case of the folder and a place of its own, in mm, LPS, "
+            f"inside the scan, but:\n  " + "\n  ".join(problems)
         )
     return given
+
+
+def _one_place(nodules: Sequence[Nodule]) -> list[str]:
+    return [
+        f"case '{nodule.case_id}': nodules '{other.nodule_id}' and '{nodule.nodule_id}' are at one place"
+        for number, nodule in enumerate(nodules)
+        for other in nodules[:number]
+        if math.dist(nodule.centre_mm, other.centre_mm) < ONE_PLACE_MM
+    ]
 
 
 def paste_patches(outputs: Sequence[NoduleOutput], shape: Sequence[int]) -> Array:
@@ -97,11 +116,15 @@ def paste_patches(outputs: Sequence[NoduleOutput], shape: Sequence[int]) -> Arra
     return logits
 
 
-def _header(image: str) -> Grid:
+def _header(image: str) -> Grid | None:
+    """None for what is no volume; that is told of when the case's turn comes."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(image)
-    reader.ReadImageInformation()
-    return cast(Grid, reader)
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return None
+    return cast(Grid, reader) if reader.GetDimension() == 3 else None
 
 
 def positions_outside(name: str, grid: Grid, nodules: Sequence[Nodule]) -> list[str]:

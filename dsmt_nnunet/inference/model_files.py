@@ -18,6 +18,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.environment import best_device
+from dsmt_nnunet.files import check_archive
 from dsmt_nnunet.inference.predictor import DSMTPredictor
 from dsmt_nnunet.plan import DSMTPlan
 
@@ -56,7 +57,8 @@ def load_predictor(
     """
     plans, dataset_json = (_read_json(folder / name, folder) for name in ("plans.json", "dataset.json"))
     plan = DSMTPlan.from_plans(plans)
-    checkpoints = [_read_checkpoint(path, trust) for path in _checkpoint_paths(folder, folds, checkpoint)]
+    paths = _checkpoint_paths(folder, folds, checkpoint)
+    checkpoints = [_read_checkpoint(path, trust) for path in paths]
     configurations = sorted({str(content["init_args"]["configuration"]) for content in checkpoints})
     if len(configurations) != 1:
         raise ValueError(f"{folder}: the folds were trained with different configurations, {configurations}.")
@@ -84,7 +86,7 @@ def load_predictor(
         first["trainer_name"],
         first.get("inference_allowed_mirroring_axes"),
     )
-    return DSMTPredictor.adopt(stock, folder)
+    return DSMTPredictor.adopt(stock, folder, paths)
 
 
 def _checkpoint_paths(folder: Path, folds: Sequence[int | str] | None, checkpoint: str) -> list[Path]:
@@ -101,6 +103,7 @@ def _checkpoint_paths(folder: Path, folds: Sequence[int | str] | None, checkpoin
 
 
 def _read_checkpoint(path: Path, trust: bool) -> dict[str, Any]:
+    check_archive(path)
     try:
         with torch.serialization.safe_globals(_PLAIN_NUMBERS):
             content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=not trust)

@@ -8,9 +8,10 @@ network becomes a DSMTPredictor, every other one passes through untouched. Writt
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ _WRAPPED = (
 )
 _MARK = "_dsmt_wrapped"
 _FOLDER = "_dsmt_model_folder"
+_CHECKPOINTS = "_dsmt_checkpoints"
+DEFAULT_CHECKPOINT = "checkpoint_final.pth"
 _INITIALISE = "initialize_from_trained_model_folder"
 
 
@@ -50,7 +53,8 @@ def _adopting(method: Any, name: str) -> Any:
         from dsmt_nnunet.inference.predictor import DSMTPredictor, is_dsmt_network
 
         if type(self) is nnUNetPredictor and is_dsmt_network(self.network):
-            return getattr(DSMTPredictor.adopt(self, _model_folder(self)), name)(*args, **kwargs)
+            adopted = DSMTPredictor.adopt(self, _model_folder(self), getattr(self, _CHECKPOINTS, ()))
+            return getattr(adopted, name)(*args, **kwargs)
         return method(self, *args, **kwargs)
 
     setattr(wrapper, _MARK, True)
@@ -59,9 +63,11 @@ def _adopting(method: Any, name: str) -> Any:
 
 def _remembering_the_folder(method: Any) -> Any:
     @functools.wraps(method)
-    def wrapper(self: nnUNetPredictor, model_training_output_dir: str, *args: Any, **kwargs: Any) -> Any:
-        setattr(self, _FOLDER, model_training_output_dir)
-        return method(self, model_training_output_dir, *args, **kwargs)
+    def wrapper(self: nnUNetPredictor, *args: Any, **kwargs: Any) -> Any:
+        called = inspect.signature(method).bind(self, *args, **kwargs)
+        called.apply_defaults()
+        _note(self, called.arguments)
+        return method(self, *args, **kwargs)
 
     setattr(wrapper, _MARK, True)
     return wrapper
@@ -83,9 +89,18 @@ def _note_running_initialisation() -> None:
     frame = sys._getframe()
     while frame is not None:
         if frame.f_code.co_name == _INITIALISE and isinstance(frame.f_locals.get("self"), nnUNetPredictor):
-            setattr(frame.f_locals["self"], _FOLDER, frame.f_locals["model_training_output_dir"])
+            _note(frame.f_locals["self"], frame.f_locals)
             return
         frame = frame.f_back  # type: ignore[assignment]
+
+
+def _note(predictor: nnUNetPredictor, called: Mapping[str, Any]) -> None:
+    """Keeps where the model lies and which files it is read from."""
+    from dsmt_nnunet.inference.weights import checkpoint_files
+
+    folder, name = Path(called["model_training_output_dir"]), str(called.get("checkpoint_name") or DEFAULT_CHECKPOINT)
+    setattr(predictor, _FOLDER, folder)
+    setattr(predictor, _CHECKPOINTS, checkpoint_files(folder, called.get("use_folds"), name))
 
 
 def _model_folder(predictor: nnUNetPredictor) -> Path | None:

@@ -17,6 +17,7 @@ from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.inference.folder_run import FolderRun
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.scan_predictor import ScanPredictor
+from dsmt_nnunet.inference.weights import checkpoint_files
 
 Array = npt.NDArray[Any]
 
@@ -35,16 +36,22 @@ class DSMTPredictor(ScanPredictor):
     """
 
     @classmethod
-    def adopt(cls, predictor: nnUNetPredictor, model_folder: Path | None) -> DSMTPredictor:
+    def adopt(
+        cls, predictor: nnUNetPredictor, model_folder: Path | None, checkpoints: Sequence[Path] = ()
+    ) -> DSMTPredictor:
         """Turns an initialised stock predictor into this class, in place.
 
         Args:
             predictor: with a DSMT model loaded.
             model_folder: where the model lies, for its operating point; None for thresholds of 0.5.
+            checkpoints: files that it was read from, to be checked.
+
+        Raises:
+            ValueError: a checkpoint is damaged, or holds NaN.
         """
         adopted: DSMTPredictor = predictor
         adopted.__class__ = cls
-        adopted._prepare(model_folder)
+        adopted._prepare(model_folder, checkpoints)
         return adopted
 
     def initialize_from_trained_model_folder(
@@ -55,18 +62,19 @@ class DSMTPredictor(ScanPredictor):
     ) -> None:
         """Loads another model in place of this one."""
         super().initialize_from_trained_model_folder(model_training_output_dir, use_folds, checkpoint_name)
-        self._take_over(Path(model_training_output_dir))
+        folder = Path(model_training_output_dir)
+        self._take_over(folder, checkpoint_files(folder, use_folds, checkpoint_name))
 
     @functools.wraps(nnUNetPredictor.manual_initialization)
     def manual_initialization(self, *args: Any, **kwargs: Any) -> None:
         super().manual_initialization(*args, **kwargs)
         self._take_over(None)
 
-    def _take_over(self, model_folder: Path | None) -> None:
+    def _take_over(self, model_folder: Path | None, checkpoints: Sequence[Path] = ()) -> None:
         if is_dsmt_network(self.network):
-            self._prepare(model_folder)
+            self._prepare(model_folder, checkpoints)
         else:
-            for name in ("plan", "operating_point", "networks"):
+            for name in ("plan", "operating_point", "operating_point_note", "networks", "weights"):
                 self.__dict__.pop(name, None)
             self.__class__ = nnUNetPredictor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ import SimpleITK as sitk
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from dsmt_nnunet.geometry import index_from_world
+from dsmt_nnunet.image_files import check_scan_file
+from dsmt_nnunet.intensities import check_finite, check_hu, check_position
+
+Window = tuple[float, float] | None
 Array = npt.NDArray[Any]
 
 
@@ -31,8 +37,50 @@ class ScanImage:
 
     @classmethod
     def read(cls, files: Sequence[str], plans_manager: PlansManager) -> ScanImage:
-        """Reads the files of a case, one a channel, as in training."""
-        return cls(*plans_manager.image_reader_writer_class().read_images(list(files)))
+        """Reads the files of a case, one a channel, as in training.
+
+        Raises:
+            ValueError: a file is damaged or no volume, or the channels lie on different grids.
+            FileNotFoundError: there is no such file.
+        """
+        for file in files:
+            check_scan_file(file)
+        try:
+            return cls(*plans_manager.image_reader_writer_class().read_images(list(files)))
+        except RuntimeError as error:
+            raise ValueError(f"{', '.join(files)} cannot be read: {error}") from error
+
+    def check(
+        self, windows: Sequence[Window], points_mm: Sequence[Sequence[float]] = (), *, force: bool = False
+    ) -> None:
+        """Checks that CT channels are in HU, and that a nodule can lie at each of some positions.
+
+        Args:
+            windows: of each channel, in HU; None for other modalities, which may hold anything finite.
+            points_mm: world points (x, y, z).
+            force: take intensities that do not look like HU.
+
+        Raises:
+            ValueError: they are not, or none can.
+        """
+        if len(windows) != len(self.array):
+            raise ValueError(f"the model needs {len(windows)} channels, got {len(self.array)}.")
+        for channel, window in zip(self.array, windows, strict=True):
+            if window is None or force:
+                check_finite(channel)
+                continue
+            check_hu(channel)
+            for point in points_mm:
+                voxel = index_from_world(self.properties) @ np.array([*point, 1.0])
+                try:
+                    check_position(channel, voxel, self.properties["spacing"])
+                except ValueError as error:
+                    raise ValueError(f"position {tuple(round(float(value), 1) for value in point)}: {error}") from error
+
+    @property
+    def checksum(self) -> str:
+        """CRC-32 of the voxels: tells one image from another."""
+        return f"{zlib.crc32(np.ascontiguousarray(self.array, dtype=np.float32).data):08x}"
 
     @classmethod
     def of_channels(cls, channels: Sequence[sitk.Image], plans_manager: PlansManager) -> ScanImage:

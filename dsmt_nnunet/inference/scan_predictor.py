@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass
@@ -19,18 +20,27 @@ from dsmt_nnunet import __version__
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume, coarse_copy
+from dsmt_nnunet.files import check_archive
 from dsmt_nnunet.geometry import ArrayGeometry, Point, nodule_instances
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor, padding_to_patch
-from dsmt_nnunet.inference.classifier import NoduleClassifier, NoduleOutput, describe, volume_at_centre
+from dsmt_nnunet.inference.classifier import (
+    NoduleClassifier,
+    NoduleOutput,
+    check_finite_logits,
+    describe,
+    volume_at_centre,
+)
 from dsmt_nnunet.inference.given_nodules import BACKGROUND_LOGIT, paste_patches
 from dsmt_nnunet.inference.lung_region import lung_region, on_grid, tiles_that_touch
 from dsmt_nnunet.inference.region import Scan, regions_around
 from dsmt_nnunet.inference.scan_image import ScanImage
+from dsmt_nnunet.inference.weights import check_weights, weights_digest
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.plan import DSMTPlan
-from dsmt_nnunet.predictions.operating_point import OperatingPoint
+from dsmt_nnunet.predictions.operating_point import OPERATING_POINT_NAME, OperatingPoint
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction
 
+logger = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
 
@@ -69,17 +79,41 @@ class ScanPredictor(AirPaddedPredictor):
         plan: of the model.
         networks: one a fold.
         operating_point: of the model folder; None for thresholds of 0.5.
+        operating_point_note: which one is used, and why.
+        weights: digest of each network's weights.
     """
 
     plan: DSMTPlan
     networks: tuple[DSMTNet, ...]
     operating_point: OperatingPoint | None
+    operating_point_note: str
+    weights: tuple[str, ...]
     _region: Array | None = None
 
-    def _prepare(self, model_folder: Path | None) -> None:
-        """Takes over what nnU-Net has loaded; to be called again whenever it loads something else."""
+    def _prepare(self, model_folder: Path | None, checkpoints: Sequence[Path] = ()) -> None:
+        """Takes over what nnU-Net has loaded; to be called again whenever it loads something else.
+
+        Args:
+            model_folder: where the model lies; None where that is not known.
+            checkpoints: the files that were read, in the order of the networks.
+
+        Raises:
+            ValueError: a checkpoint is damaged, or holds NaN.
+        """
+        count = len(self.list_of_parameters)
+        names = (
+            [str(path) for path in checkpoints] if len(checkpoints) == count else [f"network {n}" for n in range(count)]
+        )
+        for path in checkpoints:
+            check_archive(path)
+        for name, parameters in zip(names, self.list_of_parameters, strict=True):
+            try:
+                check_weights(parameters)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
         self.plan = DSMTPlan.from_plans(self.plans_manager.plans)
-        self.operating_point = OperatingPoint.read(model_folder) if model_folder is not None else None
+        self.weights = tuple(weights_digest(parameters) for parameters in self.list_of_parameters)
+        self._take_operating_point(model_folder)
         bare: Any = self.network._orig_mod if isinstance(self.network, OptimizedModule) else self.network
         networks = []
         for parameters in self.list_of_parameters:
@@ -87,6 +121,19 @@ class ScanPredictor(AirPaddedPredictor):
             network.load_state_dict(parameters)
             networks.append(network.to(self.device).use_precision(Precision.choose(self.device)).eval())
         self.networks = tuple(networks)
+
+    def _take_operating_point(self, model_folder: Path | None) -> None:
+        """That of the model folder, if it was chosen on these networks; says what is used otherwise."""
+        point = OperatingPoint.read(model_folder) if model_folder is not None else None
+        self.operating_point, self.operating_point_note = point, OPERATING_POINT_NAME
+        missing = (
+            f"the model folder has no {OPERATING_POINT_NAME}" if model_folder is not None else "none was looked for"
+        )
+        misfit = missing if point is None else point.misfit(self.weights, self.plan.schema)
+        if misfit is not None:
+            why = misfit if point is None else f"{OPERATING_POINT_NAME} is not used: {misfit}"
+            self.operating_point, self.operating_point_note = None, f"default threshold 0.5, not calibrated; {why}"
+            logger.warning("Thresholds are 0.5 and probabilities are not calibrated: %s.", why)
 
     @property
     def classifier(self) -> NoduleClassifier:
@@ -165,6 +212,7 @@ class ScanPredictor(AirPaddedPredictor):
         lungs = lung_region(context, self.plan.context.windows[0])
         region = None if lungs is None else on_grid(lungs, context.geometry, geometry)
         logits = self._segment(torch.from_numpy(data), region)
+        check_finite_logits(logits)
         return logits, tuple(self._found(data, geometry, context, logits))
 
     def at_positions(self, image: ScanImage, nodules: Sequence[Nodule], together: bool = False) -> Iterator[GivenPart]:
@@ -184,7 +232,10 @@ class ScanPredictor(AirPaddedPredictor):
             for number in part.points:
                 nodule = nodules[number]
                 voxel = geometry.to_voxel(nodule.centre_mm)
-                output = self.classifier(data, geometry, context, voxel)
+                try:
+                    output = self.classifier(data, geometry, context, voxel)
+                except ValueError as error:
+                    raise ValueError(f"model {self.name}, nodule '{nodule.nodule_id}': {error}") from error
                 outputs.append(output)
                 volume_mm3 = volume_at_centre(output, voxel, geometry.spacing_mm, self.plan)
                 answers[number] = self._told(output, nodule.nodule_id, nodule.centre_mm, volume_mm3)
@@ -240,11 +291,18 @@ class ScanPredictor(AirPaddedPredictor):
     def _told(self, output: NoduleOutput, nodule_id: str, centre_mm: Point, volume_mm3: float) -> NodulePrediction:
         return describe(output, nodule_id, centre_mm, volume_mm3, self.plan, self.operating_point)
 
-    def case_prediction(self, case_id: str, nodules: Sequence[NodulePrediction]) -> CasePrediction:
+    def case_prediction(self, case_id: str, image: ScanImage, nodules: Sequence[NodulePrediction]) -> CasePrediction:
         """The nodules of a case, with what made them."""
-        return CasePrediction(case_id, self.plan.schema, tuple(nodules), self._model())
+        return CasePrediction(case_id, self.plan.schema, tuple(nodules), self.model_facts(), image.checksum)
 
-    def _model(self) -> dict[str, Any]:
+    @property
+    def name(self) -> str:
+        """Which model this is, in a message."""
+        plans = self.plans_manager
+        return f"{self.trainer_name} of {plans.dataset_name} (weights {', '.join(self.weights)})"
+
+    def model_facts(self) -> dict[str, Any]:
+        """What CASE.json tells of the model."""
         point = self.operating_point
         return {
             "trainer": self.trainer_name,
@@ -252,8 +310,10 @@ class ScanPredictor(AirPaddedPredictor):
             "configuration": configuration_name(self),
             "dataset": self.plans_manager.dataset_name,
             "folds": len(self.networks),
+            "weights": list(self.weights),
+            "mirroring": self.use_mirroring,
             "dsmt_nnunet_version": __version__,
-            "operating_point": "default threshold 0.5, not calibrated" if point is None else "operating_point.json",
+            "operating_point": self.operating_point_note,
             "temperatures": {} if point is None else {name: task.temperature for name, task in point.tasks.items()},
         }
 

@@ -9,8 +9,9 @@ from typing import Any
 from dsmt_nnunet import __version__
 from dsmt_nnunet.inference.classifier import NoduleClassifier
 from dsmt_nnunet.inference.preprocessed_cases import PreprocessedCases
+from dsmt_nnunet.inference.weights import weights_digest
 from dsmt_nnunet.nodules import NoduleTable
-from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME, write_case, write_table
+from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME, is_case_file, write_case, write_table
 
 
 def classify_validation_cases(trainer: Any, case_ids: Sequence[str], table: NoduleTable) -> int:
@@ -46,12 +47,21 @@ def classify_validation_cases(trainer: Any, case_ids: Sequence[str], table: Nodu
         "configuration": trainer.configuration_name,
         "dataset": trainer.plans_manager.dataset_name,
         "folds": [trainer.fold],
+        "weights": [weights_digest(trainer._bare_network().state_dict())],
         "dsmt_nnunet_version": __version__,
         "temperatures": {},
     }
+    _remove_others(folder, set(case_ids))
     predictions = [prediction for prediction, _ in cases.classify(classifier, case_ids, model)]
     for prediction in predictions:
         write_case(prediction, folder / f"{prediction.case_id}.json")
     if predictions:
         write_table(predictions, folder / CLASSIFICATION_TABLE_NAME)
     return sum(len(prediction.nodules) for prediction in predictions)
+
+
+def _remove_others(folder: Path, case_ids: set[str]) -> None:
+    """Takes away predictions of cases that this fold does not validate: under an earlier split it did."""
+    for path in folder.glob("*.json"):
+        if path.stem not in case_ids and is_case_file(path):
+            path.unlink()

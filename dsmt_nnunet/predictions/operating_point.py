@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import numpy as np
 
 from dsmt_nnunet.files import write_json
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD, apply_temperature
+from dsmt_nnunet.tasks import ClassificationSchema
 
 OPERATING_POINT_NAME = "operating_point.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,32 @@ class OperatingPoint:
     Attributes:
         tasks: task name -> temperature and threshold; a task that is missing is left as the network gave it.
         chosen_on: the out-of-fold predictions it was chosen on: `folds`, `n`, `n_positive`.
+        weights: digests of the networks that made them; it fits no others.
+        classes: task name -> its classes.
     """
 
     tasks: Mapping[str, TaskOperatingPoint]
     chosen_on: Mapping[str, Any] = field(default_factory=dict)
+    weights: tuple[str, ...] = ()
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def misfit(self, weights: Sequence[str], schema: ClassificationSchema) -> str | None:
+        """Why this operating point is not one of a model, None where it is.
+
+        Args:
+            weights: digests of the model's networks.
+            schema: its tasks.
+        """
+        for name, classes in self.classes.items():
+            if name not in schema.task_names or schema[name].classes != classes:
+                return f"it was chosen for {name} with the classes {list(classes)}, which the model does not have"
+        others = sorted(set(weights) - set(self.weights))
+        if others:
+            return (
+                f"it was chosen on networks with other weights ({len(others)} of {len(weights)} are not among them: "
+                f"another fold, another checkpoint, or trained anew)"
+            )
+        return None
 
     def temperature(self, task_name: str) -> float:
         """Temperature of a task, 1 where none was fitted."""
@@ -79,6 +102,8 @@ class OperatingPoint:
                 for name, task in self.tasks.items()
             },
             "chosen_on": dict(self.chosen_on),
+            "weights": list(self.weights),
+            "classes": {name: list(classes) for name, classes in self.classes.items()},
         }
 
     @classmethod
@@ -101,7 +126,8 @@ class OperatingPoint:
             tasks[str(name)] = TaskOperatingPoint(
                 float(item["temperature"]), threshold, str(item.get("method", "")), details
             )
-        return cls(tasks, content.get("chosen_on", {}))
+        classes = {str(name): tuple(map(str, names)) for name, names in content["classes"].items()}
+        return cls(tasks, content.get("chosen_on", {}), tuple(map(str, content["weights"])), classes)
 
     @classmethod
     def read(cls, folder: str | Path) -> OperatingPoint | None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, files
-from dsmt_nnunet.tasks import ClassificationSchema, TaskKind
+from dsmt_nnunet.tasks import ClassificationSchema, Task, TaskKind
 
 SCHEMA_VERSION = 3
 CLASSIFICATION_TABLE_NAME = "classification.csv"
 DEEP_FEATURES = "deep_features"
 """Among the contributions: what is not linear in the descriptors."""
+_ROUNDING = 1e-3
 _POSITION = ("x_mm", "y_mm", "z_mm")
 
 
@@ -65,12 +66,21 @@ class NodulePrediction:
 
 @dataclass(frozen=True)
 class CasePrediction:
-    """All nodules of one case, and what made them."""
+    """All nodules of one case, and what made them.
+
+    Attributes:
+        case_id: nnU-Net's case identifier.
+        schema: the tasks.
+        nodules: with their answers.
+        model: names, number of folds, `weights` (a digest of each network), operating point.
+        image_crc32: checksum of the voxels that were predicted; "" where they were not at hand.
+    """
 
     case_id: str
     schema: ClassificationSchema
     nodules: tuple[NodulePrediction, ...]
     model: Mapping[str, Any] = field(default_factory=dict)
+    image_crc32: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -78,6 +88,7 @@ class CasePrediction:
             "case_id": self.case_id,
             "notice": NOT_A_MEDICAL_DEVICE,
             "model": dict(self.model),
+            **({"image_crc32": self.image_crc32} if self.image_crc32 else {}),
             "classification": self.schema.to_block(),
             "nodules": [
                 {
@@ -114,33 +125,54 @@ class CasePrediction:
                 f"Prediction files have schema_version {SCHEMA_VERSION}, this one has "
                 f"{content.get('schema_version')!r}: it was written by another release. Predict the case again."
             )
-        nodules = []
-        for item in content["nodules"]:
-            x_mm, y_mm, z_mm = item["centre_mm_lps"]
-            tasks = {
-                name: TaskPrediction(
-                    task["probabilities"],
-                    task["spread"],
-                    task["decision"],
-                    task["threshold"],
-                    task["answers"],
-                    task["contributions"],
-                )
-                for name, task in item["tasks"].items()
-            }
-            diameter = math.nan if item["diameter_mm"] is None else float(item["diameter_mm"])
-            nodules.append(
-                NodulePrediction(
-                    item["nodule_id"],
-                    (x_mm, y_mm, z_mm),
-                    diameter,
-                    float(item["volume_mm3"]),
-                    tasks,
-                    item["descriptors"],
-                )
-            )
         schema = ClassificationSchema.from_block(content["classification"])
-        return cls(str(content["case_id"]), schema, tuple(nodules), content.get("model", {}))
+        nodules = tuple(_nodule(item, schema) for item in content["nodules"])
+        model = content.get("model", {})
+        return cls(str(content["case_id"]), schema, nodules, model, str(content.get("image_crc32", "")))
+
+
+def _nodule(item: Mapping[str, Any], schema: ClassificationSchema) -> NodulePrediction:
+    x_mm, y_mm, z_mm = (_number(value, "centre_mm_lps") for value in item["centre_mm_lps"])
+    answers = item["tasks"]
+    if list(answers) != list(schema.task_names):
+        raise ValueError(f"nodule {item['nodule_id']} has answers to {list(answers)}, not {list(schema.task_names)}")
+    return NodulePrediction(
+        str(item["nodule_id"]),
+        (x_mm, y_mm, z_mm),
+        math.nan if item["diameter_mm"] is None else _number(item["diameter_mm"], "diameter_mm"),
+        _number(item["volume_mm3"], "volume_mm3"),
+        {task.name: _task(answers[task.name], task) for task in schema.tasks},
+        {name: _number(value, name) for name, value in item["descriptors"].items()},
+    )
+
+
+def _task(item: Mapping[str, Any], task: Task) -> TaskPrediction:
+    asked = task if task.kind is TaskKind.NOMINAL else task.as_binary()
+    if item["decision"] not in asked.classes:
+        raise ValueError(f"{task.name}: the decision {item['decision']!r} is none of {list(asked.classes)}")
+    return TaskPrediction(
+        _probabilities(item["probabilities"], task),
+        {name: _number(value, f"{task.name}: spread") for name, value in item["spread"].items()},
+        item["decision"],
+        None if item["threshold"] is None else _number(item["threshold"], f"{task.name}: threshold"),
+        _probabilities(item["answers"], asked) if item["answers"] else {},
+        {name: _number(value, name) for name, value in item["contributions"].items()},
+    )
+
+
+def _probabilities(values: Mapping[str, Any], task: Task) -> dict[str, float]:
+    found = {name: _number(value, f"{task.name}: probability of {name}") for name, value in values.items()}
+    if sorted(found) != sorted(task.classes):
+        raise ValueError(f"{task.name}: probabilities of {list(found)}, not of {list(task.classes)}")
+    if min(found.values()) < 0 or abs(sum(found.values()) - 1) > _ROUNDING:
+        raise ValueError(f"{task.name}: {found} are no probabilities; they lie between 0 and 1, and their sum is 1")
+    return {name: found[name] for name in task.classes}
+
+
+def _number(value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{what} must be a finite number, got {value!r}")
+    return float(value)
 
 
 def write_case(prediction: CasePrediction, path: str | Path) -> None:
@@ -161,8 +193,10 @@ def read_case(path: str | Path) -> CasePrediction:
     """
     try:
         return CasePrediction.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a DSMT prediction: {error}") from error
+    except KeyError as error:
+        raise ValueError(f"{path} is not a DSMT prediction: it lacks {error}. Predict the case again.") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is not a DSMT prediction: {error}. Predict the case again.") from error
 
 
 def is_case_file(path: Path) -> bool:
@@ -179,7 +213,8 @@ def read_folder(folder: str | Path) -> list[CasePrediction]:
 
     Raises:
         FileNotFoundError: the folder holds none.
-        ValueError: one of them has another schema version.
+        ValueError: one of them is damaged or of another schema version, is named after another case, or they come
+            from several models.
     """
     paths = [path for path in sorted(Path(folder).glob("*.json")) if is_case_file(path)]
     if not paths:
@@ -187,7 +222,27 @@ def read_folder(folder: str | Path) -> list[CasePrediction]:
             f"{folder} holds no DSMT prediction (CASE.json). Predict with a DSMT model and with nnUNet_extTrainer set "
             f"('dsmt env' prints it)."
         )
-    return [read_case(path) for path in paths]
+    cases = [read_case(path) for path in paths]
+    for path, case in zip(paths, cases, strict=True):
+        if path.stem != case.case_id:
+            raise ValueError(f"{path} holds the prediction of case '{case.case_id}'. Remove the copy.")
+    check_one_model(cases, folder)
+    return cases
+
+
+def check_one_model(cases: Iterable[CasePrediction], folder: str | Path) -> None:
+    """
+    Raises:
+        ValueError: the predictions come from networks with different weights.
+    """
+    first: dict[tuple[str, ...], str] = {}
+    for case in cases:
+        first.setdefault(tuple(map(str, case.model.get("weights", ()))), case.case_id)
+    if len(first) > 1:
+        raise ValueError(
+            f"{folder} holds predictions of {len(first)} models: those of the cases {list(first.values())} come from "
+            f"networks with different weights. Give each model a folder of its own."
+        )
 
 
 def table_columns(schema: ClassificationSchema) -> list[str]:

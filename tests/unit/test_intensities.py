@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from dsmt_nnunet.intensities import FORCE_VARIABLE, check_hu, check_nodule
+from dsmt_nnunet.intensities import FORCE_VARIABLE, check_hu, check_nodule, check_position
 
 CROPS = Path(__file__).parents[3] / "shared" / "data" / "lidc-crops" / "images"
 RANDOM = np.random.default_rng(3)
@@ -71,12 +71,41 @@ def test_real_crops_pass() -> None:
         check_hu(sitk.GetArrayFromImage(sitk.ReadImage(str(file))))
 
 
+MM = (1.0, 1.0, 1.0)
+
+
 def test_nodules_without_tissue_or_surroundings_are_refused() -> None:
     array = chest()
+    nodule = np.argwhere(np.abs(array - 40) < 5)
     for wrong, match in (((array < -950), "no tissue"), (np.ones(array.shape, bool), "fills 100%")):
         with pytest.raises(ValueError, match=match):
-            check_nodule(array, np.argwhere(wrong))
+            check_nodule(array, np.argwhere(wrong), MM)
     with pytest.raises(ValueError, match="single voxel"):
-        check_nodule(array, np.array([[12, 16, 16]]))
-    assert check_nodule(array, np.argwhere(np.abs(array - 40) < 5)) == []
-    assert "bone" in check_nodule(array + 1000, np.argwhere(np.abs(array - 40) < 5))[0]
+        check_nodule(array, np.array([[12, 16, 16]]), MM)
+    assert check_nodule(array, nodule, MM) == []
+    assert "bone" in check_nodule(np.where(np.abs(array - 40) < 5, 900, array), nodule, MM)[0]
+
+
+def body_with_lung_beside_it() -> np.ndarray:
+    """30 mm of air, 60 mm of soft tissue with a denser place in its middle, 30 mm of lung."""
+    array = np.full((30, 30, 120), 40.0)
+    array[..., :30], array[..., 90:], array[14:17, 14:17, 58:62] = -1000, -850, 120
+    return array + np.random.default_rng(1).normal(0, 5, array.shape)
+
+
+def test_a_nodule_far_from_lung_is_refused() -> None:
+    array = body_with_lung_beside_it()
+    with pytest.raises(ValueError, match="no lung within 20 mm"):
+        check_nodule(array, np.argwhere(array > 100), MM)
+    assert check_nodule(array, np.argwhere(array > 100), (1.0, 1.0, 0.5)) == []
+
+
+def test_a_position_in_air_or_far_from_lung_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = body_with_lung_beside_it()
+    with pytest.raises(ValueError, match="only air"):
+        check_position(array, (15.0, 15.0, 5.0), MM)
+    with pytest.raises(ValueError, match="no lung within 20 mm"):
+        check_position(array, (15.0, 15.0, 60.0), MM)
+    check_position(array, (15.0, 15.0, 85.0), MM)
+    monkeypatch.setenv(FORCE_VARIABLE, "1")
+    check_position(array, (15.0, 15.0, 5.0), MM)

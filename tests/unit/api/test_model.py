@@ -13,6 +13,7 @@ import torch
 
 import dsmt_nnunet as dsmt
 from dsmt_nnunet.api.examples import example_scan
+from dsmt_nnunet.inference.weights import weights_digest
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 from dsmt_nnunet.predictions.results import read_case
@@ -142,7 +143,8 @@ def test_an_unknown_task_is_not_explained(model: dsmt.Model) -> None:
 def test_an_exported_zip_is_loaded_with_its_operating_point(folder: Path, tmp_path: Path) -> None:
     inside = tmp_path / "export" / "Dataset000_Example" / "DSMTTrainer__nnUNetPlans__3d_fullres"
     shutil.copytree(folder, inside)
-    OperatingPoint({"invasiveness": TaskOperatingPoint(1.5, 0.001)}).write(inside)
+    weights = weights_digest(torch.load(inside / CHECKPOINT, weights_only=True)["network_weights"])
+    OperatingPoint({"invasiveness": TaskOperatingPoint(1.5, 0.001)}, {}, (weights,)).write(inside)
     archive = shutil.make_archive(str(tmp_path / "model"), "zip", tmp_path / "export")
     prediction = dsmt.load_model(archive, device="cpu").predict(IMAGE, CENTRE)
     assert prediction.nodules[0].tasks["invasiveness"].threshold == 0.001
@@ -155,6 +157,28 @@ def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
         dsmt.load_model(folder, folds=[4])
     with pytest.raises(FileNotFoundError, match="Was the training finished"):
         dsmt.load_model(folder, checkpoint="checkpoint_best.pth")
+
+
+@pytest.mark.parametrize("keep", [0, 0.5, 1])
+def test_a_damaged_checkpoint_is_refused(folder: Path, tmp_path: Path, keep: float) -> None:
+    damaged = tmp_path / "model"
+    shutil.copytree(folder, damaged)
+    content = bytearray((damaged / CHECKPOINT).read_bytes())
+    for place in range(len(content) // 2, len(content) // 2 + 41):
+        content[place] ^= 0xFF
+    (damaged / CHECKPOINT).write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(ValueError, match=r"checkpoint_final\.pth is damaged"):
+        dsmt.load_model(damaged, device="cpu")
+
+
+def test_a_checkpoint_of_nan_is_refused(folder: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "model"
+    shutil.copytree(folder, broken)
+    content = torch.load(broken / CHECKPOINT, weights_only=False)
+    next(iter(content["network_weights"].values())).view(-1)[0] = torch.nan
+    torch.save(content, broken / CHECKPOINT)
+    with pytest.raises(ValueError, match=r"checkpoint_final\.pth: \d+ of its tensors hold NaN"):
+        dsmt.load_model(broken, device="cpu")
 
 
 class Touch:

@@ -160,3 +160,30 @@ def test_errors_name_what_is_there(model, tmp_path, capsys, monkeypatch) -> None
     assert f"'{case.stem}' was validated in fold 0 and in fold 1" in error()
     monkeypatch.delenv("nnUNet_results")
     assert 'eval "$(dsmt env)"' in error()
+
+
+def test_the_operating_point_is_tied_to_the_networks_that_made_the_predictions(model, tmp_path) -> None:
+    for number, path in enumerate(sorted(model.glob("fold_*/validation"))):
+        for case in path.glob("case_*.json"):
+            content = json.loads(case.read_text())
+            content["model"]["weights"] = [f"digest{number}"]
+            case.write_text(json.dumps(content))
+    crossval(tmp_path / "out")
+    point = OperatingPoint.read(model)
+    assert point is not None
+    assert point.weights == ("digest0", "digest1", "digest2")
+    assert point.classes == {task.name: task.classes for task in SCHEMA.tasks}
+    first = min(model.glob("fold_1/validation/case_*.json"))
+    content = json.loads(first.read_text())
+    content["model"]["weights"] = ["earlier"]
+    first.write_text(json.dumps(content))
+    arguments = ["evaluate", "crossval", "-d", "501", "-c", "3d_fullres", "-tr", "DSMTTrainer"]
+    assert main([*arguments, "-o", str(tmp_path / "again")]) == 2
+
+
+def test_an_operating_point_of_unknown_networks_fits_none(model, tmp_path) -> None:
+    warnings = crossval(tmp_path / "out")["warnings"]
+    assert any("do not tell which networks" in str(warning) for warning in warnings)
+    point = OperatingPoint.read(model)
+    assert point is not None
+    assert point.misfit(("digest0",), SCHEMA) is not None

@@ -193,6 +193,9 @@ def test_the_model_folder_is_remembered(
     ) -> None:
         self.folds = use_folds
 
+    (tmp_path / "fold_0").mkdir()
+    (tmp_path / "fold_0" / "checkpoint_final.pth").touch()
+
     monkeypatch.setattr(nnUNetPredictor, "initialize_from_trained_model_folder", recorded)
     nnunet_hook.install()
     predictor = nnUNetPredictor(device=torch.device("cpu"))
@@ -202,6 +205,7 @@ def test_the_model_folder_is_remembered(
         predictor.initialize_from_trained_model_folder(str(tmp_path), (0,))
     assert predictor.folds == (0,)
     assert nnunet_hook._model_folder(predictor) == tmp_path
+    assert getattr(predictor, nnunet_hook._CHECKPOINTS) == [tmp_path / "fold_0" / "checkpoint_final.pth"]
 
 
 def test_the_model_folder_is_found_when_the_hook_comes_during_initialisation(

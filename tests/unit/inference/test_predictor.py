@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,46 +11,15 @@ import pytest
 import SimpleITK as sitk
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.geometry import equivalent_diameter_mm
-from dsmt_nnunet.inference.predictor import DSMTPredictor, is_dsmt_network
+from dsmt_nnunet.inference.predictor import is_dsmt_network
 from dsmt_nnunet.nodules import Nodule, NoduleTable
-from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 from dsmt_nnunet.predictions.results import read_case, read_folder
-from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, awake, blob_image, small_plan, stock_plans
-
-PLANS = stock_plans(spacing=(1.5, 1.0, 1.0), transpose_forward=(1, 0, 2))
-PLANS[PLAN_KEY] = small_plan(PLANS).to_block()
-CENTRE = (12.0, 14.0, 9.0)
-
-
-def predictor(folds: int = 1, model_folder: Path | None = None) -> DSMTPredictor:
-    manager = PlansManager(deepcopy(PLANS))
-    configuration = manager.get_configuration(CONFIGURATION)
-    networks = [awake(build_network(small_plan(PLANS), configuration, 1, 2, False)) for _ in range(folds)]
-    stock = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=False, allow_tqdm=False)
-    parameters: Any = [network.state_dict() for network in networks]
-    stock.manual_initialization(networks[0], manager, configuration, parameters, DATASET_JSON, "DSMTTrainer", None)
-    return DSMTPredictor.adopt(stock, model_folder)
-
-
-@pytest.fixture
-def scans(tmp_path: Path) -> tuple[Path, tuple[float, float, float]]:
-    """A folder with the scans `a` and `b`, and the world position of the bright bell in both."""
-    folder = tmp_path / "in"
-    folder.mkdir()
-    image, world = blob_image((26, 24, 20), (1.0, 1.0, 1.5), CENTRE, origin=(-50.0, 20.0, 300.0))
-    for case_id in ("a", "b"):
-        sitk.WriteImage(image, str(folder / f"{case_id}_0000.nii.gz"))
-    return folder, world
-
-
-def run(own: DSMTPredictor, source: Path, output: Path, **options: Any) -> None:
-    own.predict_from_files_sequential(str(source), str(output), **options)
+from tests.unit.inference.small_predictor import bell, predictor, run
+from tests.unit.small_plans import CONFIGURATION, SCHEMA
 
 
 def test_networks_are_told_apart() -> None:
@@ -62,7 +30,8 @@ def test_networks_are_told_apart() -> None:
 
 def test_nodules_at_given_positions_are_classified(scans: Any, tmp_path: Path) -> None:
     source, world = scans
-    nodules = (Nodule("a", "left", "p", world), Nodule("b", "x", "q", world), Nodule("b", "y", "q", world))
+    beside = (world[0], world[1] + 3, world[2])
+    nodules = (Nodule("a", "left", "p", world), Nodule("b", "x", "q", world), Nodule("b", "y", "q", beside))
     NoduleTable(nodules).write(source / "nodules.csv", SCHEMA)
     output = tmp_path / "out"
     run(predictor(folds=2), source, output)
@@ -126,10 +95,33 @@ def test_the_operating_point_of_the_model_folder_is_applied(scans: Any, tmp_path
     NoduleTable((Nodule("a", "1", "p", world), Nodule("b", "1", "q", world))).write(source / "nodules.csv", SCHEMA)
     model = tmp_path / "model"
     model.mkdir()
-    OperatingPoint({"invasiveness": TaskOperatingPoint(1.5, 0.001)}).write(model)
-    run(predictor(model_folder=model), source, tmp_path / "out")
-    answer = read_case(tmp_path / "out" / "a.json").nodules[0].tasks["invasiveness"]
+    own = predictor()
+    points = {"invasiveness": TaskOperatingPoint(1.5, 0.001)}
+    OperatingPoint(points, {}, own.weights, {task.name: task.classes for task in SCHEMA.tasks}).write(model)
+    own._take_over(model)
+    run(own, source, tmp_path / "out")
+    case = read_case(tmp_path / "out" / "a.json")
+    answer = case.nodules[0].tasks["invasiveness"]
     assert (answer.threshold, answer.decision) == (0.001, "invasive")
+    assert case.model["operating_point"] == "operating_point.json"
+
+
+def test_an_operating_point_of_other_weights_is_left_aside_and_told_of(
+    scans: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    classes = {task.name: task.classes for task in SCHEMA.tasks}
+    OperatingPoint({"invasiveness": TaskOperatingPoint(1.5, 0.001)}, {}, ("other",), classes).write(model)
+    own = predictor(model_folder=model)
+    assert own.operating_point is None
+    assert "networks with other weights" in caplog.text
+    run(own, scans[0], tmp_path / "out")
+    assert "networks with other weights" in read_case(tmp_path / "out" / "a.json").model["operating_point"]
+    caplog.clear()
+    (model / "operating_point.json").unlink()
+    own._take_over(model)
+    assert "the model folder has no operating_point.json" in caplog.text
 
 
 def test_an_output_folder_of_another_model_is_refused(scans: Any, tmp_path: Path) -> None:
@@ -140,8 +132,11 @@ def test_an_output_folder_of_another_model_is_refused(scans: Any, tmp_path: Path
     content = json.loads(path.read_text())
     content["classification"]["primary_task"] = "texture"
     path.write_text(json.dumps(content))
+    same = predictor()
+    (source / "nodules.csv").unlink()
+    (source / "a_0000.nii.gz").unlink()
     with pytest.raises(ValueError, match="other tasks than this model's"):
-        run(predictor(), source, tmp_path / "out")
+        run(same, source, tmp_path / "out")
 
 
 def test_near_the_lungs_the_search_is_that_of_the_whole_scan() -> None:
@@ -210,10 +205,6 @@ def image_and_properties(source: Path) -> tuple[np.ndarray, dict[str, Any]]:
         predictor().plans_manager.image_reader_writer_class().read_images([str(source / "a_0000.nii.gz")])
     )
     return image, properties
-
-
-def bell(data: torch.Tensor, region: Any = None) -> torch.Tensor:
-    return torch.stack([-data[0], data[0]])
 
 
 def test_an_array_is_answered_as_its_file_is(scans: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

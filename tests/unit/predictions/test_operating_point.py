@@ -7,6 +7,7 @@ import pytest
 
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 from dsmt_nnunet.statistics.calibration.scaling import apply_temperature
+from tests.unit.small_plans import SCHEMA
 
 
 def test_a_folder_without_one_gives_none(tmp_path) -> None:
@@ -20,6 +21,8 @@ def test_what_is_written_is_read_back(tmp_path) -> None:
             "texture": TaskOperatingPoint(0.8, None, "most probable class"),
         },
         {"folds": [0, 1], "n": 40, "n_positive": 18},
+        ("a1", "b2"),
+        {"invasiveness": ("non-invasive", "invasive")},
     )
     point.write(tmp_path)
     assert OperatingPoint.read(tmp_path) == point
@@ -48,13 +51,28 @@ def test_a_task_without_an_entry_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"schema_version": 2, "tasks": {}}, "schema_version 1"),
-        ({"schema_version": 1}, "tasks"),
-        ({"schema_version": 1, "tasks": {"a": {"temperature": 0, "threshold": 0.5}}}, "positive finite"),
-        ({"schema_version": 1, "tasks": {"a": {"temperature": 1, "threshold": 1.5}}}, "between 0 and 1"),
+        ({"schema_version": 1, "tasks": {}}, "schema_version 2"),
+        ({"schema_version": 2}, "tasks"),
+        ({"schema_version": 2, "tasks": {"a": {"temperature": 0, "threshold": 0.5}}}, "positive finite"),
+        ({"schema_version": 2, "tasks": {"a": {"temperature": 1, "threshold": 1.5}}}, "between 0 and 1"),
     ],
 )
 def test_a_file_that_breaks_the_rules_is_named(tmp_path, content, message) -> None:
     (tmp_path / "operating_point.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=rf"operating_point\.json.*{message}"):
         OperatingPoint.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("weights", "classes", "misfit"),
+    [
+        (("a1",), ("non-invasive", "invasive"), None),
+        (("a1", "b2"), ("non-invasive", "invasive"), None),
+        (("a1", "c3"), ("non-invasive", "invasive"), "1 of 2 are not among them"),
+        (("a1",), ("benign", "malignant"), "the classes"),
+    ],
+)
+def test_it_fits_the_networks_and_classes_it_was_chosen_on_alone(weights, classes, misfit) -> None:
+    point = OperatingPoint({}, {}, ("a1", "b2"), {"invasiveness": classes})
+    found = point.misfit(weights, SCHEMA)
+    assert (found is None) if misfit is None else misfit in found

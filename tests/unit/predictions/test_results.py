@@ -134,3 +134,45 @@ def test_cases_of_different_tasks_do_not_share_a_table(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="No case"):
         write_table([], tmp_path / "classification.csv")
     assert not list(tmp_path.iterdir())
+
+
+def answers(content: dict) -> dict:
+    return content["nodules"][0]["tasks"]["invasiveness"]
+
+
+BROKEN = {
+    "a key is missing": (lambda content: content.pop("nodules"), "lacks 'nodules'"),
+    "a number is text": (lambda content: answers(content)["probabilities"].update(invasive="0.75"), "finite number"),
+    "above 1": (lambda content: answers(content)["probabilities"].update(invasive=7.5), "no probabilities"),
+    "not 1 together": (lambda content: answers(content)["probabilities"].update(invasive=0.5), "no probabilities"),
+    "infinite": (lambda content: answers(content)["probabilities"].update(invasive=math.inf), "finite number"),
+    "another class": (lambda content: answers(content)["probabilities"].update(benign=0.0), "not of"),
+    "another decision": (lambda content: answers(content).update(decision="benign"), "the decision 'benign'"),
+    "a task is missing": (lambda content: content["nodules"][0]["tasks"].pop("texture"), "answers to"),
+    "two coordinates": (lambda content: content["nodules"][0]["centre_mm_lps"].pop(), "not enough values"),
+    "a list": (lambda content: content.update(nodules={"left": 1}), "DSMT prediction"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_case_file_that_says_what_cannot_be_is_named(tmp_path: Path, name: str) -> None:
+    change, reason = BROKEN[name]
+    content = prediction().to_json()
+    change(content)
+    (tmp_path / "case.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"case\.json is not a DSMT prediction: .*{reason}|{reason}"):
+        read_case(tmp_path / "case.json")
+
+
+def test_a_copy_of_a_case_is_not_counted_twice(tmp_path: Path) -> None:
+    write_case(prediction("c0"), tmp_path / "c0.json")
+    write_case(prediction("c0"), tmp_path / "c0 (1).json")
+    with pytest.raises(ValueError, match=r"c0 \(1\)\.json holds the prediction of case 'c0'"):
+        read_folder(tmp_path)
+
+
+def test_predictions_of_two_models_in_one_folder_are_refused(tmp_path: Path) -> None:
+    for case_id, weights in (("a", "1f"), ("b", "2f")):
+        write_case(replace(prediction(case_id), model={"weights": [weights]}), tmp_path / f"{case_id}.json")
+    with pytest.raises(ValueError, match=r"predictions of 2 models: those of the cases \['a', 'b'\]"):
+        read_folder(tmp_path)
