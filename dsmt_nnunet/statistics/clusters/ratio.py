@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, t
+from scipy.stats import beta, norm, t
 
 from dsmt_nnunet.statistics.checks import FloatArray, finite_scores
-from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes, cluster_sums
-from dsmt_nnunet.statistics.proportions import Proportion, proportion
+from dsmt_nnunet.statistics.clusters.units import Clusters, are_clustered, cluster_codes, cluster_sums
+from dsmt_nnunet.statistics.proportions import IntervalMethod, Proportion, proportion
 
 _NAN = math.nan
 
@@ -76,13 +76,15 @@ def clustered_mean(values: npt.ArrayLike, clusters: Clusters = None, level: floa
     return MeanEstimate(mean, se, float(df), (mean - half, mean + half), p_value, len(sizes))
 
 
-def clustered_proportion(hits: npt.ArrayLike, clusters: Clusters = None, level: float = 0.95) -> Proportion:
-    """Share of cases that are hits, with a Wilson interval at the effective number of cases.
+def clustered_proportion(
+    hits: npt.ArrayLike, clusters: Clusters = None, level: float = 0.95, method: IntervalMethod = "wilson"
+) -> Proportion:
+    """Share of cases that are hits, with a Wilson or Clopper-Pearson interval at the effective number of cases.
 
     The design effect d is the cluster variance over p (1 - p) / n, held at or above 1; n / d replaces n, and
     (z / t)^2 of it where clusters are few (t with K - 1 degrees of freedom). Where all or no cases are hits d is not
-    known: each cluster counts once. Without clusters it is Wilson's interval itself. In simulations it covers 0.92
-    to 0.97 (docs/results/coverage.csv).
+    known: each cluster counts once. Without clusters it is the binomial interval itself. In simulations Wilson's covers
+    0.92 to 0.97 (docs/results/coverage.csv).
     Source: Rao and Scott, Biometrics 1992; 48: 577; Korn and Graubard, Survey Methodology 1998; 24: 193 (degrees of
     freedom); Wilson, JASA 1927; 22: 209.
 
@@ -90,15 +92,14 @@ def clustered_proportion(hits: npt.ArrayLike, clusters: Clusters = None, level: 
         hits: 0 or 1 of each case, shape (N,).
         clusters: cluster of each case.
         level: confidence level.
+        method: "wilson" or "clopper-pearson".
     """
     values = np.asarray(hits).astype(bool)
     count, total = int(values.sum()), len(values)
-    if clusters is None or total == 0:
-        return proportion(count, total, "wilson", level)
+    if not are_clustered(clusters, total):
+        return proportion(count, total, method, level)
     codes = cluster_codes(clusters, total)
     n_clusters = int(codes.max()) + 1
-    if n_clusters == total:
-        return proportion(count, total, "wilson", level)
     share = count / total
     if n_clusters < 2:
         return Proportion(count, total, share, (_NAN, _NAN))
@@ -108,7 +109,8 @@ def clustered_proportion(hits: npt.ArrayLike, clusters: Clusters = None, level: 
         effective = min(share * (1 - share) / variance if variance > 0 else math.inf, float(total))
     z = float(norm.ppf(0.5 + level / 2))
     effective *= (z / float(t.ppf(0.5 + level / 2, n_clusters - 1))) ** 2
-    return Proportion(count, total, share, wilson_limits(share, effective, level))
+    limits = wilson_limits if method == "wilson" else clopper_pearson_limits
+    return Proportion(count, total, share, limits(share, effective, level))
 
 
 def wilson_limits(share: float, n_cases: float, level: float = 0.95) -> tuple[float, float]:
@@ -117,3 +119,10 @@ def wilson_limits(share: float, n_cases: float, level: float = 0.95) -> tuple[fl
     centre = (share + z**2 / (2 * n_cases)) / (1 + z**2 / n_cases)
     half = z / (1 + z**2 / n_cases) * math.sqrt(share * (1 - share) / n_cases + z**2 / (4 * n_cases**2))
     return (0.0 if share == 0 else max(centre - half, 0.0)), (1.0 if share == 1 else min(centre + half, 1.0))
+
+
+def clopper_pearson_limits(share: float, n_cases: float, level: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's limits of a proportion at a number of cases that need not be whole."""
+    hits, tail = share * n_cases, (1 - level) / 2
+    lower = 0.0 if share == 0 else float(beta.ppf(tail, hits, n_cases - hits + 1))
+    return lower, 1.0 if share == 1 else float(beta.ppf(1 - tail, hits + 1, n_cases - hits))

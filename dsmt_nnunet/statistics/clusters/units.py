@@ -26,6 +26,11 @@ def cluster_codes(clusters: Clusters, n_cases: int) -> IntArray:
     return np.unique(names, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
+def are_clustered(clusters: Clusters, n_cases: int) -> bool:
+    """Whether any cluster holds more than one of the cases."""
+    return bool(n_cases) and int(cluster_codes(clusters, n_cases).max()) + 1 < n_cases
+
+
 def cluster_sums(values: FloatArray, codes: IntArray) -> FloatArray:
     """Sum of the values in each cluster; (..., N) -> (..., K)."""
     n_clusters = int(codes.max()) + 1 if len(codes) else 0

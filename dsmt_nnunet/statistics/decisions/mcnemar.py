@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom, chi2
+from scipy.optimize import brentq
+from scipy.stats import binom, chi2, norm
 
 from dsmt_nnunet.statistics.proportions import proportion
 
@@ -20,10 +21,10 @@ class McNemarResult:
         both_right, only_first_right, only_second_right, both_wrong: counts a, b, c, d.
         n: their sum.
         difference: (b - c) / n; NaN for n = 0.
-        ci: Newcombe's score interval of the difference (method 10).
+        ci: Tango's score interval of the difference, which excludes 0 exactly where `p_value` < 1 - level.
         p_exact: two-sided binomial test of b against b + c; 1 where no case is discordant.
         p_mid: the same with half of the probability of the observed count (mid-p).
-        chi2, p_value: without correction; NaN and 1 where no case is discordant.
+        chi2, p_value: without correction, the test to quote; NaN and 1 where no case is discordant.
         chi2_corrected, p_corrected: with Edwards' correction, which is 0 for b = c.
     """
 
@@ -61,7 +62,8 @@ def mcnemar_from_counts(
 ) -> McNemarResult:
     """McNemar's test from the four counts.
 
-    Source: Fagerland, Lydersen and Laake, BMC Medical Research Methodology 2013; 13: 91 (exact, mid-p, corrected).
+    Source: Fagerland, Lydersen and Laake, BMC Medical Research Methodology 2013; 13: 91 (the tests compared: the exact
+    and the corrected one are too cautious).
     """
     n_cases = both_right + only_first + only_second + both_wrong
     discordant, least = only_first + only_second, min(only_first, only_second)
@@ -79,7 +81,7 @@ def mcnemar_from_counts(
         both_wrong,
         n_cases,
         (only_first - only_second) / n_cases if n_cases else math.nan,
-        newcombe_paired_interval(both_right, only_first, only_second, both_wrong, level),
+        tango_interval(both_right, only_first, only_second, both_wrong, level),
         min(1.0, below),
         min(1.0, below - float(binom.pmf(least, discordant, 0.5))),
         statistic,
@@ -87,6 +89,32 @@ def mcnemar_from_counts(
         corrected,
         p_corrected,
     )
+
+
+def tango_interval(
+    both_right: int, only_first: int, only_second: int, both_wrong: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Score interval of the difference between two paired proportions; at 0 its test is McNemar's.
+
+    It holds every D with |b - c - n D| <= z sqrt(n (2 q + D (1 - D))), q the likelihood's probability of c given D.
+    Source: Tango, Statistics in Medicine 1998; 17: 891.
+    """
+    n_cases = both_right + only_first + only_second + both_wrong
+    if n_cases == 0:
+        return math.nan, math.nan
+    z = float(norm.ppf(0.5 + level / 2))
+
+    def excess(difference: float) -> float:
+        linear = (2 * n_cases - only_first + only_second) * difference - only_first - only_second
+        constant = -only_second * difference * (1 - difference)
+        given = (math.sqrt(max(linear**2 - 8 * n_cases * constant, 0.0)) - linear) / (4 * n_cases)
+        variance = max(n_cases * (2 * given + difference * (1 - difference)), 0.0)
+        return abs(only_first - only_second - n_cases * difference) - z * math.sqrt(variance)
+
+    # At the observed difference itself the variance is 0 where no case is discordant.
+    observed, step = (only_first - only_second) / n_cases, 1e-7
+    lower = -1.0 if excess(-1.0) <= 0 else float(brentq(excess, -1.0, observed - step, xtol=1e-12))
+    return lower, 1.0 if excess(1.0) <= 0 else float(brentq(excess, observed + step, 1.0, xtol=1e-12))
 
 
 def newcombe_paired_interval(

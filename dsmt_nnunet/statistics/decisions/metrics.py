@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dsmt_nnunet.statistics.checks import FloatArray, IntArray, binary_labels
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray, binary_labels
+from dsmt_nnunet.statistics.clusters.ratio import clustered_proportion
+from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.named_warnings import NoPositiveDecisionWarning
-from dsmt_nnunet.statistics.proportions import IntervalMethod, Proportion, proportion
+from dsmt_nnunet.statistics.proportions import IntervalMethod, Proportion
 
 METRIC_NAMES = ("sensitivity", "specificity", "ppv", "npv", "f1", "accuracy")
 
@@ -23,7 +25,7 @@ class DecisionMetrics:
     Attributes:
         tp, fp, tn, fn: counts.
         sensitivity, specificity, ppv, npv, accuracy: proportions; NaN without a denominator.
-        f1: 2 TP / (2 TP + FP + FN), interval as in `f1_proportion`; NaN where nothing is positive.
+        f1: 2 TP / (2 TP + FP + FN), interval as in `f1_of_overlap`; NaN where nothing is positive.
     """
 
     tp: int
@@ -39,48 +41,57 @@ class DecisionMetrics:
 
 
 def decision_metrics(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, method: IntervalMethod = "wilson", level: float = 0.95
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    method: IntervalMethod = "wilson",
+    level: float = 0.95,
+    clusters: Clusters = None,
 ) -> DecisionMetrics:
     """Metrics of decisions (0/1, shape (N,)) against labels of 0 and 1.
 
-    A predictive value without a case called that way is NaN, not 0, with a `NoPositiveDecisionWarning`.
+    A predictive value without a case called that way is NaN, not 0, with a `NoPositiveDecisionWarning`. With clusters
+    (patients) every interval is that of `clustered_proportion` among the cases of its denominator.
     """
     labels, decisions = binary_labels(y_true), binary_labels(y_pred)
-    tp, fp = int((labels & decisions).sum()), int((~labels & decisions).sum())
-    tn, fn = int((~labels & ~decisions).sum()), int((labels & ~decisions).sum())
-    for name, count in (("positive", tp + fp), ("negative", tn + fn)):
-        if count == 0:
+    codes = cluster_codes(clusters, len(labels))
+    right, everyone = labels == decisions, np.ones(len(labels), dtype=bool)
+    for name, called in (("positive", decisions), ("negative", ~decisions)):
+        if not called.any():
             warnings.warn(
                 f"No case was called {name}; the {name} predictive value is not defined.",
                 NoPositiveDecisionWarning,
                 stacklevel=2,
             )
+
+    def share(hits: BoolArray, among: BoolArray) -> Proportion:
+        return clustered_proportion(hits[among], codes[among], level, method)
+
     return DecisionMetrics(
-        tp,
-        fp,
-        tn,
-        fn,
-        sensitivity=proportion(tp, tp + fn, method, level),
-        specificity=proportion(tn, tn + fp, method, level),
-        ppv=proportion(tp, tp + fp, method, level),
-        npv=proportion(tn, tn + fn, method, level),
-        f1=f1_proportion(tp, fp, fn, method, level),
-        accuracy=proportion(tp + tn, len(labels), method, level),
+        int((labels & decisions).sum()),
+        int((~labels & decisions).sum()),
+        int((~labels & ~decisions).sum()),
+        int((labels & ~decisions).sum()),
+        sensitivity=share(decisions, labels),
+        specificity=share(~decisions, ~labels),
+        ppv=share(labels, decisions),
+        npv=share(~labels, ~decisions),
+        f1=f1_of_overlap(share(labels & decisions, labels | decisions)),
+        accuracy=share(right, everyone),
     )
 
 
-def f1_proportion(tp: int, fp: int, fn: int, method: IntervalMethod = "wilson", level: float = 0.95) -> Proportion:
-    """F1 with an interval.
+def f1_of_overlap(overlap: Proportion) -> Proportion:
+    """F1 with an interval, from J = TP / (TP + FP + FN).
 
-    F1 is no binomial proportion, but J = TP / (TP + FP + FN) is one given its denominator, and F1 = 2 J / (1 + J)
-    rises with it: the limits of J are carried over.
+    F1 is no binomial proportion, but J is one given its denominator, and F1 = 2 J / (1 + J) rises with it: the limits
+    of J are carried over.
     Source: Lam, Gopal and Qian, arXiv 2309.14621 (2023), the indirect intervals.
     """
-    overlap = proportion(tp, tp + fp + fn, method, level)
     if math.isnan(overlap.value):
         return overlap
     lower, upper = (2 * limit / (1 + limit) for limit in overlap.ci)
-    return Proportion(2 * tp, 2 * tp + fp + fn, 2 * overlap.value / (1 + overlap.value), (lower, upper))
+    total = overlap.total + overlap.count
+    return Proportion(2 * overlap.count, total, 2 * overlap.value / (1 + overlap.value), (lower, upper))
 
 
 def weighted_decision_metrics(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, weights: IntArray) -> dict[str, FloatArray]:

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
-from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray
+from dsmt_nnunet.statistics.clusters.units import Clusters, are_clustered, cluster_codes, cluster_sums
 from dsmt_nnunet.statistics.readers.study import ReaderStudy
 from dsmt_nnunet.statistics.roc.clustered import clustered_aucs
 from dsmt_nnunet.statistics.roc.delong import structural_components
@@ -41,7 +41,8 @@ def estimate_merit(
         method: "delong" (AUC only), "unbiased" (AUC only: Gallas 2006, the U-statistic estimate), or "jackknife",
             (N - 1) / N times the scatter of the leave-one-out values, over the cases that the merit counts.
         cut: needed for sensitivity and specificity.
-        clusters: patient of each case; the covariance of the AUCs is then Obuchowski's ("delong" only).
+        clusters: patient of each case; the covariance of the AUCs is then Obuchowski's ("delong" only), that of
+            sensitivity and specificity that of ratios over patients.
 
     Raises:
         ValueError: a class has fewer than two cases, a method that the merit lacks, or no cut.
@@ -51,18 +52,22 @@ def estimate_merit(
         raise ValueError(
             f"A reader study needs two cases of each class, got {n_positive} positive of {len(study.y_true)}."
         )
-    if clusters is not None and (merit, method) != ("auc", "delong"):
-        raise ValueError(f"Clusters are known to the AUC with 'delong' alone, got {merit} with '{method}'.")
+    if merit == "auc" and method != "delong" and are_clustered(clusters, len(study.y_true)):
+        raise ValueError(
+            f"Patients with several cases need the covariance 'delong' (Obuchowski's), got '{method}'. Take each case "
+            f"for a patient of its own with --cluster none to have it all the same."
+        )
     shape = study.ratings.shape[:2]
     flat = study.ratings.reshape(-1, study.ratings.shape[2])
+    codes = cluster_codes(clusters, len(study.y_true))
     if merit == "auc":
         values, covariance = _auc_covariance(study.y_true, flat, method, clusters)
     elif cut is None or method != "jackknife":
         raise ValueError(f"The {merit} needs a cut and the jackknife covariance, got cut {cut} and '{method}'.")
     elif merit == "sensitivity":
-        values, covariance = _jackknife_of_means(flat[:, study.y_true] >= cut)
+        values, covariance = _covariance_of_means(flat[:, study.y_true] >= cut, codes[study.y_true])
     else:
-        values, covariance = _jackknife_of_means(flat[:, ~study.y_true] < cut)
+        values, covariance = _covariance_of_means(flat[:, ~study.y_true] < cut, codes[~study.y_true])
     return MeritEstimates(values.reshape(shape), covariance.reshape(*shape, *shape))
 
 
@@ -71,7 +76,7 @@ def _auc_covariance(
 ) -> tuple[FloatArray, FloatArray]:
     components = structural_components(labels, scores)
     aucs = components.auc
-    if clusters is not None:
+    if are_clustered(clusters, len(labels)):
         return aucs, clustered_aucs(labels, components, cluster_codes(clusters, len(labels))).covariance
     if method == "delong":
         return aucs, components.covariance
@@ -96,10 +101,12 @@ def _unbiased_covariance(labels: BoolArray, scores: FloatArray) -> FloatArray:
     return np.asarray(unbiased, dtype=np.float64)
 
 
-def _jackknife_of_means(right: BoolArray) -> tuple[FloatArray, FloatArray]:
-    n_cases = right.shape[1]
+def _covariance_of_means(right: BoolArray, codes: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Shares (M,) of (M, N), and their covariance over clusters; with every case alone it is the jackknife's."""
+    n_cases, n_clusters = right.shape[1], len(np.unique(codes))
     values = right.mean(axis=1)
-    return values, _jackknife_scatter((values[:, None] * n_cases - right) / (n_cases - 1))
+    sums = cluster_sums(right - values[:, None], codes)
+    return values, np.asarray(n_clusters / (n_clusters - 1) * sums @ sums.T / n_cases**2, dtype=np.float64)
 
 
 def _jackknife_scatter(left_out: FloatArray) -> FloatArray:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, t
 
 from dsmt_nnunet.statistics.checks import FloatArray, binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
@@ -17,7 +15,7 @@ from dsmt_nnunet.statistics.readers.merit_covariance import MeritEstimates
 from dsmt_nnunet.statistics.readers.obuchowski_rockette import Estimate, obuchowski_rockette
 from dsmt_nnunet.statistics.roc.clustered import clustered_aucs
 from dsmt_nnunet.statistics.roc.delong import structural_components
-from dsmt_nnunet.statistics.roc.interval import logit_limits
+from dsmt_nnunet.statistics.roc.interval import bounded_interval
 
 FEW_SEEDS = 3
 
@@ -107,9 +105,5 @@ def compare_over_seeds(
 
 
 def _mean(mean: Estimate, values: FloatArray, level: float) -> SeedMean:
-    ci = (math.nan, math.nan)
-    if 0 < mean.estimate < 1 and mean.se > 0:
-        share = 0.5 + level / 2
-        quantile = float(norm.ppf(share) if math.isinf(mean.df) else t.ppf(share, mean.df))
-        ci = logit_limits(mean.estimate, mean.se, quantile)
+    ci = bounded_interval(mean.estimate, mean.se, mean.df, level)
     return SeedMean(mean.estimate, mean.se, mean.df, ci, tuple(float(value) for value in values))

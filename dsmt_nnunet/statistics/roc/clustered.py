@@ -148,18 +148,21 @@ def clustered_paired_comparison(
     return _compared((first, second), float(found.covariance[0, 0]), float(found.df[0]), PAIRED_TEST, level)
 
 
-def clustered_unpaired_comparison(first: ClusteredAucs, second: ClusteredAucs, level: float = 0.95) -> AucComparison:
-    """Test of the AUC of one score in two cohorts that share no cluster (sites, groups of patients), Welch's t.
+def clustered_unpaired_comparison(
+    first: ClusteredAucs, second: ClusteredAucs, level: float = 0.95, shared: float = 0.0
+) -> AucComparison:
+    """Test of the AUC of one score in two cohorts that share no case (sites, groups of patients), Welch's t.
 
     Args:
         first: of one cohort, M = 1.
         second: of the other.
         level: confidence level.
+        shared: covariance of the two AUCs, where patients have cases in both.
     """
     variances = [float(item.covariance[0, 0]) for item in (first, second)]
     spread = sum(v**2 / float(item.df[0]) for v, item in zip(variances, (first, second), strict=True))
     df = sum(variances) ** 2 / spread if spread > 0 else _NAN
-    return _compared((float(first.auc[0]), float(second.auc[0])), sum(variances), df, UNPAIRED_TEST, level)
+    return _compared((float(first.auc[0]), float(second.auc[0])), sum(variances) - 2 * shared, df, UNPAIRED_TEST, level)
 
 
 def _compared(aucs: tuple[float, float], variance: float, df: float, test: str, level: float) -> AucComparison:

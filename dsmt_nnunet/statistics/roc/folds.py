@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, t
 
 from dsmt_nnunet.statistics.checks import binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
@@ -16,7 +15,7 @@ from dsmt_nnunet.statistics.named_warnings import OneClassWarning
 from dsmt_nnunet.statistics.resampled_t import corrected_resampled_t
 from dsmt_nnunet.statistics.roc.clustered import clustered_auc_interval
 from dsmt_nnunet.statistics.roc.delong import auc_score
-from dsmt_nnunet.statistics.roc.interval import AucInterval, logit_limits
+from dsmt_nnunet.statistics.roc.interval import AucInterval, bounded_interval
 
 QUOTE = (
     "Quote the mean over folds: each fold's AUC ranks cases of one model only. The pooled AUC also compares scores of "
@@ -46,6 +45,7 @@ class CrossvalAuc:
             logit scale; NaN for one fold, or where all folds have the same AUC.
         ci_these_models: of the mean for the very models of these folds on other cases: the folds' variances alone
             (clustered where patients are given), on the logit scale; NaN where one is missing or 0.
+        se: corrected standard error that `ci` rests on; NaN for one fold.
         sd: standard deviation over the folds (it is no standard error of the mean: training sets overlap).
         n_folds: K, the folds that hold both classes.
         pooled: AUC of all cases together.
@@ -56,6 +56,7 @@ class CrossvalAuc:
     mean: float
     ci: tuple[float, float]
     ci_these_models: tuple[float, float]
+    se: float
     sd: float
     n_folds: int
     pooled: float
@@ -99,19 +100,18 @@ def crossval_auc(
     known = [item.interval for item in results if not math.isnan(item.interval.auc)]
     aucs = np.array([item.auc for item in known])
     mean = float(aucs.mean()) if len(aucs) else math.nan
-    ci = these_models = (math.nan, math.nan)
-    if len(aucs) > 1 and 0 < mean < 1:
+    se, ci, these_models = math.nan, (math.nan, math.nan), (math.nan, math.nan)
+    if len(aucs) > 1:
         corrected = corrected_resampled_t(aucs, float(np.mean(ratios)), level, null=0.5)
-        if corrected.se > 0:
-            ci = logit_limits(mean, corrected.se, float(t.ppf(0.5 + level / 2, corrected.df)))
-    if 0 < mean < 1 and all(item.se > 0 for item in known):
-        se = math.sqrt(sum(item.se**2 for item in known)) / len(known)
-        these_models = logit_limits(mean, se, float(norm.ppf(0.5 + level / 2)))
+        se, ci = corrected.se, bounded_interval(mean, corrected.se, corrected.df, level)
+    if known and all(item.se > 0 for item in known):
+        these_models = bounded_interval(mean, math.sqrt(sum(item.se**2 for item in known)) / len(known), level=level)
     return CrossvalAuc(
         tuple(results),
         mean,
         ci,
         these_models,
+        se,
         float(aucs.std(ddof=1)) if len(aucs) > 1 else math.nan,
         len(known),
         auc_score(labels, scores),

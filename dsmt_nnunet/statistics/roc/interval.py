@@ -10,7 +10,7 @@ from typing import Literal
 import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from dsmt_nnunet.statistics.named_warnings import ZeroVarianceWarning
 from dsmt_nnunet.statistics.roc.delong import structural_components
@@ -87,6 +87,14 @@ def logit_limits(value: float, se: float, quantile: float) -> tuple[float, float
     """
     half = quantile * se / (value * (1 - value))
     return float(expit(logit(value) - half)), float(expit(logit(value) + half))
+
+
+def bounded_interval(value: float, se: float, df: float = math.inf, level: float = 0.95) -> tuple[float, float]:
+    """Logit t (or normal) interval of a value in 0 to 1; NaN at 0 and 1, or without a positive standard error."""
+    if not (0 < value < 1 and se > 0):
+        return math.nan, math.nan
+    share = 0.5 + level / 2
+    return logit_limits(value, se, float(norm.ppf(share) if math.isinf(df) else t.ppf(share, df)))
 
 
 def newcombe_limits(auc: float, n_positive: int, n_negative: int, level: float = 0.95) -> tuple[float, float]:

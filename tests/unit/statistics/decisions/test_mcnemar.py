@@ -16,7 +16,8 @@ def test_every_reference_value_from_r(table_vectors) -> None:
         counts = [entry[key] for key in ("a_both_right", "b_only_first_right", "c_only_second_right", "d_both_wrong")]
         result = mcnemar_from_counts(*counts)
         assert result.difference == pytest.approx(entry["diff"], abs=1e-9), name
-        assert result.ci == pytest.approx(entry["ci95_newcombe10"], abs=1e-9), name
+        assert result.ci == pytest.approx(entry["ci95_tango_score"], abs=1e-6), name
+        assert newcombe_paired_interval(*counts) == pytest.approx(entry["ci95_newcombe10"], abs=1e-9), name
         assert result.p_exact == pytest.approx(entry["p_exact"], rel=1e-9), name
         assert result.p_mid == pytest.approx(entry["p_midp"], rel=1e-9), name
         if name == "no_discordant":
@@ -31,7 +32,23 @@ def test_no_discordant_case_is_p_1_everywhere() -> None:
     result = mcnemar_from_counts(40, 0, 0, 10)
     assert (result.p_exact, result.p_mid, result.p_value, result.p_corrected) == (1.0, 1.0, 1.0, 1.0)
     assert math.isnan(result.chi2_corrected)
-    assert result.ci == pytest.approx((-0.0570922476998512, 0.0570922476998512), abs=1e-9)
+    assert result.ci == pytest.approx((-0.0713476, 0.0713476), abs=1e-6)
+
+
+def test_interval_and_p_never_contradict_each_other() -> None:
+    """Newcombe's interval and the exact test do: 5 against 0 of 50."""
+    rng = np.random.default_rng(0)
+    for counts in rng.multinomial(60, (0.6, 0.15, 0.08, 0.17), size=300).tolist():
+        result = mcnemar_from_counts(*counts)
+        assert (result.p_value < 0.05) == (not result.ci[0] <= 0 <= result.ci[1]), counts
+    few = mcnemar_from_counts(35, 5, 0, 10)
+    assert few.p_value < 0.05 < few.p_exact
+    assert few.ci[0] > 0
+
+
+def test_tango_1998_as_published() -> None:
+    """Fagerland, Lydersen and Laake, Statistics in Medicine 2014; 33: 2850: airways before and after a transplant."""
+    assert mcnemar_from_counts(1, 1, 7, 12).ci == pytest.approx((-0.517, -0.026), abs=5e-4)
 
 
 def test_equal_discordant_counts_have_a_corrected_statistic_of_0() -> None:

@@ -8,7 +8,7 @@ import pytest
 from dsmt_nnunet.statistics.decisions.metrics import (
     METRIC_NAMES,
     decision_metrics,
-    f1_proportion,
+    f1_of_overlap,
     weighted_decision_metrics,
 )
 from dsmt_nnunet.statistics.named_warnings import NoPositiveDecisionWarning
@@ -75,7 +75,7 @@ def test_f1_interval_covers_the_true_f1_as_often_as_it_says() -> None:
     true_f1 = 2 * 0.3 / (2 * 0.3 + 0.1 + 0.15)
     inside = 0
     for tp, fp, _, fn in rng.multinomial(100, probabilities, size=600):
-        lower, upper = f1_proportion(int(tp), int(fp), int(fn)).ci
+        lower, upper = f1_of_overlap(proportion(int(tp), int(tp + fp + fn))).ci
         inside += lower <= true_f1 <= upper
     assert 0.925 <= inside / 600 <= 0.975
 

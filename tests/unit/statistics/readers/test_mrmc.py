@@ -203,8 +203,12 @@ def test_patients_replace_cases_in_the_covariance() -> None:
     expected = model_against_readers(study.y_true, model, pair[0])
     found = model_against_readers(copied.y_true, np.repeat(model, 3), pair[1], clusters=patients)
     assert found.p_value == pytest.approx(expected.p_value)
-    with pytest.raises(ValueError, match="'delong' alone"):
+    with pytest.raises(ValueError, match="need the covariance 'delong'"):
         estimate_merit(copied, method="jackknife", clusters=patients)
+    for merit in ("sensitivity", "specificity"):
+        once = estimate_merit(study, merit, "jackknife", 0.5)
+        whole = estimate_merit(copied, merit, "jackknife", 0.5, patients)
+        np.testing.assert_allclose(whole.covariance, once.covariance, rtol=1e-8, atol=1e-15)
 
 
 def test_few_readers_are_said_to_be_few() -> None:

@@ -1,0 +1,170 @@
+"""AUCs with the patient as the unit: Obuchowski's analysis where a patient has several cases, DeLong's elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import f as f_distribution
+
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray, binary_labels, finite_scores
+from dsmt_nnunet.statistics.clusters.units import Clusters, are_clustered, cluster_codes, cluster_sums
+from dsmt_nnunet.statistics.roc.clustered import (
+    ClusteredAucs,
+    clustered_auc_interval,
+    clustered_aucs,
+    clustered_paired_comparison,
+    clustered_unpaired_comparison,
+)
+from dsmt_nnunet.statistics.roc.comparison import (
+    AucComparison,
+    JointComparison,
+    joint_comparison,
+    paired_comparison,
+    unpaired_comparison,
+)
+from dsmt_nnunet.statistics.roc.delong import StructuralComponents, structural_components
+from dsmt_nnunet.statistics.roc.interval import UNDEFINED_METHOD, AucInterval, bounded_interval, delong_interval
+
+MACRO_METHOD = "mean over classes, logit t"
+
+
+def auc_interval(
+    y_true: npt.ArrayLike, y_score: npt.ArrayLike, clusters: Clusters = None, level: float = 0.95
+) -> AucInterval:
+    """AUC with its interval on the logit scale, patients taken whole.
+
+    Args:
+        y_true: labels of 0 and 1, shape (N,).
+        y_score: higher means positive, shape (N,).
+        clusters: patient of each case; None where every case stands alone.
+        level: confidence level.
+    """
+    if are_clustered(clusters, len(np.asarray(y_true))):
+        return clustered_auc_interval(y_true, y_score, clusters, level)
+    return delong_interval(y_true, y_score, level)
+
+
+def paired_auc_difference(
+    y_true: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike, clusters: Clusters = None, level: float = 0.95
+) -> AucComparison:
+    """Two scores of the same cases; the arguments are those of `auc_interval`."""
+    if are_clustered(clusters, len(np.asarray(y_true))):
+        return clustered_paired_comparison(y_true, first, second, clusters, level)
+    return paired_comparison(y_true, first, second, level)
+
+
+def level_difference(
+    y_true: npt.ArrayLike,
+    y_score: npt.ArrayLike,
+    levels: tuple[npt.ArrayLike, npt.ArrayLike],
+    clusters: Clusters = None,
+    level: float = 0.95,
+) -> AucComparison:
+    """One score at two levels of a group, first minus second: the test of their interaction.
+
+    Patients with cases at both levels (two sizes of nodule) are counted: the covariance of the two AUCs is that of the
+    patients' contributions to either.
+
+    Args:
+        y_true: labels of 0 and 1, shape (N,).
+        y_score: shape (N,).
+        levels: which cases are at the first and at the second, two of shape (N,), without a case in common.
+        clusters: patient of each case.
+        level: confidence level.
+    """
+    labels = binary_labels(y_true)
+    scores, codes = finite_scores(y_score, len(labels)), cluster_codes(clusters, len(labels))
+    chosen = [np.asarray(item, dtype=bool) for item in levels]
+    parts = [structural_components(labels[inside], scores[inside]) for inside in chosen]
+    if not are_clustered(codes[chosen[0] | chosen[1]], int((chosen[0] | chosen[1]).sum())):
+        return unpaired_comparison(parts[0], parts[1], level)
+    if any(math.isnan(float(part.auc[0])) for part in parts):
+        return unpaired_comparison(parts[0], parts[1], level)
+    found = [
+        clustered_aucs(labels[inside], part, cluster_codes(codes[inside], int(inside.sum())))
+        for inside, part in zip(chosen, parts, strict=True)
+    ]
+    sums = [_influence(labels[inside], part, codes[inside], codes) for inside, part in zip(chosen, parts, strict=True)]
+    n_clusters = len(np.unique(codes[chosen[0] | chosen[1]]))
+    shared = n_clusters / (n_clusters - 1) * float(sums[0] @ sums[1])
+    return clustered_unpaired_comparison(found[0], found[1], level, shared)
+
+
+def joint_auc_comparison(y_true: npt.ArrayLike, scores: npt.ArrayLike, clusters: Clusters = None) -> JointComparison:
+    """Test that all AUCs of `scores` (shape (M, N)) are equal.
+
+    With patients Hotelling's form: with K patients and rank r, chi2 (K - r) / (r (K - 1)) is F on r and K - r degrees
+    of freedom.
+    """
+    labels = binary_labels(y_true)
+    if not are_clustered(clusters, len(labels)):
+        return joint_comparison(labels, scores)
+    codes = cluster_codes(clusters, len(labels))
+    components = structural_components(labels, scores)
+    n_scores, n_clusters = len(components.positive), int(codes.max()) + 1
+    contrasts = components.contrast(np.hstack([np.ones((n_scores - 1, 1)), -np.eye(n_scores - 1)]))
+    found: ClusteredAucs = clustered_aucs(labels, contrasts, codes)
+    if not np.isfinite(found.covariance).all():
+        return JointComparison(math.nan, n_scores - 1, math.nan)
+    rank = int(np.linalg.matrix_rank(found.covariance, tol=1e-12, hermitian=True))
+    if rank == 0 or rank >= n_clusters:
+        unequal = rank > 0 or bool(np.abs(found.auc).max() > 0)
+        return JointComparison(math.nan if unequal else 0.0, rank, math.nan if unequal else 1.0)
+    statistic = float(found.auc @ np.linalg.pinv(found.covariance, rcond=1e-10, hermitian=True) @ found.auc)
+    ratio = statistic * (n_clusters - rank) / (rank * (n_clusters - 1))
+    return JointComparison(statistic, rank, float(f_distribution.sf(ratio, rank, n_clusters - rank)))
+
+
+@dataclass(frozen=True)
+class MacroAuc:
+    """One-against-rest AUC of each class, and their plain mean, each with its interval."""
+
+    classes: tuple[AucInterval, ...]
+    mean: AucInterval
+
+
+def macro_auc(y_true: npt.ArrayLike, scores: npt.ArrayLike, clusters: Clusters = None, level: float = 0.95) -> MacroAuc:
+    """AUC of each class against the rest and their mean, NaN where a class has no case or no counterpart.
+
+    The variance of the mean is that of the patients' summed contributions to all K AUCs, and its interval is t with
+    patients - 1 degrees of freedom on the logit scale.
+    Source: Obuchowski, Biometrics 1997; 53: 567 (contributions of clusters); Hand and Till, Machine Learning 2001;
+    45: 171 (means of AUCs over classes).
+
+    Args:
+        y_true: class indices, shape (N,).
+        scores: one column a class, shape (N, K).
+        clusters: patient of each case.
+        level: confidence level.
+    """
+    truth, table = np.asarray(y_true, dtype=np.int64), np.asarray(scores, dtype=np.float64)
+    codes, n_classes = cluster_codes(clusters, len(truth)), table.shape[1]
+    each = tuple(auc_interval(truth == index, table[:, index], clusters, level) for index in range(n_classes))
+    mean = float(np.mean([item.auc for item in each]))
+    n_clusters = int(codes.max()) + 1 if len(codes) else 0
+    if math.isnan(mean) or n_clusters < 2:
+        return MacroAuc(each, AucInterval(mean, math.nan, math.nan, math.nan, UNDEFINED_METHOD))
+    total = np.zeros(n_clusters)
+    for index in range(n_classes):
+        labels = truth == index
+        total += _influence(labels, structural_components(labels, table[:, index]), codes, codes)
+    se = math.sqrt(n_clusters / (n_clusters - 1) * float(total @ total)) / n_classes
+    limits = bounded_interval(mean, se, n_clusters - 1, level)
+    return MacroAuc(each, AucInterval(mean, se, *limits, UNDEFINED_METHOD if math.isnan(limits[0]) else MACRO_METHOD))
+
+
+def _influence(
+    labels: BoolArray, part: StructuralComponents, codes: IntArray, all_codes: Sequence[int] | IntArray
+) -> FloatArray:
+    """Contribution of every cluster of `all_codes` to one AUC, shape (K,)."""
+    values = np.zeros(len(labels))
+    auc = float(part.auc[0])
+    values[labels] = (part.positive[0] - auc) / max(int(labels.sum()), 1)
+    values[~labels] = (part.negative[0] - auc) / max(int((~labels).sum()), 1)
+    n_clusters = int(np.max(all_codes)) + 1
+    sums = cluster_sums(values, codes)
+    return np.asarray(np.pad(sums, (0, n_clusters - len(sums))), dtype=np.float64)
