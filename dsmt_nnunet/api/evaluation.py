@@ -15,7 +15,6 @@ from dsmt_nnunet.evaluation.records.metrics import TableSources
 from dsmt_nnunet.evaluation.score import average_precision, is_probability
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.evaluation.table import CLUSTERED
 from dsmt_nnunet.evaluation.table_file import write_table_evaluation
 from dsmt_nnunet.statistics.calibration.bins import expected_calibration_error
 from dsmt_nnunet.statistics.calibration.logistic import LogisticCalibration, logistic_calibration
@@ -24,10 +23,10 @@ from dsmt_nnunet.statistics.checks import SMALL_SAMPLE, BoolArray, FloatArray, b
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
 from dsmt_nnunet.statistics.decisions.metrics import DecisionMetrics, decision_metrics
 from dsmt_nnunet.statistics.decisions.threshold import youden_threshold
-from dsmt_nnunet.statistics.named_warnings import ClusteredDataWarning, NamedWarning, SmallSampleWarning, WarningLog
-from dsmt_nnunet.statistics.proportions import UNDEFINED, IntervalMethod
-from dsmt_nnunet.statistics.resampling import percentile_interval, resampled_aucs
-from dsmt_nnunet.statistics.roc.interval import AucInterval, delong_interval
+from dsmt_nnunet.statistics.named_warnings import NamedWarning, SmallSampleWarning, WarningLog
+from dsmt_nnunet.statistics.proportions import IntervalMethod
+from dsmt_nnunet.statistics.roc.by_patient import auc_interval
+from dsmt_nnunet.statistics.roc.interval import AucInterval
 
 SCORE_NAME = "score"
 
@@ -71,9 +70,7 @@ class Evaluation:
     Attributes:
         n, n_positive: cases.
         n_groups: patients; None where every case stands alone.
-        auc: with its DeLong interval.
-        auc_bootstrap: the percentile interval, whole patients drawn together: the one to quote where patients have
-            several cases; NaN where it is not defined.
+        auc: with its interval on the logit scale; where patients have several cases they are the unit.
         average_precision: step-wise sum, no interpolation.
         calibration: None for scores that are no probabilities.
         operating_points: at least one for a probability.
@@ -84,7 +81,6 @@ class Evaluation:
     n_positive: int
     n_groups: int | None
     auc: AucInterval
-    auc_bootstrap: tuple[float, float]
     average_precision: float
     calibration: Calibration | None
     operating_points: tuple[OperatingPointResult, ...]
@@ -105,7 +101,7 @@ class Evaluation:
         ['curves.json', 'metrics.json', 'scores.csv']
         """
         sources = TableSources(
-            table="arrays", truth="y_true", positive=None, cluster="groups" if self.n_groups else None
+            table="arrays", truth="y_true", positive=None, cluster="groups" if self.n_groups else None, fold=None
         )
         write_table_evaluation(self._table, self._settings, WarningLog(), sources, Path(folder))
         return Path(folder)
@@ -129,7 +125,7 @@ def evaluate(
     Args:
         y_true: 0 or 1, shape (N,).
         y_score: higher means positive, shape (N,).
-        groups: patient of each case, shape (N,); None where every case stands alone.
+        groups: patient of each case, who is the unit, shape (N,); None where every case stands alone.
         threshold: one or several; None for 0.5 of a probability, and for none of another score.
         choose_threshold: "youden" adds a threshold chosen on these very cases, and says so.
         subgroups: name -> level of each case; a table of them is written by `Evaluation.write`.
@@ -170,30 +166,24 @@ def evaluate(
 
 def _evaluation(table: ScoreTable, settings: EvaluationSettings) -> Evaluation:
     log = WarningLog()
-    labels, scores = table.y_true, table.scores[SCORE_NAME]
-    resampler = table.resampler(settings)
-    bootstrap, calibration = UNDEFINED, None
-    if table.is_clustered:
-        log.add(ClusteredDataWarning, "cases", CLUSTERED)
+    labels, scores, calibration = table.y_true, table.scores[SCORE_NAME], None
     if len(labels) < SMALL_SAMPLE:
         message = f"{len(labels)} cases only: asymptotic intervals and tests are not to be trusted."
         log.add(SmallSampleWarning, SCORE_NAME, message)
     with log.collect(SCORE_NAME):
-        auc = delong_interval(labels, scores, settings.level)
-        if resampler is not None:
-            bootstrap = percentile_interval(resampled_aucs(labels, scores, resampler)[:, 0], settings.level)
+        auc = auc_interval(labels, scores, table.clusters, settings.level)
         if is_probability(scores):
             calibration = Calibration(
                 float(np.mean((scores - labels) ** 2)),
                 expected_calibration_error(labels, scores),
-                logistic_calibration(labels, scores, settings.level),
+                logistic_calibration(labels, scores, settings.level, table.clusters),
             )
         points = tuple(
             OperatingPointResult(
                 item.threshold,
                 item.source,
                 item.chosen_on_reported_data,
-                decision_metrics(labels, item.called_positive, settings.interval, settings.level),
+                decision_metrics(labels, item.called_positive, settings.interval, settings.level, table.clusters),
             )
             for item in table.decisions[SCORE_NAME]
         )
@@ -203,7 +193,6 @@ def _evaluation(table: ScoreTable, settings: EvaluationSettings) -> Evaluation:
         n_positive=int(labels.sum()),
         n_groups=None if table.clusters is None else len(set(table.clusters)),
         auc=auc,
-        auc_bootstrap=bootstrap,
         average_precision=precision,
         calibration=calibration,
         operating_points=points,

@@ -69,7 +69,7 @@ def _add_table(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--score", action="append", required=True, metavar="COLUMN", help="higher means positive")
     parser.add_argument("--reader", action="append", default=[], metavar="COLUMN", help="0/1 or ordinal ratings")
     parser.add_argument("--group", action="append", default=[], metavar="COLUMN[=EDGES]", help="subgroups, bands")
-    parser.add_argument("--cluster", metavar="COLUMN", help="patient: resampled whole")
+    _add_cluster(parser)
     parser.add_argument("--case", metavar="COLUMN", help="names of the cases; line numbers by default")
     parser.add_argument(
         "--threshold",
@@ -101,6 +101,7 @@ def _add_readers(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument(
         "--cut", type=float, metavar="RATING", help="also sensitivity and specificity of ratings at or above this"
     )
+    _add_cluster(parser)
     parser.add_argument("--confidence", type=float, default=0.95)
     parser.add_argument("-o", dest="out", type=Path, required=True, help="output folder")
     parser.set_defaults(run=run_readers)
@@ -109,11 +110,19 @@ def _add_readers(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _add_truth_columns(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-distance", type=float, metavar="MM", help="between predicted and true centre")
     parser.add_argument("--group", action="append", default=[], metavar="COLUMN[=EDGES]", help="diameter_mm=8,15")
-    parser.add_argument("--cluster", metavar="COLUMN", help="patient_id: patients are resampled whole")
+    _add_cluster(parser)
     parser.add_argument(
         "--reader", action="append", default=[], metavar="[TASK:]COLUMN", help="ratings; the primary task by default"
     )
     parser.add_argument("--threshold", action="append", default=[], metavar="TASK=VALUE", help="further thresholds")
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cluster",
+        metavar="COLUMN",
+        help="column that names the patient, who is the unit; patient_id where it is there; none for single cases",
+    )
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -144,7 +153,6 @@ def run_crossval(args: argparse.Namespace) -> int:
     """`dsmt evaluate crossval`."""
     from dsmt_nnunet.evaluation.crossval import CrossvalInputs, evaluate_crossval
     from dsmt_nnunet.evaluation.model_folder import find_model_folder, find_truth_table
-    from dsmt_nnunet.evaluation.records.tasks import CrossvalBinaryTask
 
     model_folder = find_model_folder(args.dataset, args.trainer, args.plans, args.configuration)
     truth = find_truth_table(args.dataset)
@@ -159,12 +167,6 @@ def run_crossval(args: argparse.Namespace) -> int:
     out = args.out or model_folder / "dsmt_crossval"
     metrics = evaluate_crossval(inputs, out, _settings(args))
     _print_tasks(metrics.tasks)
-    for name, task in metrics.tasks.items():
-        if isinstance(task, CrossvalBinaryTask):
-            print(
-                f"{name}: mean of {task.n_folds_with_auc} folds {_shown(task.auc_mean_over_folds)}, "
-                f"pooled {_shown(task.auc_pooled)}. {task.auc_quote}"
-            )
     print(f"operating point: {model_folder / 'operating_point.json'}")
     return _finish(metrics, out)
 
@@ -181,7 +183,8 @@ def run_table(args: argparse.Namespace) -> int:
         scores=tuple(args.score),
         readers=tuple(args.reader),
         groups=tuple(GroupColumn.parse(text) for text in args.group),
-        cluster=args.cluster,
+        cluster=_cluster(args),
+        independent=_is_independent(args),
         case=args.case,
         thresholds=_thresholds(args.threshold, (*args.score, *args.reader), args.score),
         threshold_from=args.threshold_from,
@@ -193,7 +196,7 @@ def run_table(args: argparse.Namespace) -> int:
         if isinstance(item, PairedComparison):
             print(
                 f"{item.scores[0]} - {item.scores[1]}: AUC difference {_shown(item.auc_difference)} "
-                f"({_interval(item.ci)}), p {_shown(item.p_value, 4)}"
+                f"({_interval(item.ci)}), p {_shown(item.p_value, 4)}{_holm(item.p_value_holm)}"
             )
     return _finish(metrics, args.out)
 
@@ -204,7 +207,14 @@ def run_readers(args: argparse.Namespace) -> int:
     from dsmt_nnunet.evaluation.settings import EvaluationSettings
 
     columns = RatingColumns(
-        args.reader_column, args.modality_column, args.case_column, args.truth, args.rating, args.positive
+        args.reader_column,
+        args.modality_column,
+        args.case_column,
+        args.truth,
+        args.rating,
+        args.positive,
+        _cluster(args),
+        _is_independent(args),
     )
     settings = EvaluationSettings(level=args.confidence, n_resamples=0)
     metrics = evaluate_reader_study_file(args.table, columns, args.out, settings, args.covariance, args.cut)
@@ -214,7 +224,7 @@ def run_readers(args: argparse.Namespace) -> int:
         for item in result.quoted.differences:
             print(
                 f"{merit}, {item.first} - {item.second}: {_shown(item.estimate)} ({_interval(item.ci)}), "
-                f"p {_shown(item.p_value, 4)}"
+                f"p {_shown(item.p_value, 4)}{_holm(item.p_value_holm)}"
             )
     return _finish(metrics, args.out)
 
@@ -227,6 +237,7 @@ def _settings(args: argparse.Namespace) -> EvaluationSettings:
 
 def _task_options(args: argparse.Namespace) -> TaskOptions:
     from dsmt_nnunet.evaluation.group_bands import GroupColumn
+    from dsmt_nnunet.evaluation.patients import PATIENT_COLUMN
     from dsmt_nnunet.evaluation.task_cases import TaskOptions
 
     readers: dict[str, tuple[str, ...]] = {}
@@ -235,10 +246,21 @@ def _task_options(args: argparse.Namespace) -> TaskOptions:
         readers[task] = (*readers.get(task, ()), column)
     return TaskOptions(
         groups=tuple(GroupColumn.parse(text) for text in args.group),
-        cluster=args.cluster,
+        cluster=None if _is_independent(args) else _cluster(args) or PATIENT_COLUMN,
         readers=readers,
         thresholds=_thresholds(args.threshold, None, ()),
     )
+
+
+def _is_independent(args: argparse.Namespace) -> bool:
+    from dsmt_nnunet.evaluation.patients import INDEPENDENT
+
+    return bool(args.cluster == INDEPENDENT)
+
+
+def _cluster(args: argparse.Namespace) -> str | None:
+    """The column named, None where none is."""
+    return None if args.cluster is None or _is_independent(args) else str(args.cluster)
 
 
 def _thresholds(
@@ -267,21 +289,25 @@ def _print_tasks(tasks: Mapping[str, BinaryTask | MulticlassTask]) -> None:
     for name, task in tasks.items():
         if isinstance(task, MulticlassTask):
             print(
-                f"{name}: n {task.n}, macro AUC {_shown(task.auc_macro)}, accuracy {_shown(task.accuracy)} "
-                f"({_interval(task.accuracy_ci)})"
+                f"{name}: n {task.n}, macro AUC {_shown(task.auc_macro)} ({_interval(task.auc_macro_ci)}), accuracy "
+                f"{_shown(task.accuracy)} ({_interval(task.accuracy_ci)})"
             )
         else:
             _print_score(name, task)
 
 
 def _print_score(name: str, score: Score) -> None:
-    print(f"{name}: n {score.n} ({score.n_positive} positive), AUC {_shown(score.auc)} ({_interval(score.auc_ci)})")
+    print(f"{name}: n {score.n} ({score.n_positive} positive). {score.auc_sentence}")
     for point in score.operating_points:
         values = ", ".join(
             f"{metric} {_shown(point.metric(metric)[0])}" for metric in ("sensitivity", "specificity", "f1", "accuracy")
         )
         threshold = "each fold its own" if math.isnan(point.threshold) else f"{point.threshold:.4g}"
         print(f"  threshold {threshold}: {values}")
+
+
+def _holm(value: float | None) -> str:
+    return "" if value is None else f" (Holm {_shown(value, 4)})"
 
 
 def _shown(value: float, digits: int = 3) -> str:

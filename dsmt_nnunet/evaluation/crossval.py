@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dsmt_nnunet.evaluation.families import adjusted_tasks
 from dsmt_nnunet.evaluation.files import JOINED_NAME, head_of, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
 from dsmt_nnunet.evaluation.out_of_fold import NestedCalibration, choose_operating_point, nested_calibration
@@ -102,12 +103,13 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
         with log.collect(f"{task.name}, operating point"):
             points[task.name] = choose_operating_point(cases.labels, cases.probs, inputs.target_sensitivity)
         tasks[task.name], curves[task.name] = _task(task, cases, points[task.name], inputs, settings, log)
+    tasks, families = adjusted_tasks(tasks)
     classes = {task.name: task.classes for task in schema.tasks}
     chosen_on = _chosen_on(schema, points, list(folds))
     path = OperatingPoint(points, chosen_on, weights_of(folds, log), classes).write(inputs.model_folder)
     metrics = widened(
         CrossvalMetrics,
-        head_of(settings, log),
+        head_of(settings, log, families),
         inputs=CrossvalSources(
             model=inputs.model_folder.name,
             dataset=inputs.model_folder.parent.name,
@@ -199,11 +201,12 @@ def _task(
         probabilities = None
     else:
         decisions, probabilities = Decisions(nested.called_positive, float("nan"), NESTED), nested.probs[:, 1]
-    found, curves = evaluate_binary_task(cases, [decisions], inputs.options, settings, log, probabilities)
+    found, curves = evaluate_binary_task(cases, [decisions], inputs.options, settings, log, probabilities, folds)
+    clusters = cases.clusters(inputs.options)
     with log.collect(f"{task.name}, folds"):
-        summary = _fold_summary(cases, folds, decisions, nested, settings)
+        summary = _fold_summary(cases, folds, decisions, nested, settings, clusters)
     with log.collect(task.name):
-        before = calibration(cases.labels == 1, cases.probs[:, 1], settings.level)
+        before = calibration(cases.labels == 1, cases.probs[:, 1], settings.level, clusters)
     parts = {"uncalibrated": before, "chosen_operating_point": chosen}
     return widened(CrossvalBinaryTask, found, summary, **parts), curves
 
@@ -214,9 +217,10 @@ def _fold_summary(
     decisions: Decisions,
     nested: NestedCalibration | None,
     settings: EvaluationSettings,
+    clusters: tuple[str, ...] | None,
 ) -> FoldSummary:
     score: FloatArray = cases.probs[:, 1]
-    auc = crossval_auc(cases.labels == 1, score, folds, settings.level)
+    auc = crossval_auc(cases.labels == 1, score, folds, settings.level, clusters)
     choices = {} if nested is None else {choice.fold: choice for choice in nested.choices}
 
     def entry(item: FoldAuc) -> FoldScore:
@@ -229,8 +233,8 @@ def _fold_summary(
             n=item.n,
             n_positive=item.n_positive,
             auc=item.interval.auc,
-            auc_ci_delong=(item.interval.lower, item.interval.upper),
-            auc_ci_method=item.interval.method,
+            auc_ci=(item.interval.lower, item.interval.upper),
+            auc_method=item.interval.method,
             temperature_from_other_folds=math.nan if choice is None else choice.temperature,
             threshold_from_other_folds=math.nan if choice is None else choice.threshold,
             sensitivity=float(called[positive].mean()) if positive.any() else math.nan,
@@ -240,11 +244,9 @@ def _fold_summary(
     return FoldSummary(
         folds=tuple(entry(item) for item in auc.folds),
         n_folds_with_auc=auc.n_folds,
-        auc_pooled=auc.pooled,
-        auc_mean_over_folds=auc.mean,
-        auc_mean_over_folds_ci=auc.ci,
+        auc_ci_these_models=auc.ci_these_models,
         auc_sd_over_folds=auc.sd,
-        auc_quote=auc.quote,
+        auc_pooled=auc.pooled,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
 from dsmt_nnunet.evaluation.nodule_matching import MIN_DISTANCE_LIMIT_MM
 from dsmt_nnunet.evaluation.records.metrics import Detection, Dice
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.statistics.proportions import proportion
+from dsmt_nnunet.evaluation.task_cases import patient_of
+from dsmt_nnunet.statistics.clusters.ratio import clustered_mean, clustered_proportion
 
 GIVEN_NOTE = (
     "Every predicted centre lies on a true one: positions were given to the predictor, and these counts say nothing "
@@ -21,11 +22,18 @@ _GIVEN_WITHIN_MM = 0.01
 
 
 def detection_of(
-    joined: Sequence[JoinedNodule], n_scans: int, max_distance_mm: float | None, settings: EvaluationSettings
+    joined: Sequence[JoinedNodule],
+    n_scans: int,
+    max_distance_mm: float | None,
+    settings: EvaluationSettings,
+    cluster: str | None,
 ) -> Detection:
-    """Counts over all scans that were predicted; `sensitivity` is that of finding a nodule."""
+    """Counts over all scans that were predicted; `sensitivity` is that of finding a nodule, patients the unit."""
     counts = {status: sum(item.status == status for item in joined) for status in ("matched", "missed", "extra")}
-    found = proportion(counts["matched"], counts["matched"] + counts["missed"], settings.interval, settings.level)
+    true = [item for item in joined if item.truth is not None]
+    hits = [item.status == "matched" for item in true]
+    patients = None if cluster is None else [patient_of(item.truth, cluster) for item in true if item.truth]
+    found = clustered_proportion(hits, patients, settings.level, settings.interval)
     distances = [item.distance_mm for item in joined if item.distance_mm is not None]
     given = bool(distances) and max(distances) <= _GIVEN_WITHIN_MM and not counts["extra"]
     rule = f"larger of {MIN_DISTANCE_LIMIT_MM:g} mm and half the diameter of the true nodule"
@@ -60,27 +68,29 @@ def scan_rows(joined: Sequence[JoinedNodule], dice: dict[str, float]) -> tuple[l
     return ["case_id", "n_matched", "n_missed", "n_extra", "dice"], rows
 
 
-def dice_of(dice: dict[str, float], settings: EvaluationSettings) -> Dice | None:
-    """Dice over cases: mean with a bootstrap interval, spread, and the worst; None without reference masks."""
+def dice_of(dice: dict[str, float], patients: Mapping[str, str], settings: EvaluationSettings) -> Dice | None:
+    """Dice over cases: mean with its t interval over patients, spread, and the worst; None without reference masks.
+
+    Args:
+        dice: by case, NaN where it is not defined.
+        patients: patient of each case; a case that is not in it is a patient of its own.
+        settings: the confidence level.
+    """
     if not dice:
         return None
-    values = np.array([value for value in dice.values() if np.isfinite(value)])
+    known = {case: value for case, value in dice.items() if np.isfinite(value)}
+    values = np.array(list(known.values()))
     if not len(values):
         nan = math.nan
-        return Dice(n=0, n_undefined=len(dice), mean=nan, sd=nan, median=nan, min=nan, max=nan)
-    interval = None
-    if settings.n_resamples and len(values) > 1:
-        rng = np.random.default_rng(settings.seed)
-        means = values[rng.integers(0, len(values), size=(settings.n_resamples, len(values)))].mean(axis=1)
-        lower, upper = np.quantile(means, (0.5 - settings.level / 2, 0.5 + settings.level / 2))
-        interval = (float(lower), float(upper))
+        return Dice(n=0, n_undefined=len(dice), mean=nan, mean_ci=(nan, nan), sd=nan, median=nan, min=nan, max=nan)
+    mean = clustered_mean(values, [patients.get(case, f"case {case}") for case in known], settings.level)
     return Dice(
         n=len(values),
         n_undefined=len(dice) - len(values),
-        mean=float(values.mean()),
+        mean=mean.estimate,
+        mean_ci=mean.ci,
         sd=float(values.std(ddof=1)) if len(values) > 1 else math.nan,
         median=float(np.median(values)),
         min=float(values.min()),
         max=float(values.max()),
-        mean_ci_bootstrap=interval,
     )

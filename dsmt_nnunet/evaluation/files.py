@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
 from dsmt_nnunet import files as whole_files
+from dsmt_nnunet.evaluation.records.comparisons import AdjustedFamily
 from dsmt_nnunet.evaluation.records.curves import Curves, Kind, MulticlassCurves, ScoreCurves
 from dsmt_nnunet.evaluation.records.metrics import KINDS, SCHEMA_VERSION, Conventions, Head, Metrics, SettingsUsed
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
@@ -22,7 +23,7 @@ SCORES_NAME = "scores.csv"
 _File = TypeVar("_File")
 
 
-def head_of(settings: EvaluationSettings, log: WarningLog) -> Head:
+def head_of(settings: EvaluationSettings, log: WarningLog, families: Sequence[AdjustedFamily] = ()) -> Head:
     """What every kind of metrics.json has in common."""
     return Head(
         schema_version=SCHEMA_VERSION,
@@ -35,6 +36,7 @@ def head_of(settings: EvaluationSettings, log: WarningLog) -> Head:
             seed=settings.seed,
         ),
         conventions=Conventions(),
+        multiplicity=tuple(families),
         warnings=tuple(log.entries),
     )
 

@@ -12,11 +12,12 @@ from dsmt_nnunet.evaluation.records.curves import MulticlassCurves
 from dsmt_nnunet.evaluation.records.tasks import ClassScore, MulticlassTask
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.statistics.calibration.temperature import negative_log_likelihood
-from dsmt_nnunet.statistics.checks import FloatArray, IntArray
-from dsmt_nnunet.statistics.proportions import UNDEFINED, proportion
-from dsmt_nnunet.statistics.resampling import Resampler, percentile_interval, resampled_aucs
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray
+from dsmt_nnunet.statistics.clusters.ratio import clustered_proportion
+from dsmt_nnunet.statistics.clusters.units import cluster_codes
+from dsmt_nnunet.statistics.proportions import Proportion
+from dsmt_nnunet.statistics.roc.by_patient import macro_auc
 from dsmt_nnunet.statistics.roc.curve import roc_curve
-from dsmt_nnunet.statistics.roc.interval import delong_interval
 
 
 def confusion_matrix(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, n_classes: int) -> tuple[tuple[int, ...], ...]:
@@ -46,33 +47,30 @@ def evaluate_classes(
         settings: how intervals are made.
         clusters: patient of each case.
     """
-    n_classes = len(classes)
-    counts = np.bincount(y_true, minlength=n_classes)
-    samples = None
-    if settings.n_resamples and len(y_true) and counts.min() >= 2:
-        resampler = Resampler.create(y_true, clusters, settings.n_resamples, settings.seed)
-        samples = [resampled_aucs(y_true == index, probs[:, index], resampler)[:, 0] for index in range(n_classes)]
+    n_classes, codes = len(classes), cluster_codes(clusters, len(y_true))
+    aucs = macro_auc(y_true, probs, clusters, settings.level)
+
+    def share(hits: BoolArray, among: BoolArray) -> Proportion:
+        return clustered_proportion(hits[among], codes[among], settings.level, settings.interval)
+
     per_class = {}
-    for index, name in enumerate(classes):
-        interval = delong_interval(y_true == index, probs[:, index], settings.level)
-        bootstrap = UNDEFINED if samples is None else percentile_interval(samples[index], settings.level)
+    for index, (name, interval) in enumerate(zip(classes, aucs.classes, strict=True)):
+        found = share(decisions == index, y_true == index)
         per_class[name] = ClassScore(
-            n=int(counts[index]),
+            n=int((y_true == index).sum()),
             auc=interval.auc,
-            auc_ci_delong=(interval.lower, interval.upper),
-            auc_ci_method=interval.method,
-            auc_ci_bootstrap=bootstrap,
-            sensitivity=_share(int((decisions[y_true == index] == index).sum()), int(counts[index])),
+            auc_ci=(interval.lower, interval.upper),
+            auc_method=interval.method,
+            sensitivity=found.value,
+            sensitivity_ci=found.ci,
         )
-    right = proportion(int((decisions == y_true).sum()), len(y_true), settings.interval, settings.level)
-    macro = float(np.mean([item.auc for item in per_class.values()]))
-    macro_ci = UNDEFINED if samples is None else percentile_interval(np.mean(samples, axis=0), settings.level)
+    right = share(decisions == y_true, np.ones(len(y_true), dtype=bool))
     return MulticlassTask(
         n=len(y_true),
         classes=tuple(classes),
         auc_one_vs_rest=per_class,
-        auc_macro=macro,
-        auc_macro_ci_bootstrap=macro_ci,
+        auc_macro=aucs.mean.auc,
+        auc_macro_ci=(aucs.mean.lower, aucs.mean.upper),
         accuracy=right.value,
         accuracy_ci=right.ci,
         balanced_accuracy=float(np.mean([item.sensitivity for item in per_class.values()])),
@@ -89,7 +87,3 @@ def class_curves(y_true: IntArray, probs: FloatArray, decisions: IntArray, class
         confusion_matrix=confusion_matrix(y_true, decisions, len(classes)),
         roc_one_vs_rest={name: roc_curve(y_true == index, probs[:, index]) for index, name in enumerate(classes)},
     )
-
-
-def _share(count: int, total: int) -> float:
-    return count / total if total else math.nan

@@ -10,6 +10,7 @@ import numpy as np
 
 from dsmt_nnunet.evaluation.detection import detection_of, dice_of, scan_rows
 from dsmt_nnunet.evaluation.dice import dice_of_files, find_mask
+from dsmt_nnunet.evaluation.families import adjusted_tasks
 from dsmt_nnunet.evaluation.files import (
     CASES_NAME,
     JOINED_NAME,
@@ -30,7 +31,7 @@ from dsmt_nnunet.evaluation.task import (
     warn_of_gaps,
     warn_of_patients,
 )
-from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
+from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions, patient_of
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.predictions.results import CasePrediction, read_folder
 from dsmt_nnunet.records import widened
@@ -86,11 +87,12 @@ def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: Evaluati
         labels=None if inputs.labels is None else inputs.labels.name,
         cluster=options.cluster,
     )
-    detection = detection_of(joined, len(predictions), inputs.max_distance_mm, settings)
-    over_cases = dice_of(dice, settings)
+    detection = detection_of(joined, len(predictions), inputs.max_distance_mm, settings, options.cluster)
+    over_cases = dice_of(dice, _patient_of_case(truth, options), settings)
+    tasks, families = adjusted_tasks(tasks)
     metrics = widened(
         PredictionMetrics,
-        head_of(settings, log),
+        head_of(settings, log, families),
         inputs=sources,
         primary_task=schema.primary_task,
         tasks=tasks,
@@ -175,6 +177,13 @@ def join_all(
     ]
 
 
+def _patient_of_case(truth: NoduleTable, options: TaskOptions) -> dict[str, str]:
+    """Patient of each case of the truth; none where every case is a patient of its own."""
+    if options.cluster is None:
+        return {}
+    return {nodule.case_id: patient_of(nodule, options.cluster) for nodule in truth.nodules}
+
+
 def _shortened(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
 
@@ -197,7 +206,7 @@ def _evaluate_tasks(
         decisions = cases.file_decisions()
         found, curves[task.name] = evaluate_binary_task(cases, [decisions], options, settings, log)
         with log.collect(f"{task.name}, including missed nodules"):
-            missed = including_missed(cases, joined, decisions, settings)
+            missed = including_missed(cases, joined, decisions, options, settings)
         tasks[task.name] = widened(PredictedBinaryTask, found, including_missed=missed)
     return tasks, curves
 

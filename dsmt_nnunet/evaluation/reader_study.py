@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from dsmt_nnunet.csv_table import read_csv
+from dsmt_nnunet.csv_table import CsvTable, read_csv
+from dsmt_nnunet.evaluation.families import adjusted_merits
 from dsmt_nnunet.evaluation.files import head_of, write_metrics
+from dsmt_nnunet.evaluation.patients import PATIENT_COLUMN, patients
 from dsmt_nnunet.evaluation.records.metrics import ReaderStudyMetrics, ReaderStudySources
 from dsmt_nnunet.evaluation.records.reader_study import (
     DesignResult,
@@ -22,7 +24,8 @@ from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.table_file import parse_truth
 from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.checks import named_rows
-from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
+from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, SmallSampleWarning, WarningLog
+from dsmt_nnunet.statistics.readers.against_model import FEW_READERS
 from dsmt_nnunet.statistics.readers.merit_covariance import CovarianceMethod, Merit, MeritEstimates, estimate_merit
 from dsmt_nnunet.statistics.readers.obuchowski_rockette import (
     DESIGNS,
@@ -32,11 +35,15 @@ from dsmt_nnunet.statistics.readers.obuchowski_rockette import (
     obuchowski_rockette,
 )
 from dsmt_nnunet.statistics.readers.study import Rating, ReaderStudy
+from dsmt_nnunet.statistics.roc.interval import bounded_interval
 
 
 @dataclass(frozen=True)
 class RatingColumns:
-    """Names of the columns, and the truth's class name that means positive (None for 0/1)."""
+    """Names of the columns, the truth's class name that means positive (None for 0/1), and the column of patients.
+
+    `cluster` None takes `PATIENT_COLUMN` where the table has it; `independent` takes no column.
+    """
 
     reader: str
     modality: str
@@ -44,6 +51,8 @@ class RatingColumns:
     truth: str
     rating: str
     positive: str | None = None
+    cluster: str | None = None
+    independent: bool = False
 
 
 def evaluate_reader_study_file(
@@ -65,15 +74,21 @@ def evaluate_reader_study_file(
         cut: ratings at or above it are positive, for sensitivity and specificity; None for the AUC alone.
     """
     log = WarningLog()
-    study = read_reader_study(path, columns)
-    merits = {"auc": _merit_result(study, "auc", covariance, None, settings, log)}
+    table = read_csv(path)
+    study = read_reader_study(table, columns)
+    clusters, cluster = _patients(table, study, columns, log)
+    merits = {"auc": _merit_result(study, "auc", covariance, None, clusters, settings, log)}
     if cut is not None:
         for merit in ("sensitivity", "specificity"):
-            merits[merit] = _merit_result(study, merit, "jackknife", cut, settings, log)
+            merits[merit] = _merit_result(study, merit, "jackknife", cut, clusters, settings, log)
+    if 1 < len(study.readers) < FEW_READERS:
+        message = f"{len(study.readers)} readers stand for all; say little of readers with fewer than {FEW_READERS}."
+        log.add(SmallSampleWarning, "readers", message)
+    merits, families = adjusted_merits(merits)
     metrics = widened(
         ReaderStudyMetrics,
-        head_of(settings, log),
-        inputs=ReaderStudySources(table=path.name, truth=columns.truth),
+        head_of(settings, log, families),
+        inputs=ReaderStudySources(table=path.name, truth=columns.truth, cluster=cluster),
         method="Obuchowski-Rockette, Hillis degrees of freedom",
         n_cases=len(study.y_true),
         n_positive=int(study.y_true.sum()),
@@ -87,14 +102,13 @@ def evaluate_reader_study_file(
     return metrics
 
 
-def read_reader_study(path: Path, columns: RatingColumns) -> ReaderStudy:
+def read_reader_study(table: CsvTable, columns: RatingColumns) -> ReaderStudy:
     """Reads a table with one row a rating.
 
     Raises:
         ValueError: a column is missing, cells are empty, or the study is not fully crossed.
     """
-    table = read_csv(path)
-    names = (columns.reader, columns.modality, columns.case, columns.truth, columns.rating)
+    path, names = table.path, (columns.reader, columns.modality, columns.case, columns.truth, columns.rating)
     missing = [name for name in names if name not in table.columns]
     if missing:
         raise ValueError(
@@ -120,18 +134,44 @@ def read_reader_study(path: Path, columns: RatingColumns) -> ReaderStudy:
     return ReaderStudy.from_ratings(ratings)
 
 
+def _patients(
+    table: CsvTable, study: ReaderStudy, columns: RatingColumns, log: WarningLog
+) -> tuple[tuple[str, ...] | None, str | None]:
+    """Patient of each case of a study and the column that names them; None where none does.
+
+    Raises:
+        ValueError: the column is missing, a cell is empty, or a case has two patients.
+    """
+    column = columns.cluster or PATIENT_COLUMN
+    if columns.independent or (columns.cluster is None and column not in table.columns):
+        return None, None
+    if column not in table.columns:
+        raise ValueError(f"{table.path} has no column '{column}'; its columns are {list(table.columns)}.")
+    of_case: dict[str, str] = {}
+    for row in table.rows:
+        case, name = row.get(columns.case), row.get(column)
+        if not name or of_case.setdefault(case, name) != name:
+            raise ValueError(
+                f"{table.path}, line {row.line}: every case belongs to one patient; case '{case}' names '{name}' in "
+                f"column '{column}'" + (f" and '{of_case[case]}' before." if name else ". Fill it in.")
+            )
+    return patients([of_case[case] for case in study.cases], column, log), column
+
+
 def _merit_result(
     study: ReaderStudy,
     merit: Merit,
     covariance: CovarianceMethod,
     cut: float | None,
+    clusters: tuple[str, ...] | None,
     settings: EvaluationSettings,
     log: WarningLog,
 ) -> MeritResult:
-    estimates = estimate_merit(study, merit, covariance, cut)
+    estimates = estimate_merit(study, merit, covariance, cut, clusters)
 
     def analysed(design: Design) -> DesignResult:
-        return _design_result(obuchowski_rockette(estimates, study.modalities, study.readers, design, settings.level))
+        found = obuchowski_rockette(estimates, study.modalities, study.readers, design, settings.level)
+        return _design_result(found, settings.level)
 
     several = len(study.readers) > 1
     if not several:
@@ -159,13 +199,20 @@ def _reader_entries(study: ReaderStudy, estimates: MeritEstimates) -> tuple[Read
     )
 
 
-def _design_result(result: ReaderStudyResult) -> DesignResult:
+def _design_result(result: ReaderStudyResult, level: float) -> DesignResult:
+    """Means with intervals on the logit scale, which stay within 0 to 1; differences as they are."""
+
+    def mean(item: Estimate) -> ModalityMean:
+        numbers = _numbers(item)
+        numbers["ci"] = bounded_interval(item.estimate, item.se, item.df, level)
+        return ModalityMean(modality=item.names[0], **numbers)
+
     return DesignResult(
         variance_components=result.components,
         ms_modality=result.ms_modality,
         ms_modality_reader=result.ms_modality_reader,
         equality=result.equality,
-        means=tuple(ModalityMean(modality=item.names[0], **_numbers(item)) for item in result.means),
+        means=tuple(mean(item) for item in result.means),
         differences=tuple(
             ModalityDifference(first=item.names[0], second=item.names[1], **_numbers(item))
             for item in result.differences

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.comparisons import auc_difference, decision_difference
+from dsmt_nnunet.evaluation.comparisons import compare_aucs, decision_difference
 from dsmt_nnunet.evaluation.records.comparisons import (
+    AgainstReaders,
     MultiReader,
     PointAtSpecificity,
     Reader,
@@ -19,19 +20,22 @@ from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
+from dsmt_nnunet.statistics.clusters.units import cluster_codes
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
-from dsmt_nnunet.statistics.decisions.threshold import cut_points
+from dsmt_nnunet.statistics.decisions.threshold import specificity_threshold
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
-from dsmt_nnunet.statistics.proportions import proportion
+from dsmt_nnunet.statistics.proportions import UNDEFINED
 from dsmt_nnunet.statistics.readers.against_model import model_against_readers
 from dsmt_nnunet.statistics.readers.obuchowski_rockette import single_modality_mean
-from dsmt_nnunet.statistics.roc.comparison import paired_comparison
+from dsmt_nnunet.statistics.roc.by_patient import auc_interval
+from dsmt_nnunet.statistics.roc.clustered import clustered_aucs
 from dsmt_nnunet.statistics.roc.delong import structural_components
-from dsmt_nnunet.statistics.roc.interval import delong_interval
+from dsmt_nnunet.statistics.roc.fixed_specificity import sensitivity_at_specificity
+from dsmt_nnunet.statistics.roc.interval import bounded_interval
 
 AT_READER_SPECIFICITY = (
-    "Highest sensitivity of the model at a specificity not below the reader's, read from the ROC curve of these "
-    "cases: a description, not the performance of a threshold fixed beforehand."
+    "Highest sensitivity of the model at a specificity not below the reader's, read from the ROC curve of these cases; "
+    "its interval counts that the threshold was."
 )
 
 
@@ -55,29 +59,37 @@ def readers_together(table: ScoreTable, settings: EvaluationSettings, log: Warni
     if len(ordinal) < 2:
         return None
     ratings = np.stack([table.readers[name] for name in ordinal])
-    complete = np.isfinite(ratings).all(axis=0)
-    labels, ratings = table.y_true[complete], ratings[:, complete]
-    if min(int(labels.sum()), int((~labels).sum())) < 2:
-        log.add(IncompleteDataWarning, "readers", "Fewer than two cases of a class were rated by every reader.")
+    part = table.subset(np.asarray(np.isfinite(ratings).all(axis=0), dtype=bool))
+    labels, ratings = part.y_true, np.stack([part.readers[name] for name in ordinal])
+    codes = cluster_codes(part.clusters, len(part))
+    if min(len(np.unique(codes[labels])), len(np.unique(codes[~labels]))) < 2:
+        message = "Fewer than two cases (or patients) of a class were rated by every reader."
+        log.add(IncompleteDataWarning, "readers", message)
         return None
     components = structural_components(labels, ratings)
-    mean = single_modality_mean(
-        "readers", components.auc, components.covariance, "random readers and cases", settings.level
-    )
+    found = clustered_aucs(labels, components, codes)
+    mean = single_modality_mean("readers", found.auc, found.covariance, "random readers and cases", settings.level)
+    if part.folds is not None:
+        message = "Scores of several folds are not put in one order, so not compared with all readers together."
+        log.add(IncompleteDataWarning, "readers", message)
+    with log.collect("readers together"):
+        against = {
+            name: widened(AgainstReaders, model_against_readers(labels, score, ratings, settings.level, part.clusters))
+            for name, score in part.scores.items()
+            if part.folds is None
+        }
+    covariance = "Obuchowski's covariance over patients" if part.is_clustered else "DeLong covariance"
     return MultiReader(
-        method="Obuchowski-Rockette, one modality, random readers and random cases, DeLong covariance, Hillis df",
+        method=f"Obuchowski-Rockette, one modality, random readers and random cases, {covariance}, Hillis df",
         readers=tuple(ordinal),
-        n=int(complete.sum()),
+        n=len(part),
         n_positive=int(labels.sum()),
-        reader_aucs=dict(zip(ordinal, components.auc.tolist(), strict=True)),
+        reader_aucs=dict(zip(ordinal, found.auc.tolist(), strict=True)),
         mean_auc=mean.estimate,
-        mean_auc_ci=mean.ci,
+        mean_auc_ci=bounded_interval(mean.estimate, mean.se, mean.df, settings.level),
         se=mean.se,
         df=mean.df,
-        model_minus_readers={
-            name: model_against_readers(labels, score[complete], ratings, settings.level)
-            for name, score in table.scores.items()
-        },
+        model_minus_readers=against,
     )
 
 
@@ -86,33 +98,9 @@ def is_binary(ratings: FloatArray) -> bool:
     return bool(np.isin(ratings[np.isfinite(ratings)], (0.0, 1.0)).all())
 
 
-def sensitivity_at_specificity(
-    y_true: BoolArray, y_score: FloatArray, specificity: float, settings: EvaluationSettings
-) -> PointAtSpecificity:
-    """The most sensitive threshold of a score whose specificity is not below the one given."""
-    points = cut_points(y_true, y_score)
-    n_positive, n_negative = int(y_true.sum()), int((~y_true).sum())
-    reaching = np.flatnonzero(points.specificity >= specificity - 1e-12)
-    threshold, sensitivity, reached = float("nan"), 0.0, 1.0
-    if len(reaching):
-        index = int(reaching[0])
-        threshold, sensitivity = points.between(index), float(points.sensitivity[index])
-        reached = float(points.specificity[index])
-    interval = proportion(round(sensitivity * n_positive), n_positive, settings.interval, settings.level)
-    return PointAtSpecificity(
-        sensitivity=sensitivity,
-        sensitivity_ci=interval.ci,
-        specificity=reached,
-        specificity_ci=proportion(round(reached * n_negative), n_negative, settings.interval, settings.level).ci,
-        threshold=threshold,
-        threshold_chosen_on_reported_data=True,
-        note=AT_READER_SPECIFICITY,
-    )
-
-
 def _reader(table: ScoreTable, ratings: FloatArray, cut: float | None, settings: EvaluationSettings) -> Reader:
     binary = is_binary(ratings)
-    interval = None if binary else delong_interval(table.y_true, ratings, settings.level)
+    interval = None if binary else auc_interval(table.y_true, ratings, table.clusters, settings.level)
     calls = _reader_decisions(ratings, binary, cut)
     decided = calls[0].called_positive if binary or cut is not None else None
     return Reader(
@@ -120,8 +108,8 @@ def _reader(table: ScoreTable, ratings: FloatArray, cut: float | None, settings:
         n=len(table),
         n_positive=int(table.y_true.sum()),
         auc=None if interval is None else interval.auc,
-        auc_ci_delong=None if interval is None else (interval.lower, interval.upper),
-        auc_ci_method=None if interval is None else interval.method,
+        auc_ci=None if interval is None else (interval.lower, interval.upper),
+        auc_method=None if interval is None else interval.method,
         operating_points=_reader_points(table, calls, settings),
         against={name: _against(table, name, ratings, binary, decided, settings) for name in table.scores},
     )
@@ -130,18 +118,40 @@ def _reader(table: ScoreTable, ratings: FloatArray, cut: float | None, settings:
 def _reader_points(
     table: ScoreTable, calls: Sequence[Decisions], settings: EvaluationSettings
 ) -> tuple[ReaderPoint, ...]:
-    resampler = table.resampler(settings) if table.is_clustered else None
-    points = [operating_point(table.y_true, item, settings, resampler) for item in calls]
     found = []
-    for point in points:
+    for item in calls:
+        point = operating_point(table.y_true, item, settings, table.clusters)
         beside = {}
-        if np.isfinite(point.specificity) and np.isfinite(point.sensitivity):
-            beside = {
-                name: sensitivity_at_specificity(table.y_true, score, point.specificity, settings)
-                for name, score in table.scores.items()
-            }
+        if np.isfinite(point.specificity) and np.isfinite(point.sensitivity) and table.folds is None:
+            beside = {name: _at_specificity(table, name, point.specificity, settings) for name in table.scores}
         found.append(widened(ReaderPoint, point, model_at_reader_specificity=beside))
     return tuple(found)
+
+
+def _at_specificity(
+    table: ScoreTable, name: str, specificity: float, settings: EvaluationSettings
+) -> PointAtSpecificity:
+    """The most sensitive threshold of a score whose specificity is not below the one given."""
+    choice = specificity_threshold(table.y_true, table.scores[name], specificity)
+    interval = UNDEFINED
+    if table.resampler(settings) is not None:
+        interval = sensitivity_at_specificity(
+            table.y_true,
+            table.scores[name],
+            specificity,
+            table.clusters,
+            settings.level,
+            settings.n_resamples,
+            settings.seed,
+        ).ci
+    return PointAtSpecificity(
+        sensitivity=choice.sensitivity,
+        sensitivity_ci=interval,
+        specificity=choice.specificity,
+        threshold=choice.threshold,
+        threshold_chosen_on_reported_data=True,
+        note=AT_READER_SPECIFICITY,
+    )
 
 
 def _reader_decisions(ratings: FloatArray, binary: bool, cut: float | None) -> list[Decisions]:
@@ -161,11 +171,11 @@ def _against(
     settings: EvaluationSettings,
 ) -> ReaderDifference:
     """A score against a reader; differences are the score's minus the reader's."""
-    auc = threshold = mcnemar = None
+    auc = threshold = decisions = None
     if not binary:
-        auc = auc_difference(paired_comparison(table.y_true, table.scores[name], ratings, settings.level))
+        auc = compare_aucs(table, table.scores[name], ratings, settings.level)
     points = table.decisions.get(name, ())
     if points and decided is not None:
-        threshold = points[0].threshold
-        mcnemar = decision_difference(table.y_true, points[0].called_positive, decided, settings.level)
-    return ReaderDifference(auc=auc, threshold=threshold, mcnemar=mcnemar)
+        threshold, calls = points[0].threshold, (points[0].called_positive, decided)
+        decisions = decision_difference(table.y_true, *calls, settings.level, table.clusters)
+    return ReaderDifference(auc=auc, threshold=threshold, decisions=decisions)

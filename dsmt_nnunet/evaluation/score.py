@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 from sklearn.metrics import average_precision_score
 
+from dsmt_nnunet.evaluation.auc import quoted_auc
 from dsmt_nnunet.evaluation.records.score import Calibration, Interval, OperatingPoint, Score
+from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.calibration.bins import ECE_DEFINITION, expected_calibration_error
 from dsmt_nnunet.statistics.calibration.logistic import logistic_calibration
-from dsmt_nnunet.statistics.checks import SMALL_SAMPLE, BoolArray, FloatArray
+from dsmt_nnunet.statistics.checks import SMALL_SAMPLE, BoolArray, FloatArray, IntArray
+from dsmt_nnunet.statistics.clusters.bootstrap import bootstrap_estimate
+from dsmt_nnunet.statistics.clusters.ratio import clustered_mean
+from dsmt_nnunet.statistics.clusters.units import Clusters
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
-from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES, decision_metrics, weighted_decision_metrics
+from dsmt_nnunet.statistics.decisions.metrics import decision_metrics
 from dsmt_nnunet.statistics.named_warnings import NotAProbabilityWarning, SmallSampleWarning, ThresholdWarning
 from dsmt_nnunet.statistics.proportions import UNDEFINED
-from dsmt_nnunet.statistics.resampling import Resampler, percentile_interval, resampled_aucs
-from dsmt_nnunet.statistics.roc.interval import delong_interval
+from dsmt_nnunet.statistics.resampling import tied_counts
 
 CHOSEN_ON_REPORTED_DATA = (
     "The threshold was chosen on the cases it is reported on: sensitivity, specificity and everything that follows "
@@ -29,47 +32,31 @@ CHOSEN_ON_REPORTED_DATA = (
 
 
 def evaluate_score(
-    y_true: BoolArray,
-    y_score: FloatArray,
-    decisions: Sequence[Decisions],
-    settings: EvaluationSettings,
-    resampler: Resampler | None,
-    clustered: bool = False,
-    probability: bool | None = None,
+    table: ScoreTable, name: str, settings: EvaluationSettings, probability: bool | None = None
 ) -> Score:
-    """Everything of one score.
+    """Everything of one score of a table.
 
     Args:
-        y_true: labels, shape (N,).
-        y_score: scores, shape (N,).
-        decisions: operating points.
+        table: the cases.
+        name: of the score.
         settings: how intervals are made.
-        resampler: of these cases; None leaves bootstrap intervals undefined.
-        clustered: several cases of a patient: operating points get bootstrap intervals too, and those are to be quoted.
         probability: whether the score is a probability; None to judge by its range.
     """
-    if len(y_true) < SMALL_SAMPLE:
+    if len(table) < SMALL_SAMPLE:
         warnings.warn(
-            f"{len(y_true)} cases only: asymptotic intervals and tests are not to be trusted.", SmallSampleWarning
+            f"{len(table)} cases only: asymptotic intervals and tests are not to be trusted.", SmallSampleWarning
         )
-    interval = delong_interval(y_true, y_score, settings.level)
-    bootstrap = UNDEFINED
-    if resampler is not None:
-        bootstrap = percentile_interval(resampled_aucs(y_true, y_score, resampler)[:, 0], settings.level)
+    precision, precision_ci = _average_precision(table, name, settings)
     return widened(
         Score,
-        calibration(y_true, y_score, settings.level, probability),
-        n=len(y_true),
-        n_positive=int(y_true.sum()),
-        auc=interval.auc,
-        auc_se_delong=interval.se,
-        auc_ci_delong=(interval.lower, interval.upper),
-        auc_ci_method=interval.method,
-        auc_ci_bootstrap=bootstrap,
-        auc_ci_to_quote="auc_ci_bootstrap" if clustered and not math.isnan(bootstrap[0]) else "auc_ci_delong",
-        average_precision=average_precision(y_true, y_score),
+        quoted_auc(table, name, settings.level),
+        calibration(table.y_true, table.scores[name], settings.level, table.clusters, probability),
+        n=len(table),
+        n_positive=int(table.y_true.sum()),
+        average_precision=precision,
+        average_precision_ci=precision_ci,
         operating_points=tuple(
-            operating_point(y_true, item, settings, resampler if clustered else None) for item in decisions
+            operating_point(table.y_true, item, settings, table.clusters) for item in table.decisions.get(name, ())
         ),
     )
 
@@ -86,7 +73,13 @@ def is_probability(y_score: FloatArray) -> bool:
     return not len(y_score) or bool(y_score.min() >= 0 and y_score.max() <= 1)
 
 
-def calibration(y_true: BoolArray, y_score: FloatArray, level: float, probability: bool | None = None) -> Calibration:
+def calibration(
+    y_true: BoolArray,
+    y_score: FloatArray,
+    level: float,
+    clusters: Clusters = None,
+    probability: bool | None = None,
+) -> Calibration:
     """Brier score, expected calibration error, slope and intercept; NaN for scores that are no probabilities."""
     if probability is None and not is_probability(y_score):
         warnings.warn(
@@ -96,6 +89,7 @@ def calibration(y_true: BoolArray, y_score: FloatArray, level: float, probabilit
     if probability is False or not is_probability(y_score) or not len(y_score):
         return Calibration(
             brier=math.nan,
+            brier_ci=None,
             ece=math.nan,
             calibration_slope=math.nan,
             calibration_slope_ci=None,
@@ -104,9 +98,11 @@ def calibration(y_true: BoolArray, y_score: FloatArray, level: float, probabilit
             calibration_intercept_with_slope=math.nan,
             ece_definition=ECE_DEFINITION,
         )
-    fit = logistic_calibration(y_true, y_score, level)
+    fit = logistic_calibration(y_true, y_score, level, clusters)
+    brier = clustered_mean((y_score - y_true) ** 2, clusters, level)
     return Calibration(
-        brier=float(np.mean((y_score - y_true) ** 2)),
+        brier=brier.estimate,
+        brier_ci=(max(brier.ci[0], 0.0), min(brier.ci[1], 1.0)) if brier.n_clusters > 1 else UNDEFINED,
         ece=expected_calibration_error(y_true, y_score),
         calibration_slope=fit.slope,
         calibration_slope_ci=fit.slope_ci,
@@ -118,13 +114,12 @@ def calibration(y_true: BoolArray, y_score: FloatArray, level: float, probabilit
 
 
 def operating_point(
-    y_true: BoolArray, decisions: Decisions, settings: EvaluationSettings, resampler: Resampler | None
+    y_true: BoolArray, decisions: Decisions, settings: EvaluationSettings, clusters: Clusters = None
 ) -> OperatingPoint:
-    """One operating point: counts and metrics with intervals; with a resampler bootstrap intervals too."""
-    metrics = decision_metrics(y_true, decisions.called_positive, settings.interval, settings.level)
+    """One operating point: counts, and metrics with intervals over patients."""
+    metrics = decision_metrics(y_true, decisions.called_positive, settings.interval, settings.level, clusters)
     if decisions.chosen_on_reported_data:
         warnings.warn(CHOSEN_ON_REPORTED_DATA, ThresholdWarning)
-    intervals = {} if resampler is None else _bootstrap_intervals(y_true, decisions, settings, resampler)
     return OperatingPoint(
         threshold=decisions.threshold,
         threshold_source=decisions.source,
@@ -147,16 +142,26 @@ def operating_point(
         accuracy=metrics.accuracy.value,
         accuracy_ci=metrics.accuracy.ci,
         note=CHOSEN_ON_REPORTED_DATA if decisions.chosen_on_reported_data else None,
-        **{f"{name}_ci_bootstrap": interval for name, interval in intervals.items()},
     )
 
 
-def _bootstrap_intervals(
-    y_true: BoolArray, decisions: Decisions, settings: EvaluationSettings, resampler: Resampler
-) -> dict[str, Interval]:
-    """Metric -> percentile interval."""
-    samples = [weighted_decision_metrics(y_true, decisions.called_positive, weights) for weights in resampler.weights()]
-    return {
-        name: percentile_interval(np.concatenate([sample[name] for sample in samples]), settings.level)
-        for name in METRIC_NAMES
-    }
+def _average_precision(table: ScoreTable, name: str, settings: EvaluationSettings) -> tuple[float, Interval]:
+    """With its BCa interval over patients, the prevalence drawn too; of several folds their mean, without."""
+    scores = table.scores[name]
+    if table.folds is not None:
+        parts = [table.folds == fold for fold in np.unique(table.folds)]
+        values = [average_precision(table.y_true[inside], scores[inside]) for inside in parts]
+        known = [value for value in values if not math.isnan(value)]
+        return float(np.mean(known)) if known else math.nan, UNDEFINED
+    resampler = table.resampler(settings, stratified=False)
+    if resampler is None:
+        return average_precision(table.y_true, scores), UNDEFINED
+
+    def statistic(weights: IntArray) -> FloatArray:
+        positives, negatives = (counts[:, ::-1] for counts in tied_counts(table.y_true, scores, weights))
+        found, called = np.cumsum(positives, axis=1), np.cumsum(positives + negatives, axis=1)
+        precision = found / np.maximum(called, 1)
+        return np.asarray((positives * precision).sum(axis=1) / positives.sum(axis=1), dtype=np.float64)
+
+    estimate = bootstrap_estimate(statistic, resampler, settings.level)
+    return average_precision(table.y_true, scores), estimate.ci

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray
+from dsmt_nnunet.statistics.clusters.units import are_clustered
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
 from dsmt_nnunet.statistics.resampling import Resampler
 
@@ -24,6 +25,8 @@ class ScoreTable:
         reader_cuts: reader name -> stated cut of an ordinal rating (positive at or above it).
         groups: column -> level of each case, "" where unknown.
         clusters: patient of each case; None where every case stands alone.
+        folds: fold of a cross-validation of each case, shape (N,); None where one model gave all scores. Scores of
+            different folds are never put in one order.
     """
 
     case_names: tuple[str, ...]
@@ -34,6 +37,7 @@ class ScoreTable:
     reader_cuts: Mapping[str, float] = field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     clusters: tuple[str, ...] | None = None
+    folds: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.y_true)
@@ -41,7 +45,12 @@ class ScoreTable:
     @property
     def is_clustered(self) -> bool:
         """Whether any cluster holds more than one case."""
-        return self.clusters is not None and len(set(self.clusters)) < len(self.clusters)
+        return are_clustered(self.clusters, len(self))
+
+    @property
+    def n_clusters(self) -> int | None:
+        """Number of patients; None where they are not known."""
+        return None if self.clusters is None else len(set(self.clusters))
 
     def subset(self, chosen: BoolArray) -> ScoreTable:
         """The cases where `chosen` is true."""
@@ -64,12 +73,18 @@ class ScoreTable:
             self.reader_cuts,
             {name: pick(values) for name, values in self.groups.items()},
             None if self.clusters is None else pick(self.clusters),
+            None if self.folds is None else self.folds[chosen],
         )
 
-    def resampler(self, settings: EvaluationSettings) -> Resampler | None:
-        """Bootstrap of these cases; None where it is switched off or a class has fewer than two cases (patients)."""
+    def resampler(self, settings: EvaluationSettings, stratified: bool = True) -> Resampler | None:
+        """Bootstrap of these cases; None where it is switched off or a class has fewer than two cases (patients).
+
+        Args:
+            settings: resamples and seed.
+            stratified: whether the prevalence is held; what depends on it needs False.
+        """
         units = self.clusters or tuple(str(index) for index in range(len(self)))
         held_by = [{unit for unit, label in zip(units, self.y_true, strict=True) if label == kind} for kind in (0, 1)]
         if settings.n_resamples == 0 or min(map(len, held_by)) < 2:
             return None
-        return Resampler.create(self.y_true, self.clusters, settings.n_resamples, settings.seed)
+        return Resampler.create(self.y_true, self.clusters, settings.n_resamples, settings.seed, stratified)

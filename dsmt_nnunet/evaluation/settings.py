@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from dsmt_nnunet.statistics.proportions import IntervalMethod
@@ -29,4 +30,9 @@ class EvaluationSettings:
         if self.n_resamples != 0 and self.n_resamples < 100:
             raise ValueError(
                 f"The bootstrap needs at least 100 resamples (2000 is usual), or 0 for none; got {self.n_resamples}."
+            )
+        if 0 < self.n_resamples < 2 / (1 - self.level):
+            raise ValueError(
+                f"Bootstrap intervals of level {self.level:g} need at least {math.ceil(2 / (1 - self.level))} "
+                f"resamples, or 0 for none; got {self.n_resamples}."
             )

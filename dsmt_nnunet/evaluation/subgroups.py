@@ -47,17 +47,9 @@ def _level(
 ) -> SubgroupLevel:
     table = whole.subset(chosen)
     scored = {}
-    for name, scores in table.scores.items():
+    for name in table.scores:
         with log.collect(f"{name}, {where}"):
-            scored[name] = evaluate_score(
-                table.y_true,
-                scores,
-                table.decisions.get(name, ()),
-                settings,
-                table.resampler(settings),
-                table.is_clustered,
-                is_probability(whole.scores[name]),
-            )
+            scored[name] = evaluate_score(table, name, settings, is_probability(whole.scores[name]))
     return SubgroupLevel(n=len(table), n_positive=int(table.y_true.sum()), scores=scored)
 
 

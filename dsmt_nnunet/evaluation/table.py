@@ -19,17 +19,7 @@ from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.subgroups import evaluate_subgroups
 from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.checks import FloatArray
-from dsmt_nnunet.statistics.named_warnings import (
-    ClusteredDataWarning,
-    OneCaseInClassWarning,
-    ThresholdWarning,
-    WarningLog,
-)
-
-CLUSTERED = (
-    "Some patients have several cases. DeLong intervals and tests, McNemar tests and binomial intervals assume "
-    "independent cases; quote the bootstrap intervals, which draw whole patients."
-)
+from dsmt_nnunet.statistics.named_warnings import OneCaseInClassWarning, ThresholdWarning, WarningLog
 
 
 @dataclass(frozen=True)
@@ -61,8 +51,6 @@ def evaluate_table(
         log: takes the named warnings.
         probabilities: score name -> recalibrated probabilities, which calibration and decision curve then use.
     """
-    if table.is_clustered:
-        log.add(ClusteredDataWarning, "cases", CLUSTERED)
     resampler = table.resampler(settings)
     if resampler is None and settings.n_resamples and 0 < table.y_true.sum() < len(table):
         message = "A class is held by a single case or patient; there is no bootstrap interval."
@@ -76,16 +64,16 @@ def evaluate_table(
             log.add(ThresholdWarning, name, message)
         probs = (probabilities or {}).get(name, values)
         with log.collect(name):
-            score = evaluate_score(table.y_true, values, decisions, settings, resampler, table.is_clustered)
+            score = evaluate_score(table, name, settings)
             if probs is not values:
-                score = widened(Score, score, calibration(table.y_true, probs, settings.level))
+                score = widened(Score, score, calibration(table.y_true, probs, settings.level, table.clusters))
             scores[name] = score
-            curves[name] = score_curves(table.y_true, values, probs, settings, resampler)
-    between_scores = compare_scores(table, settings, resampler, log)
+            curves[name] = score_curves(table, name, probs, settings, resampler)
+    between_scores = compare_scores(table, settings, log)
     subgroups, between_levels = evaluate_subgroups(table, settings, log)
     comparisons = Comparisons(
         clustered=table.is_clustered,
-        n_clusters=None if table.clusters is None else len(set(table.clusters)),
+        n_clusters=table.n_clusters,
         comparisons=(*between_scores, *between_levels),
         comparison_joint=joint_test(table),
         readers=evaluate_readers(table, settings, log),
@@ -101,6 +89,7 @@ def score_rows(table: ScoreTable) -> tuple[list[str], list[list[object]]]:
     columns += [f"{name}_decision" for name in table.scores if table.decisions.get(name)]
     columns += [*table.readers, *(name for name in table.groups if name not in columns)]
     cluster = [] if table.clusters is None else ["cluster"]
+    cluster += [] if table.folds is None else ["fold"]
     rows: list[list[object]] = []
     for index in range(len(table)):
         row: list[object] = [table.case_names[index], int(table.y_true[index])]
@@ -109,5 +98,6 @@ def score_rows(table: ScoreTable) -> tuple[list[str], list[list[object]]]:
         row += ["" if np.isnan(ratings[index]) else float(ratings[index]) for ratings in table.readers.values()]
         row += [values[index] for name, values in table.groups.items() if name in columns]
         row += [] if table.clusters is None else [table.clusters[index]]
+        row += [] if table.folds is None else [int(table.folds[index])]
         rows.append(row)
     return columns + cluster, rows

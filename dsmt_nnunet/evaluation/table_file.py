@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable, read_csv
+from dsmt_nnunet.evaluation.families import adjusted_comparisons
 from dsmt_nnunet.evaluation.files import SCORES_NAME, head_of, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
+from dsmt_nnunet.evaluation.patients import INDEPENDENT, PATIENT_COLUMN, patients, warn_of_independence
 from dsmt_nnunet.evaluation.records.metrics import TableMetrics, TableSources
 from dsmt_nnunet.evaluation.score import is_probability
 from dsmt_nnunet.evaluation.score_table import ScoreTable
@@ -35,7 +37,8 @@ class TableColumns:
         scores: at least one, higher means positive.
         readers: binary (0/1, or the names of the truth's classes) or ordinal ratings, empty where not rated.
         groups: subgroups.
-        cluster: patient.
+        cluster: patient; None for `PATIENT_COLUMN` where the table has it.
+        independent: takes every case for a patient of its own.
         case: name of a case; None for the line of the file.
         thresholds: score or reader -> thresholds.
         threshold_from: "youden" chooses a threshold on these very data; None does not.
@@ -47,6 +50,7 @@ class TableColumns:
     readers: tuple[str, ...] = ()
     groups: tuple[GroupColumn, ...] = ()
     cluster: str | None = None
+    independent: bool = False
     case: str | None = None
     thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     threshold_from: str | None = None
@@ -56,6 +60,10 @@ class TableColumns:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"Columns {repeated} are named more than once among truth, scores and readers.")
+
+    def with_patients(self, there: Sequence[str]) -> TableColumns:
+        """The same columns with that of the patients, which is taken where it is there and none is named."""
+        return self if self.cluster or PATIENT_COLUMN not in there else replace(self, cluster=PATIENT_COLUMN)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,8 +76,16 @@ class TableColumns:
 def evaluate_table_file(path: Path, columns: TableColumns, out: Path, settings: EvaluationSettings) -> TableMetrics:
     """Evaluates a table and writes metrics.json, curves.json and scores.csv into `out`."""
     log = WarningLog()
-    table = read_score_table(path, columns, log)
-    sources = TableSources(table=path.name, truth=columns.truth, positive=columns.positive, cluster=columns.cluster)
+    content = read_csv(path)
+    columns = columns.with_patients(content.columns)
+    table = read_score_table(content, columns, log)
+    sources = TableSources(
+        table=path.name,
+        truth=columns.truth,
+        positive=columns.positive,
+        cluster=None if columns.independent else columns.cluster,
+        fold=None,
+    )
     return write_table_evaluation(table, settings, log, sources, out)
 
 
@@ -86,10 +102,11 @@ def write_table_evaluation(
         out: made if need be.
     """
     result = evaluate_table(table, settings, log)
+    adjusted, families = adjusted_comparisons({"": result.comparisons})
     metrics = widened(
         TableMetrics,
-        head_of(settings, log),
-        result.comparisons,
+        head_of(settings, log, families),
+        adjusted[""],
         inputs=sources,
         n=len(table),
         n_positive=int(table.y_true.sum()),
@@ -103,14 +120,14 @@ def write_table_evaluation(
     return metrics
 
 
-def read_score_table(path: Path, columns: TableColumns, log: WarningLog) -> ScoreTable:
+def read_score_table(table: CsvTable, columns: TableColumns, log: WarningLog) -> ScoreTable:
     """Reads the rows whose truth is known.
 
     Raises:
         ValueError: a column is missing, the truth has not two values, scores are missing or no finite numbers; the
             rows are named by their line in the file.
     """
-    table = read_csv(path)
+    path = table.path
     _require(table, columns.names)
     rows = [row for row in table.rows if row.get(columns.truth)]
     if not rows:
@@ -122,11 +139,17 @@ def read_score_table(path: Path, columns: TableColumns, log: WarningLog) -> Scor
     scores = {name: _numbers(path, rows, name) for name in columns.scores}
     readers = {name: _ratings(path, rows, name, columns) for name in columns.readers}
     clusters = None
-    if columns.cluster:
+    if columns.cluster and not columns.independent:
         lacking = [row.line for row in rows if not row.get(columns.cluster)]
         if lacking:
-            raise ValueError(f"{path}: the cluster column '{columns.cluster}' is empty in {_lines(lacking)}.")
-        clusters = tuple(row.get(columns.cluster) for row in rows)
+            raise ValueError(
+                f"{path}: the column of patients '{columns.cluster}' is empty in {_lines(lacking)}. Fill it in, or "
+                f"take every case for a patient of its own with --cluster {INDEPENDENT}."
+            )
+        named = [row.get(columns.cluster) for row in rows]
+        clusters = patients(named, columns.cluster, log)
+    elif columns.cluster:
+        warn_of_independence([row.get(columns.cluster) or f"line {row.line}" for row in rows], log)
     return ScoreTable(
         case_names=tuple(row.get(columns.case) if columns.case else f"line {row.line}" for row in rows),
         y_true=y_true,

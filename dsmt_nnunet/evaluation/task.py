@@ -7,19 +7,20 @@ from dataclasses import fields
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
+from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, truth_value
 from dsmt_nnunet.evaluation.multiclass import class_curves, evaluate_classes
+from dsmt_nnunet.evaluation.patients import PATIENT_COLUMN, patients, warn_of_independence
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
 from dsmt_nnunet.evaluation.records.score import DecisionValues
 from dsmt_nnunet.evaluation.records.tasks import BinaryTask, IncludingMissed, MulticlassTask
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.table import evaluate_table
-from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions, known_label
+from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions, known_label, patient_of
 from dsmt_nnunet.records import widened
-from dsmt_nnunet.statistics.checks import FloatArray
+from dsmt_nnunet.statistics.checks import FloatArray, IntArray
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
 from dsmt_nnunet.statistics.decisions.metrics import decision_metrics
-from dsmt_nnunet.statistics.named_warnings import ClusteredDataWarning, IncompleteDataWarning, WarningLog
+from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
 from dsmt_nnunet.tasks import Task
 
 MISSED_NOTE = (
@@ -35,6 +36,7 @@ def evaluate_binary_task(
     settings: EvaluationSettings,
     log: WarningLog,
     probabilities: FloatArray | None = None,
+    folds: IntArray | None = None,
 ) -> tuple[BinaryTask, ScoreCurves]:
     """Metrics and curves of a binary task.
 
@@ -45,9 +47,10 @@ def evaluate_binary_task(
         settings: how intervals are made.
         log: takes the named warnings.
         probabilities: recalibrated, for calibration and decision curve; those of `cases` by default.
+        folds: fold of each nodule of a cross-validation, shape (N,).
     """
     name = cases.task.name
-    table = cases.score_table(options, decisions)
+    table = cases.score_table(options, decisions, folds)
     result = evaluate_table(table, settings, log, None if probabilities is None else {name: probabilities})
     score, curves = result.scores[name], result.curves[name]
     first = score.operating_points[0]
@@ -76,14 +79,21 @@ def evaluate_multiclass_task(
 
 
 def including_missed(
-    cases: TaskCases, joined: Sequence[JoinedNodule], decisions: Decisions, settings: EvaluationSettings
+    cases: TaskCases,
+    joined: Sequence[JoinedNodule],
+    decisions: Decisions,
+    options: TaskOptions,
+    settings: EvaluationSettings,
 ) -> IncludingMissed:
     """Metrics of a binary task over all true nodules with a known label, the missed ones called negative."""
-    labels = [known_label(item.truth, cases.task) for item in joined if item.status == "missed"]
-    missed = np.array([label for label in labels if label >= 0], dtype=np.int64)
+    lost = [item.truth for item in joined if item.status == "missed" and known_label(item.truth, cases.task) >= 0]
+    missed = np.array([known_label(nodule, cases.task) for nodule in lost], dtype=np.int64)
+    clusters = cases.clusters(options)
+    if clusters is not None and options.cluster is not None:
+        clusters = (*clusters, *(patient_of(nodule, options.cluster) for nodule in lost if nodule))
     y_true = np.concatenate([cases.labels, missed]) == 1
     called = np.concatenate([decisions.called_positive, np.zeros(len(missed), dtype=bool)])
-    metrics = decision_metrics(y_true, called, settings.interval, settings.level)
+    metrics = decision_metrics(y_true, called, settings.interval, settings.level, clusters)
     return IncludingMissed(
         n=len(y_true),
         n_missed=len(missed),
@@ -108,12 +118,10 @@ def warn_of_gaps(joined: Sequence[JoinedNodule], cases: TaskCases, task: Task, l
 
 
 def warn_of_patients(joined: Sequence[JoinedNodule], options: TaskOptions, log: WarningLog) -> None:
-    """Says where patients have several nodules and the evaluation was not told to keep them together."""
-    patients = [item.truth.patient_id for item in joined if item.truth is not None]
-    if options.cluster is None and len(set(patients)) < len(patients):
-        log.add(
-            ClusteredDataWarning,
-            "cases",
-            f"{len(patients)} nodules of {len(set(patients))} patients are taken as independent; "
-            f"--cluster patient_id resamples whole patients.",
-        )
+    """Says which spellings are taken for one patient, or that patients were not to be the unit."""
+    column = options.cluster or PATIENT_COLUMN
+    names = [truth_value(item.truth, column) for item in joined if item.truth is not None]
+    if options.cluster is None:
+        warn_of_independence(names, log)
+    else:
+        patients(names, column, log)

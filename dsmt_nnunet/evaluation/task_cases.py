@@ -9,7 +9,9 @@ import numpy as np
 
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, truth_value
+from dsmt_nnunet.evaluation.patients import INDEPENDENT, PATIENT_COLUMN
 from dsmt_nnunet.evaluation.score_table import ScoreTable
+from dsmt_nnunet.identifiers import same_person_key
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
@@ -24,13 +26,13 @@ class TaskOptions:
 
     Attributes:
         groups: columns to form subgroups of.
-        cluster: column that names the patient; None where cases are taken as independent.
+        cluster: column that names the patient; None to take every case for a patient of its own.
         readers: task -> columns with readers' ratings; "" stands for the primary task until `resolved`.
         thresholds: task -> further thresholds.
     """
 
     groups: tuple[GroupColumn, ...] = ()
-    cluster: str | None = None
+    cluster: str | None = PATIENT_COLUMN
     readers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
@@ -89,10 +91,19 @@ class TaskCases:
 
     def clusters(self, options: TaskOptions) -> tuple[str, ...] | None:
         """Patient of each nodule; None without a cluster column."""
-        return None if options.cluster is None else self._column(options.cluster)
+        if options.cluster is None:
+            return None
+        return tuple(patient_of(item.truth, options.cluster) for item in self.nodules if item.truth)
 
-    def score_table(self, options: TaskOptions, decisions: Sequence[Decisions]) -> ScoreTable:
+    def score_table(
+        self, options: TaskOptions, decisions: Sequence[Decisions], folds: IntArray | None = None
+    ) -> ScoreTable:
         """The table of a binary task, its score named after the task.
+
+        Args:
+            options: groups, patients, readers, further thresholds.
+            decisions: operating points.
+            folds: fold of each nodule where several models answered, shape (N,).
 
         Raises:
             ValueError: a rating is neither a class name nor a number, or a group column breaks its rules.
@@ -108,6 +119,7 @@ class TaskCases:
             readers={reader: self._ratings(reader) for reader in options.readers.get(name, ())},
             groups={group.name: group.levels(self._column(group.name)) for group in options.groups},
             clusters=self.clusters(options),
+            folds=folds,
         )
 
     def _column(self, column: str) -> tuple[str, ...]:
@@ -125,6 +137,21 @@ class TaskCases:
                     f"reader gave no rating."
                 ) from None
         return np.array(ratings, dtype=np.float64)
+
+
+def patient_of(nodule: Nodule, column: str) -> str:
+    """Patient of a true nodule, the same for all spellings of a person.
+
+    Raises:
+        ValueError: its cell is empty.
+    """
+    name = truth_value(nodule, column)
+    if not name:
+        raise ValueError(
+            f"Nodule '{nodule.nodule_id}' of case '{nodule.case_id}' names no patient in column '{column}'. Fill it "
+            f"in, or take every nodule for a patient of its own with --cluster {INDEPENDENT}."
+        )
+    return same_person_key(name)
 
 
 def known_label(nodule: Nodule | None, task: Task) -> int:

@@ -115,7 +115,7 @@ def subgroup_rows(panel: BinaryPanel) -> list[ForestRow]:
 
 
 def fold_rows(task: CrossvalBinaryTask) -> list[ForestRow]:
-    """Each fold, their mean, and all folds pooled."""
+    """Each fold, and their mean."""
 
     def row(label: str, value: float, limits: Interval, note: str = "") -> ForestRow:
         return ForestRow(label, ((value, limits),), f"{with_interval(value, limits, 2)}{note}")
@@ -123,9 +123,8 @@ def fold_rows(task: CrossvalBinaryTask) -> list[ForestRow]:
     rows = []
     for item in task.folds:
         note = f"; n {item.n}, {item.n_positive} positive"
-        rows.append(row(f"Fold {item.fold}", item.auc, item.auc_ci_delong, note))
-    rows.append(row("Mean over folds", task.auc_mean_over_folds, task.auc_mean_over_folds_ci))
-    rows.append(row("Pooled", task.auc_pooled, task.auc_ci))
+        rows.append(row(f"Fold {item.fold}", item.auc, item.auc_ci, note))
+    rows.append(row("Mean over folds", task.auc, task.auc_ci))
     return rows
 
 

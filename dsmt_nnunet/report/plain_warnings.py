@@ -17,9 +17,9 @@ PLAIN_WORDS = {
     "EmptyMaskWarning": "Some masks are empty in truth and prediction: no Dice for them.",
     "ZeroVarianceWarning": "Some AUCs are of perfectly separated classes; another interval than DeLong's stands in.",
     "CollapsedBootstrapWarning": "All bootstrap resamples agreed for some numbers; those intervals are left out.",
-    "SmallSampleWarning": "Some groups have fewer than ten cases: do not trust their intervals and tests.",
+    "SmallSampleWarning": "Few cases in some groups, or few readers: do not trust those intervals and tests.",
     "ThresholdWarning": "An operating point is missing, or was chosen on the data it is reported on.",
-    "ClusteredDataWarning": "Some patients have several cases: quote bootstrap intervals, which draw whole patients.",
+    "ClusteredDataWarning": "Spellings were taken for one patient, or patients were not to be the unit.",
     "IncompleteDataWarning": "Some cases were left out.",
     "CalibrationWarning": "A temperature could not be fitted well.",
 }

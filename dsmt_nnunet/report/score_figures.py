@@ -55,7 +55,7 @@ def multiclass_roc_figure(panel: MulticlassPanel, of_classes: MulticlassCurves) 
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=(0, (2, 3)), linewidth=0.8)
     for index, (name, curve) in enumerate(curves.items()):
         item = panel.task.auc_one_vs_rest[name]
-        label = f"{name}: AUC {with_interval(item.auc, item.auc_ci_delong, 2)}"
+        label = f"{name}: AUC {with_interval(item.auc, item.auc_ci, 2)}"
         axes.plot(curve.fpr, curve.tpr, label=label, **series_style(index))
     _unit_axes(axes, "1 - specificity", "Sensitivity")
     return _with_legend(figure, axes, len(curves))

@@ -113,8 +113,9 @@ def _panel_view(evaluation: EvaluationFolder, panel: Panel, key: str, figures: F
     ]
     notes = [] if evaluation.curves else [NO_CURVES]
     if isinstance(panel, BinaryPanel):
-        listed = tables.metric_tables(panel, confidence) + tables.comparison_tables(panel, confidence)
-        listed += tables.reader_tables(panel, confidence)
+        families = metrics.multiplicity
+        listed = tables.metric_tables(panel, confidence) + tables.comparison_tables(panel, confidence, families)
+        listed += tables.reader_tables(panel, confidence, families)
         if panel.crossval and isinstance(metrics, CrossvalMetrics):
             listed.insert(0, tables.fold_table(panel.crossval))
             notes.append(metrics.operating_point.note)
@@ -152,6 +153,7 @@ def _binary_figures(panel: BinaryPanel, confidence: str) -> list[_Drawn]:
 
     if score_figures.with_roc(panel):
         caption = f"Dots: operating points. Band: pointwise {confidence} bootstrap."
+        caption += " The curve pools the folds; the AUC is the mean over folds." if panel.crossval else ""
         caption += " Open markers: readers." if panel.comparisons.readers else ""
         add("roc", "ROC curve", caption, partial(score_figures.roc_figure, panel))
     if score_figures.with_precision_recall(panel):
@@ -200,7 +202,9 @@ def _notes(panel: BinaryPanel) -> list[str]:
 def _summary(panel: Panel) -> str:
     if isinstance(panel, MulticlassPanel):
         task = panel.task
-        return f"n {task.n}, mean AUC {shown(task.auc_macro)}, accuracy {shown(task.accuracy)}"
+        return (
+            f"n {task.n}, mean AUC {with_interval(task.auc_macro, task.auc_macro_ci)}, accuracy {shown(task.accuracy)}"
+        )
     if len(panel.series) > 1:
         scores = [(item.name, item.score) for item in panel.series]
         return "; ".join(f"{name}: AUC {with_interval(score.auc, score.auc_ci)}" for name, score in scores)
@@ -217,24 +221,21 @@ def _headlines(evaluation: EvaluationFolder, panel: Panel) -> list[Headline]:
     if isinstance(panel, BinaryPanel):
         result += _score_headlines(panel, confidence)
     else:
-        result.append(Headline(f"{panel.title}: mean AUC", shown(panel.task.auc_macro, 2)))
+        limits = interval(panel.task.auc_macro_ci, 2)
+        result.append(Headline(f"{panel.title}: mean AUC", shown(panel.task.auc_macro, 2), _limits(limits, confidence)))
         limits = interval(panel.task.accuracy_ci, 2)
         result.append(Headline("Accuracy", shown(panel.task.accuracy, 2), _limits(limits, confidence)))
     dice = metrics.dice if isinstance(metrics, PredictionMetrics) else None
     if dice and is_number(dice.mean):
-        limits = interval(dice.mean_ci_bootstrap, 2)
+        limits = interval(dice.mean_ci, 2)
         result.append(Headline("Dice of the masks", shown(dice.mean, 2), _limits(limits, confidence)))
     return result
 
 
 def _score_headlines(panel: BinaryPanel, confidence: str) -> list[Headline]:
-    result, folds = [], panel.crossval
-    if folds:
-        limits = interval(folds.auc_mean_over_folds_ci, 2)
-        value = shown(folds.auc_mean_over_folds, 2)
-        result.append(Headline(f"{panel.title}: mean AUC over folds", value, _limits(limits, confidence)))
+    result = []
     for series in panel.series[:4]:
-        title = f"{series.name}: {'pooled AUC' if folds else 'AUC'}"
+        title = f"{series.name}: {'mean AUC over folds' if panel.crossval else 'AUC'}"
         limits = interval(series.score.auc_ci, 2)
         result.append(Headline(title, shown(series.score.auc, 2), _limits(limits, confidence)))
     if len(panel.series) == 1:
@@ -285,7 +286,7 @@ def _settings_sentence(evaluation: EvaluationFolder) -> str:
         return f"{confidence} intervals. {metrics.method}. Made by {maker}."
     resamples = settings.bootstrap_resamples
     bootstrap = f"{resamples} bootstrap resamples, seed {settings.seed}" if resamples else "no bootstrap"
-    clustered = f", resampled by {metrics.inputs.cluster}" if metrics.inputs.cluster else ""
+    clustered = f"; the patient ({metrics.inputs.cluster}) is the unit" if metrics.inputs.cluster else ""
     return (
         f"{confidence} intervals; proportions after {settings.proportion_interval.title()}; "
         f"{bootstrap}{clustered}. Positive when score >= threshold; no score is flipped. "

@@ -6,17 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dsmt_nnunet.evaluation.records.comparisons import (
+    AdjustedFamily,
     AucDifference,
-    McNemarTest,
     MultiReader,
     PairedComparison,
+    ProportionDifference,
     ReaderDifference,
     UnpairedComparison,
 )
 from dsmt_nnunet.evaluation.records.metrics import ReaderStudyMetrics
 from dsmt_nnunet.evaluation.records.score import OperatingPoint
 from dsmt_nnunet.evaluation.records.tasks import CrossvalBinaryTask
-from dsmt_nnunet.report.numbers import interval, is_number, p_value, readable, share, shown, with_interval
+from dsmt_nnunet.report.numbers import is_number, p_value, readable, share, shown, with_interval
 from dsmt_nnunet.report.panel import BinaryPanel, MulticlassPanel, Series
 from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES
 
@@ -57,10 +58,11 @@ def metric_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
         ("Cases", *(str(score.n) for score in scores)),
         (panel.classes[1].capitalize(), *(str(score.n_positive) for score in scores)),
         ("AUC", *(with_interval(score.auc, score.auc_ci) for score in scores)),
-        ("AUC, DeLong interval", *(interval(score.auc_ci_delong) or "none" for score in scores)),
-        ("AUC, bootstrap interval", *(interval(score.auc_ci_bootstrap) or "none" for score in scores)),
-        ("Average precision", *(shown(score.average_precision) for score in scores)),
-        ("Brier score", *(shown(score.brier) for score in scores)),
+        (
+            "Average precision",
+            *(with_interval(score.average_precision, score.average_precision_ci) for score in scores),
+        ),
+        ("Brier score", *(with_interval(score.brier, score.brier_ci) for score in scores)),
         ("Expected calibration error", *(shown(score.ece) for score in scores)),
         (
             "Calibration slope",
@@ -72,24 +74,26 @@ def metric_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
         ),
     ]
     columns = ("", *names) if len(names) > 1 else ("", f"Value ({confidence} interval)")
-    tables = [Table("Discrimination and calibration", columns, tuple(rows))]
+    note = " ".join(f"{name}: {score.auc_sentence}" for name, score in zip(names, scores, strict=True))
+    tables = [Table("Discrimination and calibration", columns, tuple(rows), note)]
     points = list(_points(panel.series))
     if points:
         tables.append(_point_table(points, confidence))
     return tables
 
 
-def comparison_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
-    """Paired tests between scores and unpaired ones between levels."""
+def comparison_tables(panel: BinaryPanel, confidence: str, families: Sequence[AdjustedFamily]) -> list[Table]:
+    """Paired tests between scores and unpaired ones between levels, each with what its p values are adjusted over."""
+    notes = {item.name: item.sentence for item in families}
     comparisons = panel.comparisons.comparisons
     paired = [item for item in comparisons if isinstance(item, PairedComparison)]
     unpaired = [item for item in comparisons if isinstance(item, UnpairedComparison)]
     difference = f"AUC difference ({confidence} interval)"
     aucs: list[Row] = [(" - ".join(item.scores), *_difference(item), p_value(item.p_value_holm)) for item in paired]
     decisions: list[Row] = [
-        (f"{' - '.join(item.scores)}, {kind}", *_mcnemar(test))
+        (f"{' - '.join(item.scores)}, {kind}", *_decided(test))
         for item in paired
-        for kind, test in (item.mcnemar.tests if item.mcnemar else ())
+        for kind, test in (item.decisions.tests if item.decisions else ())
     ]
     levels: list[Row] = [
         (
@@ -102,19 +106,31 @@ def comparison_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
     ]
     counts = (f"Difference ({confidence} interval)", "Only first right", "Only second right")
     tables = [
-        Table("AUCs compared on the same cases (paired DeLong)", ("Pair", difference, "p", "p, Holm"), tuple(aucs)),
-        Table("Decisions compared on the same cases (McNemar)", ("Pair", *counts, "p, exact"), tuple(decisions)),
         Table(
-            "AUCs compared between subgroups (unpaired DeLong)",
+            f"AUCs compared on the same cases ({_tests(paired)})",
+            ("Pair", difference, "p", "p, Holm"),
+            tuple(aucs),
+            notes.get("scores", ""),
+        ),
+        Table(
+            f"Decisions compared on the same cases ({_decision_tests(paired)})",
+            ("Pair", *counts, "p", "p, Holm"),
+            tuple(decisions),
+            notes.get("decisions of scores", ""),
+        ),
+        Table(
+            f"AUCs compared between subgroups ({_tests(unpaired)})",
             ("Subgroups", "Cases", difference, "p", "p, Holm"),
             tuple(levels),
+            notes.get("levels", ""),
         ),
     ]
     return [table for table in tables if table.rows]
 
 
-def reader_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
+def reader_tables(panel: BinaryPanel, confidence: str, families: Sequence[AdjustedFamily]) -> list[Table]:
     """Readers' sensitivity and specificity, and the model against each and all of them."""
+    notes = {item.name: item.sentence for item in families}
     readers = panel.comparisons.readers
     if not readers:
         return []
@@ -122,7 +138,7 @@ def reader_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
     points: list[Row] = []
     against: list[Row] = []
     for name, reader in readers.items():
-        auc = "" if reader.auc is None else with_interval(reader.auc, reader.auc_ci_delong)
+        auc = "" if reader.auc is None else with_interval(reader.auc, reader.auc_ci)
         for point in reader.operating_points:
             cut = "own decision" if reader.kind == "binary" else f"rating >= {point.threshold:g}"
             numbers = (with_interval(*point.metric(key)) for key in ("sensitivity", "specificity"))
@@ -130,11 +146,12 @@ def reader_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
         against += [_against(titles[score], name, item) for score, item in reader.against.items()]
     columns = ("Reader", "Positive when", f"Sensitivity ({confidence} interval)", "Specificity", "AUC")
     tables = [Table("Readers", columns, tuple(points))]
-    columns = ("Model - reader", "AUC difference", "p", "Accuracy difference", "p, exact")
-    note = "McNemar's test is of decisions; a reader of ordinal ratings has none unless a cut was stated beforehand."
-    tables.append(Table("Model against each reader", columns, tuple(against), note))
+    headings = ("Model - reader", "AUC difference", "p", "p, Holm", "Accuracy difference", "p", "p, Holm")
+    note = "Decisions are compared where the reader made one, or a cut of the rating was stated beforehand. "
+    note += " ".join(notes[name] for name in ("readers", "decisions of readers") if name in notes)
+    tables.append(Table("Model against each reader", headings, tuple(against), note))
     if panel.comparisons.multi_reader:
-        tables.append(_multi_reader_table(panel.comparisons.multi_reader, titles, confidence))
+        tables.append(_multi_reader_table(panel.comparisons.multi_reader, titles, confidence, notes))
     return tables
 
 
@@ -142,11 +159,16 @@ def multiclass_tables(panel: MulticlassPanel, confidence: str) -> list[Table]:
     """Each class against the rest, and the whole."""
     task = panel.task
     rows = tuple(
-        (name, str(item.n), with_interval(item.auc, item.auc_ci_delong), shown(item.sensitivity))
+        (
+            name,
+            str(item.n),
+            with_interval(item.auc, item.auc_ci),
+            with_interval(item.sensitivity, item.sensitivity_ci),
+        )
         for name, item in task.auc_one_vs_rest.items()
     )
     whole = (
-        ("Mean AUC", with_interval(task.auc_macro, task.auc_macro_ci_bootstrap)),
+        ("Mean AUC", with_interval(task.auc_macro, task.auc_macro_ci)),
         ("Accuracy", with_interval(task.accuracy, task.accuracy_ci)),
         ("Balanced accuracy", shown(task.balanced_accuracy)),
         ("Log loss", shown(task.log_loss)),
@@ -167,7 +189,7 @@ def fold_table(task: CrossvalBinaryTask) -> Table:
         (
             str(item.fold),
             share(item.n_positive, item.n),
-            with_interval(item.auc, item.auc_ci_delong),
+            with_interval(item.auc, item.auc_ci),
             shown(item.threshold_from_other_folds),
             shown(item.sensitivity),
             shown(item.specificity),
@@ -175,40 +197,49 @@ def fold_table(task: CrossvalBinaryTask) -> Table:
         for item in task.folds
     )
     columns = ("Fold", "Positive", "AUC", "Threshold of the other folds", "Sensitivity", "Specificity")
-    return Table("Folds", columns, rows, task.auc_quote)
+    return Table("Folds", columns, rows, task.auc_sentence)
 
 
 def reader_study_tables(metrics: ReaderStudyMetrics, confidence: str) -> list[Table]:
     """Means of the modalities and their differences, for each merit and design of a reader study."""
-    tables = []
+    tables, notes = [], {item.name: item.sentence for item in metrics.multiplicity}
     for merit, analysed in metrics.merits.items():
         for design, result in analysed.designs:
             if result is None:
                 continue
-            rows = [(item.modality, with_interval(item.estimate, item.ci), "") for item in result.means]
+            rows: list[Row] = [(item.modality, with_interval(item.estimate, item.ci), "", "") for item in result.means]
             rows += [
-                (f"{item.first} - {item.second}", with_interval(item.estimate, item.ci), p_value(item.p_value))
+                (
+                    f"{item.first} - {item.second}",
+                    with_interval(item.estimate, item.ci),
+                    p_value(item.p_value),
+                    p_value(item.p_value_holm),
+                )
                 for item in result.differences
             ]
             title = "AUC" if merit == "auc" else readable(merit)
-            columns = ("Modality", f"{title} ({confidence} interval)", "p")
-            tables.append(Table(f"{title}, {design}", columns, tuple(rows)))
+            columns = ("Modality", f"{title} ({confidence} interval)", "p", "p, Holm")
+            tables.append(Table(f"{title}, {design}", columns, tuple(rows), notes.get(design, "")))
     return tables
 
 
-def _multi_reader_table(study: MultiReader, titles: Mapping[str, str], confidence: str) -> Table:
+def _multi_reader_table(
+    study: MultiReader, titles: Mapping[str, str], confidence: str, notes: Mapping[str, str]
+) -> Table:
     rows = tuple(
         (
             titles[score],
             shown(item.model_auc),
             with_interval(item.difference, item.ci),
             p_value(item.p_value),
+            p_value(item.p_value_holm),
         )
         for score, item in study.model_minus_readers.items()
     )
     mean = with_interval(study.mean_auc, study.mean_auc_ci)
-    columns = ("Model", "AUC", f"Model - readers ({confidence} interval)", "p")
-    return Table(f"Model against all readers together; their mean AUC is {mean}", columns, rows, study.method)
+    columns = ("Model", "AUC", f"Model - readers ({confidence} interval)", "p", "p, Holm")
+    note = f"{study.method}. {notes.get('readers together', '')}"
+    return Table(f"Model against all readers together; their mean AUC is {mean}", columns, rows, note)
 
 
 def _points(series: Sequence[Series]) -> Iterator[tuple[str, OperatingPoint]]:
@@ -241,16 +272,25 @@ def _difference(item: AucDifference) -> tuple[str, str]:
     return with_interval(item.auc_difference, item.ci), p_value(item.p_value)
 
 
-def _mcnemar(test: McNemarTest) -> tuple[str, ...]:
-    first, second = test.discordant
-    return with_interval(test.difference, test.ci), str(first), str(second), p_value(test.p_value)
+def _tests(items: Sequence[AucDifference]) -> str:
+    return ", ".join(dict.fromkeys(item.test for item in items))
+
+
+def _decision_tests(items: Sequence[PairedComparison]) -> str:
+    return ", ".join(dict.fromkeys(item.decisions.accuracy.test for item in items if item.decisions))
+
+
+def _decided(test: ProportionDifference) -> tuple[str, ...]:
+    counts = str(test.only_first_right), str(test.only_second_right)
+    return with_interval(test.difference, test.ci), *counts, p_value(test.p_value), p_value(test.p_value_holm)
 
 
 def _against(score: str, reader: str, item: ReaderDifference) -> tuple[str, ...]:
-    decisions = item.mcnemar.accuracy if item.mcnemar else None
+    decisions = item.decisions.accuracy if item.decisions else None
     return (
         f"{score} - {reader}",
-        *(_difference(item.auc) if item.auc else ("", "")),
+        *((*_difference(item.auc), p_value(item.auc.p_value_holm)) if item.auc else ("", "", "")),
         with_interval(decisions.difference, decisions.ci) if decisions else "",
         p_value(decisions.p_value) if decisions else "",
+        p_value(decisions.p_value_holm) if decisions else "",
     )

@@ -61,7 +61,7 @@ class ThresholdWarning(EvaluationWarning):
 
 
 class ClusteredDataWarning(EvaluationWarning):
-    """Several cases of one patient: DeLong, McNemar and binomial intervals assume independence."""
+    """Spellings taken for one patient, or several cases of a patient taken as independent because that was asked."""
 
 
 class IncompleteDataWarning(EvaluationWarning):

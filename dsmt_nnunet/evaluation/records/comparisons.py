@@ -6,12 +6,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dsmt_nnunet.evaluation.records.score import Interval, OperatingPoint, SubgroupLevel
-from dsmt_nnunet.statistics.readers.against_model import ModelAgainstReaders
 
 
 @dataclass(frozen=True, kw_only=True)
 class AucDifference:
-    """Two AUCs and their difference, first minus second; `df` is undefined for a normal test."""
+    """Two AUCs and their difference, first minus second.
+
+    Attributes:
+        test: name of the test.
+        ci: of the same distribution as `p_value`, so that they never contradict each other.
+        z: difference / se, whatever the distribution.
+        df: degrees of freedom of t; undefined for a normal test.
+        p_value: two-sided.
+        p_value_holm: adjusted over the family that `multiplicity` names; none where there is no p value.
+    """
 
     test: str
     aucs: tuple[float, float]
@@ -21,59 +29,73 @@ class AucDifference:
     z: float
     df: float
     p_value: float
-    p_value_normal: float
+    p_value_holm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class McNemarTest:
-    """McNemar's test; `p_value` is the exact one, `p_uncorrected` that of `chi2`."""
+class McNemarDetails:
+    """Tests beside the one quoted, where every case stands alone."""
 
+    chi2: float
+    p_exact: float
+    p_mid: float
+    chi2_corrected: float
+    p_corrected: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Durkalski:
+    """The test beside the one quoted, where patients have several cases."""
+
+    chi2: float
+    p_value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProportionDifference:
+    """Two proportions of the same cases, first minus second; patients are taken whole where they have several cases.
+
+    `ci` and `p_value` are of one test: McNemar's with Tango's interval, or the ratio over patients with t.
+    """
+
+    test: str
+    n: int
+    n_clusters: int
     both_right: int
     only_first_right: int
     only_second_right: int
     both_wrong: int
-    n: int
     difference: float
     ci: Interval
-    p_exact: float
-    p_mid: float
-    chi2: float
     p_value: float
-    chi2_corrected: float
-    p_corrected: float
-    discordant: tuple[int, int]
-    p_uncorrected: float
-    test: str
+    p_value_holm: float | None = None
+    mcnemar: McNemarDetails | None = None
+    durkalski: Durkalski | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionDifference:
-    """McNemar on all cases, on the positive and on the negative ones."""
+    """Decisions compared on all cases, on the positive and on the negative ones."""
 
-    accuracy: McNemarTest
-    sensitivity: McNemarTest
-    specificity: McNemarTest
+    accuracy: ProportionDifference
+    sensitivity: ProportionDifference
+    specificity: ProportionDifference
 
     @property
-    def tests(self) -> tuple[tuple[str, McNemarTest], ...]:
+    def tests(self) -> tuple[tuple[str, ProportionDifference], ...]:
         """Each with its name."""
         return ("accuracy", self.accuracy), ("sensitivity", self.sensitivity), ("specificity", self.specificity)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedComparison(AucDifference):
-    """Two scores of the same cases; decisions are compared where both have an operating point.
-
-    `p_value_holm` is adjusted over all pairs; there is none where the p value is not defined.
-    """
+    """Two scores of the same cases; decisions are compared where both have an operating point."""
 
     kind: Literal["paired"] = "paired"
     scores: tuple[str, str]
     n: int
-    ci_bootstrap: Interval | None = None
     thresholds: tuple[float, float] | None = None
-    mcnemar: DecisionDifference | None = None
-    p_value_holm: float | None = None
+    decisions: DecisionDifference | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +107,16 @@ class UnpairedComparison(AucDifference):
     group: str
     levels: tuple[str, str]
     n: tuple[int, int]
-    p_value_holm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdjustedFamily:
+    """Tests whose p values were adjusted together after Holm."""
+
+    name: str
+    over: str
+    n_tests: int
+    sentence: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +132,15 @@ class JointTest:
 
 @dataclass(frozen=True, kw_only=True)
 class PointAtSpecificity:
-    """The most sensitive threshold of a score whose specificity is not below a reader's."""
+    """The most sensitive threshold of a score whose specificity is not below a reader's.
+
+    `sensitivity_ci` is the BTII interval, which counts that the threshold came from these very cases; undefined without
+    a bootstrap.
+    """
 
     sensitivity: float
     sensitivity_ci: Interval
     specificity: float
-    specificity_ci: Interval
     threshold: float
     threshold_chosen_on_reported_data: bool
     note: str
@@ -125,7 +159,7 @@ class ReaderDifference:
 
     auc: AucDifference | None = None
     threshold: float | None = None
-    mcnemar: DecisionDifference | None = None
+    decisions: DecisionDifference | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,13 +172,31 @@ class Reader:
     operating_points: tuple[ReaderPoint, ...]
     against: dict[str, ReaderDifference]
     auc: float | None = None
-    auc_ci_delong: Interval | None = None
-    auc_ci_method: str | None = None
+    auc_ci: Interval | None = None
+    auc_method: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgainstReaders:
+    """AUC of a score less the mean AUC of the readers, readers and cases random."""
+
+    model_auc: float
+    mean_reader_auc: float
+    difference: float
+    se: float
+    df: float
+    ci: Interval
+    t: float
+    p_value: float
+    p_value_holm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class MultiReader:
-    """The mean of several ordinal readers on the cases that all of them rated, and each score against it."""
+    """The mean of several ordinal readers on the cases that all of them rated, and each score against it.
+
+    Scores of several folds are not put in one order and so not compared with readers together.
+    """
 
     method: str
     readers: tuple[str, ...]
@@ -155,7 +207,7 @@ class MultiReader:
     mean_auc_ci: Interval
     se: float
     df: float
-    model_minus_readers: dict[str, ModelAgainstReaders]
+    model_minus_readers: dict[str, AgainstReaders]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dsmt_nnunet.evaluation.records.comparisons import Comparisons
+from dsmt_nnunet.evaluation.records.comparisons import AdjustedFamily, Comparisons
 from dsmt_nnunet.evaluation.records.curves import DecisionCurve
 from dsmt_nnunet.evaluation.records.reader_study import MeritResult
 from dsmt_nnunet.evaluation.records.score import Interval, Score
@@ -13,7 +13,7 @@ from dsmt_nnunet.evaluation.records.tasks import CrossvalTask, PredictedTask
 from dsmt_nnunet.statistics.named_warnings import NamedWarning
 from dsmt_nnunet.statistics.proportions import IntervalMethod
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Rises with every change of a key; `dsmt report` reads this one alone."""
 
 
@@ -32,6 +32,7 @@ class Conventions:
     """What holds of every number, in words."""
 
     positive_when: str = "score >= threshold"
+    unit: str = "the patient, wherever a column names patients"
     undefined: str = "null, with an entry in warnings"
     auc_direction: str = "higher scores mean positive; never flipped"
 
@@ -45,6 +46,7 @@ class Head:
     notice: str
     settings: SettingsUsed
     conventions: Conventions
+    multiplicity: tuple[AdjustedFamily, ...]
     warnings: tuple[NamedWarning, ...]
 
     @property
@@ -93,7 +95,7 @@ class Dice:
     median: float
     min: float
     max: float
-    mean_ci_bootstrap: Interval | None = None
+    mean_ci: Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +150,7 @@ class TableSources:
     truth: str
     positive: str | None
     cluster: str | None
+    fold: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,10 +167,11 @@ class TableMetrics(Head, Comparisons):
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderStudySources:
-    """Name of the table and its truth."""
+    """Name of the table, its truth and the column of patients."""
 
     table: str
     truth: str
+    cluster: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,10 @@ class ReaderEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """An estimate with its interval; the p value is undefined where nothing is tested."""
+    """An estimate with its interval; the p value is undefined where nothing is tested.
+
+    `p_value_holm` is adjusted over the differences of all merits in one design.
+    """
 
     estimate: float
     se: float
@@ -28,11 +31,12 @@ class Estimate:
     ci: Interval
     statistic: float
     p_value: float
+    p_value_holm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModalityMean(Estimate):
-    """Mean of the readers in a modality."""
+    """Mean of the readers in a modality; the interval is on the logit scale."""
 
     modality: str
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES
+
 Interval = tuple[float, float]
 
 
@@ -20,6 +22,7 @@ class Calibration:
     """
 
     brier: float
+    brier_ci: Interval | None
     ece: float
     calibration_slope: float
     calibration_slope_ci: Interval | None
@@ -49,6 +52,8 @@ class DecisionValues:
 
     def metric(self, name: str) -> tuple[float, Interval]:
         """Value and interval of one of `METRIC_NAMES`."""
+        if name not in METRIC_NAMES:
+            raise KeyError(f"A metric is one of {list(METRIC_NAMES)}, got '{name}'.")
         value: float = getattr(self, name)
         ci: Interval = getattr(self, f"{name}_ci")
         return value, ci
@@ -62,7 +67,6 @@ class OperatingPoint(DecisionValues):
         threshold_source: where the threshold comes from, in words.
         threshold_chosen_on_reported_data: then the figures are optimistic, and `note` says so.
         n, tp, fp, tn, fn: counts.
-        sensitivity_ci_bootstrap, ...: where patients have several cases.
     """
 
     threshold_source: str
@@ -73,41 +77,44 @@ class OperatingPoint(DecisionValues):
     tn: int
     fn: int
     note: str | None = None
-    sensitivity_ci_bootstrap: Interval | None = None
-    specificity_ci_bootstrap: Interval | None = None
-    ppv_ci_bootstrap: Interval | None = None
-    npv_ci_bootstrap: Interval | None = None
-    f1_ci_bootstrap: Interval | None = None
-    accuracy_ci_bootstrap: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score(Calibration):
+class QuotedAuc:
+    """The AUC to quote: one number, one interval, and the sentence that says what they are.
+
+    Attributes:
+        auc: of all cases; of several folds the mean of theirs.
+        auc_se: standard error behind the interval.
+        auc_ci: on the logit scale, with patients as the unit where they are known.
+        auc_method: how the interval was made.
+        auc_sentence: to be quoted.
+    """
+
+    auc: float
+    auc_se: float
+    auc_ci: Interval
+    auc_method: str
+    auc_sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(QuotedAuc, Calibration):
     """Everything of one score.
 
     Attributes:
         n, n_positive: cases.
-        auc: with its DeLong standard error and its intervals.
-        auc_ci_to_quote: name of the field to quote.
+        average_precision: of several folds the mean of theirs.
+        average_precision_ci: undefined without a bootstrap.
         operating_points: the first is the one that readers and other scores are compared at.
     """
 
     type: Literal["binary"] = "binary"
     n: int
     n_positive: int
-    auc: float
-    auc_se_delong: float
-    auc_ci_delong: Interval
-    auc_ci_method: str
-    auc_ci_bootstrap: Interval
-    auc_ci_to_quote: Literal["auc_ci_delong", "auc_ci_bootstrap"]
     average_precision: float
+    average_precision_ci: Interval
     operating_points: tuple[OperatingPoint, ...]
-
-    @property
-    def auc_ci(self) -> Interval:
-        """The interval to quote."""
-        return self.auc_ci_bootstrap if self.auc_ci_to_quote == "auc_ci_bootstrap" else self.auc_ci_delong
 
     @property
     def point(self) -> OperatingPoint | None:

@@ -52,8 +52,8 @@ class FoldScore:
     n: int
     n_positive: int
     auc: float
-    auc_ci_delong: Interval
-    auc_ci_method: str
+    auc_ci: Interval
+    auc_method: str
     temperature_from_other_folds: float
     threshold_from_other_folds: float
     sensitivity: float
@@ -62,15 +62,22 @@ class FoldScore:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldSummary:
-    """The AUC over folds; `auc_quote` says which to quote."""
+    """What stands behind the mean AUC over folds.
+
+    Attributes:
+        folds: one a fold.
+        n_folds_with_auc: folds that hold both classes.
+        auc_ci_these_models: interval of the mean for these very models on other cases; `auc_ci` is for the training
+            procedure on other training sets.
+        auc_sd_over_folds: no standard error of the mean: training sets overlap.
+        auc_pooled: of all folds' scores in one order; not to be quoted.
+    """
 
     folds: tuple[FoldScore, ...]
     n_folds_with_auc: int
-    auc_pooled: float
-    auc_mean_over_folds: float
-    auc_mean_over_folds_ci: Interval
+    auc_ci_these_models: Interval
     auc_sd_over_folds: float
-    auc_quote: str
+    auc_pooled: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +103,10 @@ class ClassScore:
 
     n: int
     auc: float
-    auc_ci_delong: Interval
-    auc_ci_method: str
-    auc_ci_bootstrap: Interval
+    auc_ci: Interval
+    auc_method: str
     sensitivity: float
+    sensitivity_ci: Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +118,7 @@ class MulticlassTask:
     classes: tuple[str, ...]
     auc_one_vs_rest: dict[str, ClassScore]
     auc_macro: float
-    auc_macro_ci_bootstrap: Interval
+    auc_macro_ci: Interval
     accuracy: float
     accuracy_ci: Interval
     balanced_accuracy: float

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dsmt_nnunet.statistics.checks import binary_labels, finite_scores
-from dsmt_nnunet.statistics.proportions import proportion
+from dsmt_nnunet.statistics.clusters.ratio import clustered_proportion
+from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 
 N_BINS = 10
 ECE_DEFINITION = (
@@ -27,7 +28,7 @@ class CalibrationBin:
         n, n_positive: cases and positive cases.
         mean_probability: NaN in an empty bin.
         observed: share of positive cases; NaN in an empty bin.
-        observed_ci: Wilson interval of it.
+        observed_ci: Wilson interval of it, at the effective number of cases where patients have several.
     """
 
     lower: float
@@ -40,9 +41,13 @@ class CalibrationBin:
 
 
 def calibration_bins(
-    y_true: npt.ArrayLike, y_prob: npt.ArrayLike, n_bins: int = N_BINS, level: float = 0.95
+    y_true: npt.ArrayLike,
+    y_prob: npt.ArrayLike,
+    n_bins: int = N_BINS,
+    level: float = 0.95,
+    clusters: Clusters = None,
 ) -> tuple[CalibrationBin, ...]:
-    """Bins of equal width on the probability of the positive class.
+    """Bins of equal width on the probability of the positive class; with clusters the intervals count patients.
 
     Raises:
         ValueError: a probability outside 0 to 1.
@@ -51,12 +56,13 @@ def calibration_bins(
     probs = finite_scores(y_prob, len(labels))
     if len(probs) and (probs.min() < 0 or probs.max() > 1):
         raise ValueError(f"Probabilities lie in 0 to 1, got {probs.min():g} to {probs.max():g}.")
+    codes = cluster_codes(clusters, len(labels))
     edges = np.arange(n_bins + 1) / n_bins
     index = np.clip(np.searchsorted(edges, probs, side="right") - 1, 0, n_bins - 1)
     bins = []
     for number in range(n_bins):
         inside = index == number
-        observed = proportion(int(labels[inside].sum()), int(inside.sum()), "wilson", level)
+        observed = clustered_proportion(labels[inside], codes[inside], level)
         mean = float(probs[inside].mean()) if inside.any() else math.nan
         bins.append(
             CalibrationBin(

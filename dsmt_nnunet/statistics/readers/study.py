@@ -31,12 +31,14 @@ class ReaderStudy:
         readers: names of the R readers.
         y_true: truth of the C cases.
         ratings: shape (T, R, C).
+        cases: names of the C cases; empty where they have none.
     """
 
     modalities: tuple[str, ...]
     readers: tuple[str, ...]
     y_true: BoolArray
     ratings: FloatArray
+    cases: tuple[str, ...] = ()
 
     @classmethod
     def from_ratings(cls, ratings: Sequence[Rating]) -> ReaderStudy:
@@ -73,4 +75,4 @@ class ReaderStudy:
                 f"{len(missing)} ratings are missing, and the analysis needs every reader on every case in every "
                 f"modality: {shown}{' ...' if len(missing) > 10 else ''}. Take incomplete cases out."
             )
-        return cls(modalities, readers, np.array([truth[case] for case in cases], dtype=bool), table)
+        return cls(modalities, readers, np.array([truth[case] for case in cases], dtype=bool), table, cases)

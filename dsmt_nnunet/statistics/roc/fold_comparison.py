@@ -91,3 +91,47 @@ def mean_fold_auc(
     scores = np.atleast_2d(finite_scores(y_score, len(labels)))
     found = fold_aucs(labels, scores[None], np.atleast_2d(np.asarray(folds)))
     return corrected_resampled_t(found.values[0], found.test_to_train, level, null)
+
+
+@dataclass(frozen=True)
+class LevelsWithinFolds:
+    """AUCs at two levels of a group, means over the folds in which both are known, and the test of their difference."""
+
+    means: tuple[float, float]
+    difference: ResampledT
+
+
+def level_fold_comparison(
+    y_true: npt.ArrayLike,
+    y_score: npt.ArrayLike,
+    levels: tuple[BoolArray, BoolArray],
+    folds: npt.ArrayLike,
+    level: float = 0.95,
+) -> LevelsWithinFolds:
+    """AUC of one score at two levels of a group, first minus second, fold by fold, with the corrected t test.
+
+    Folds in which a level lacks a class are left out with an `OneClassWarning`.
+
+    Args:
+        y_true: labels of 0 and 1, shape (N,).
+        y_score: out-of-fold scores, shape (N,).
+        levels: which cases are at the first and at the second, each of shape (N,).
+        folds: fold of each case, shape (N,).
+        level: confidence level.
+    """
+    labels = binary_labels(y_true)
+    scores, membership = finite_scores(y_score, len(labels)), np.asarray(folds)
+    values, ratios = [], []
+    for fold in np.unique(membership).tolist():
+        inside = membership == fold
+        parts = [inside & chosen for chosen in levels]
+        if any(labels[part].all() or not labels[part].any() for part in parts):
+            message = f"Fold {fold} holds one class only at a level and is left out."
+            warnings.warn(message, OneClassWarning, stacklevel=2)
+            continue
+        values.append([auc_score(labels[part], scores[part]) for part in parts])
+        ratios.append(inside.sum() / max(int((~inside).sum()), 1))
+    pairs = np.array(values, dtype=np.float64).reshape(-1, 2)
+    test = corrected_resampled_t(pairs[:, 0] - pairs[:, 1], float(np.mean(ratios)) if ratios else 1.0, level)
+    means = pairs.mean(axis=0) if len(pairs) else np.full(2, np.nan)
+    return LevelsWithinFolds((float(means[0]), float(means[1])), test)

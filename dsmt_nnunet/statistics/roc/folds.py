@@ -17,12 +17,6 @@ from dsmt_nnunet.statistics.roc.clustered import clustered_auc_interval
 from dsmt_nnunet.statistics.roc.delong import auc_score
 from dsmt_nnunet.statistics.roc.interval import AucInterval, bounded_interval
 
-QUOTE = (
-    "Quote the mean over folds: each fold's AUC ranks cases of one model only. The pooled AUC also compares scores of "
-    "different models, whose scales differ, and may lie above or below it."
-)
-QUOTE_ONE_FOLD = "There is one fold with both classes: its AUC is the only one there is."
-
 
 @dataclass(frozen=True)
 class FoldAuc:
@@ -48,8 +42,8 @@ class CrossvalAuc:
         se: corrected standard error that `ci` rests on; NaN for one fold.
         sd: standard deviation over the folds (it is no standard error of the mean: training sets overlap).
         n_folds: K, the folds that hold both classes.
-        pooled: AUC of all cases together.
-        quote: which of the two to quote, in words.
+        pooled: AUC of all cases together. It also compares scores of different models, whose scales differ, and may
+            lie above or below the mean: it is not to be quoted.
     """
 
     folds: tuple[FoldAuc, ...]
@@ -60,7 +54,6 @@ class CrossvalAuc:
     sd: float
     n_folds: int
     pooled: float
-    quote: str
 
 
 def crossval_auc(
@@ -115,5 +108,4 @@ def crossval_auc(
         float(aucs.std(ddof=1)) if len(aucs) > 1 else math.nan,
         len(known),
         auc_score(labels, scores),
-        QUOTE if len(known) > 1 else QUOTE_ONE_FOLD,
     )

@@ -52,15 +52,18 @@ def arrays(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def test_pooled_and_mean_over_folds_with_a_word_on_which_to_quote(model, tmp_path) -> None:
+def test_the_mean_over_folds_is_quoted_in_one_sentence(model, tmp_path) -> None:
     task = crossval(tmp_path / "out")["tasks"]["invasiveness"]
     y_true, probs, folds = arrays(tmp_path / "out")
     each = [auc_score(y_true[folds == fold], probs[folds == fold]) for fold in range(3)]
     assert [item["auc"] for item in task["folds"]] == pytest.approx(each)
-    assert task["auc_mean_over_folds"] == pytest.approx(np.mean(each))
-    assert task["auc_pooled"] == task["auc"] == pytest.approx(auc_score(y_true, probs))
-    assert task["auc_mean_over_folds_ci"][0] < task["auc_mean_over_folds"] < task["auc_mean_over_folds_ci"][1]
-    assert "Quote the mean over folds" in task["auc_quote"]
+    assert task["auc"] == pytest.approx(np.mean(each))
+    assert task["auc_pooled"] == pytest.approx(auc_score(y_true, probs))
+    assert task["auc_ci"][0] < task["auc"] < task["auc_ci"][1]
+    assert task["auc_ci_these_models"][0] < task["auc"] < task["auc_ci_these_models"][1]
+    limits = [f"{limit:.3f}" for limit in (task["auc"], *task["auc_ci"])]
+    assert f"Mean AUC over 3 folds {limits[0]} (95% interval {limits[1]} to {limits[2]})" in task["auc_sentence"]
+    assert "pooled AUC is not to be quoted" in task["auc_sentence"]
 
 
 def test_operating_point_is_written_without_patients(model, tmp_path) -> None:
@@ -144,7 +147,7 @@ def test_without_raw_data_the_preprocessed_truth_is_used_and_the_default_folder_
     shutil.move(raw, tmp_path / "nnUNet_preprocessed" / "Dataset501_Nodules" / "nodules.csv")
     assert main(["evaluate", "crossval", "-d", "Dataset501_Nodules", "--bootstrap", "0"]) == 0
     assert (model / "dsmt_crossval" / "metrics.json").is_file()
-    assert "Quote the mean over folds" in capsys.readouterr().out
+    assert "Mean AUC over 3 folds" in capsys.readouterr().out
 
 
 def test_errors_name_what_is_there(model, tmp_path, capsys, monkeypatch) -> None:

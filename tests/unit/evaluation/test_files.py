@@ -65,7 +65,7 @@ def test_a_reader_study_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_a_file_of_an_earlier_release_is_refused_with_what_to_run(folder: Path) -> None:
-    change(folder, schema_version=1)
+    change(folder, schema_version=2)
     with pytest.raises(ValueError, match=r"metrics\.json was written by an earlier release .* Run 'dsmt evaluate tabl"):
         read_metrics(folder)
 
@@ -73,8 +73,8 @@ def test_a_file_of_an_earlier_release_is_refused_with_what_to_run(folder: Path) 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 3}, "was written by a later release"),
-        ({"schema_version": "2"}, "key 'schema_version' must be 2, got '2'"),
+        ({"schema_version": 4}, "was written by a later release"),
+        ({"schema_version": "3"}, "key 'schema_version' must be 3, got '3'"),
         ({"kind": "tables"}, "key 'kind' must be one of"),
         ({"surplus": 1}, "key 'surplus' is not known. Run 'dsmt evaluate table ...' again."),
         ({"n": None}, "key 'n' must be a whole number, got null"),

@@ -162,8 +162,10 @@ def test_groups_patients_and_readers_of_the_truth_table(cohort, tmp_path) -> Non
     assert set(task["readers"]) == {"reader_1", "reader_2", "reader_3"}
     assert set(task["multi_reader"]["readers"]) == {"reader_2", "reader_3"}
     assert [point["threshold"] for point in task["operating_points"]] == [0.5, 0.3]
-    without = run(folder, table, tmp_path / "n")
-    assert any("60 nodules of 30 patients" in item["message"] for item in without["warnings"])
+    assert run(folder, table, tmp_path / "n")["tasks"]["invasiveness"]["n_clusters"] == 30, "by default too"
+    without = run(folder, table, tmp_path / "o", "--cluster", "none")
+    assert any("60 cases of 30 patients" in item["message"] for item in without["warnings"])
+    assert (without["inputs"]["cluster"], without["tasks"]["invasiveness"]["n_clusters"]) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from dsmt_nnunet.cli.main import main
+from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES
+from dsmt_nnunet.statistics.roc.clustered import clustered_auc_interval
 from tests.unit.evaluation.cohort import rows_of
 
 
@@ -66,11 +68,13 @@ def test_every_part_of_a_full_evaluation(cohort, tmp_path) -> None:
     options += ["--reader", "reader_1", "--reader", "reader_2", "--reader", "reader_3"]
     metrics = evaluate(table, tmp_path / "out", *FULL, *options, "--group", "site", "--group", "size=10,15")
     model = metrics["scores"]["model"]
-    assert (metrics["schema_version"], metrics["kind"], model["n"], model["n_positive"]) == (2, "table", 120, 60)
+    assert (metrics["schema_version"], metrics["kind"], model["n"], model["n_positive"]) == (3, "table", 120, 60)
     for key in ("auc", "average_precision", "brier", "ece", "calibration_slope", "calibration_intercept"):
         assert isinstance(model[key], float), key
-    for key in ("auc_ci_delong", "auc_ci_bootstrap"):
-        assert model[key][0] < model["auc"] < model[key][1], key
+    for key in ("auc", "average_precision", "brier"):
+        assert model[f"{key}_ci"][0] < model[key] < model[f"{key}_ci"][1], key
+    limits = [f"{limit:.3f}" for limit in (model["auc"], *model["auc_ci"])]
+    assert model["auc_sentence"].startswith(f"AUC {limits[0]} (95% interval {limits[1]} to {limits[2]})")
     assert [point["threshold"] for point in model["operating_points"]] == [0.5, 0.3]
     for point in model["operating_points"]:
         for key in ("sensitivity", "specificity", "ppv", "npv", "f1", "accuracy"):
@@ -98,11 +102,11 @@ def test_comparisons_paired_unpaired_and_mcnemar(cohort, tmp_path) -> None:
     assert block["test"] == "paired DeLong"
     scores = metrics["scores"]
     assert block["auc_difference"] == pytest.approx(scores["model"]["auc"] - scores["other"]["auc"])
-    accuracy, sensitivity = block["mcnemar"]["accuracy"], block["mcnemar"]["sensitivity"]
+    accuracy, sensitivity = block["decisions"]["accuracy"], block["decisions"]["sensitivity"]
     points = [scores[name]["operating_points"][0] for name in ("model", "other")]
     assert accuracy["difference"] == pytest.approx(points[0]["accuracy"] - points[1]["accuracy"])
     assert (accuracy["n"], sensitivity["n"]) == (120, 60)
-    assert sum(sensitivity["discordant"]) <= sum(accuracy["discordant"])
+    assert sensitivity["only_first_right"] <= accuracy["only_first_right"]
     unpaired = [item for item in metrics["comparisons"] if item["kind"] == "unpaired"]
     assert [(item["score"], item["levels"]) for item in unpaired] == [("model", ["A", "B"]), ("other", ["A", "B"])]
 
@@ -120,16 +124,23 @@ def test_readers_against_the_model(cohort, tmp_path) -> None:
     assert model_point["specificity"] >= point["specificity"] - 1e-12
     cut = model_point["threshold"]
     assert model_point["sensitivity"] == pytest.approx((columns["model"][truth] >= cut).mean())
-    looser = np.sort(columns["model"][columns["model"] < cut])[-1]
-    assert (columns["model"][~truth] < looser).mean() < point["specificity"]
-    assert first["against"]["model"]["mcnemar"]["accuracy"]["n"] == 120
-    assert (second["kind"], len(second["operating_points"]), "mcnemar" in second["against"]["model"]) == (
+    for other in np.unique(columns["model"]):
+        specificity, sensitivity = (
+            (columns["model"][~truth] < other).mean(),
+            (columns["model"][truth] >= other).mean(),
+        )
+        better = (sensitivity, specificity) > (model_point["sensitivity"], model_point["specificity"])
+        assert not (specificity >= point["specificity"] and better), "no threshold dominates it"
+    assert model_point["sensitivity_ci"][0] < model_point["sensitivity"] < model_point["sensitivity_ci"][1]
+    assert cut > 0
+    assert first["against"]["model"]["decisions"]["accuracy"]["n"] == 120
+    assert (second["kind"], len(second["operating_points"]), "decisions" in second["against"]["model"]) == (
         "ordinal",
         5,
         False,
     )
     assert len(third["operating_points"]) == 1
-    assert "mcnemar" in third["against"]["model"]
+    assert "decisions" in third["against"]["model"]
     assert second["against"]["model"]["auc"]["test"] == "paired DeLong"
     several = metrics["multi_reader"]
     assert several["readers"] == ["reader_2", "reader_3"]
@@ -138,17 +149,46 @@ def test_readers_against_the_model(cohort, tmp_path) -> None:
     assert difference["difference"] == pytest.approx(metrics["scores"]["model"]["auc"] - several["mean_auc"])
 
 
-def test_patients_are_resampled_and_the_page_is_told(cohort, tmp_path) -> None:
-    table, _ = cohort
-    metrics = evaluate(table, tmp_path / "out", *FULL, "--cluster", "patient")
-    assert metrics["clustered"] is True
-    assert metrics["n_clusters"] == 40
-    assert "ClusteredDataWarning" in names(metrics)
-    assert metrics["scores"]["model"]["auc_ci_to_quote"] == "auc_ci_bootstrap"
-    assert "sensitivity_ci_bootstrap" in metrics["scores"]["model"]["operating_points"][0]
-    alone = evaluate(table, tmp_path / "alone", *FULL)
-    assert alone["scores"]["model"]["auc_ci_bootstrap"] != metrics["scores"]["model"]["auc_ci_bootstrap"]
-    assert "ClusteredDataWarning" not in names(alone)
+def test_the_patient_is_the_unit_of_every_interval_and_test(cohort, tmp_path) -> None:
+    table, columns = cohort
+    options = [*FULL, "--threshold", "model=0.5", "--threshold", "other=0.4", "--group", "site", "--reader", "reader_1"]
+    options += ["--reader", "reader_2", "--reader", "reader_3"]
+    metrics = evaluate(table, tmp_path / "out", *options, "--cluster", "patient")
+    alone = evaluate(table, tmp_path / "alone", *options)
+    assert (metrics["clustered"], metrics["n_clusters"], metrics["inputs"]["cluster"]) == (True, 40, "patient")
+    assert (alone["clustered"], alone["n_clusters"], alone["inputs"]["cluster"]) == (False, None, None)
+    truth = np.asarray(columns["truth"]) == "invasive"
+    interval = clustered_auc_interval(truth, columns["model"], columns["patient"])
+    model = metrics["scores"]["model"]
+    assert model["auc_ci"] == pytest.approx([interval.lower, interval.upper])
+    assert "of 40 patients, who are the unit" in model["auc_sentence"]
+    point, plain = (item["scores"]["model"]["operating_points"][0] for item in (metrics, alone))
+    assert any(point[f"{name}_ci"] != plain[f"{name}_ci"] for name in METRIC_NAMES)
+    assert model["brier_ci"] != alone["scores"]["model"]["brier_ci"]
+    assert model["calibration_slope_ci"] != alone["scores"]["model"]["calibration_slope_ci"]
+    pair = metrics["comparisons"][0]
+    assert (pair["test"], pair["decisions"]["accuracy"]["test"]) == ("paired Obuchowski", "ratio over patients, t")
+    assert pair["decisions"]["accuracy"]["n_clusters"] == 40
+    levels = [item for item in metrics["comparisons"] if item["kind"] == "unpaired"]
+    assert {item["test"] for item in levels} == {"unpaired Obuchowski (Welch t)"}
+    assert metrics["readers"]["reader_2"]["auc_method"] == "obuchowski-logit"
+    assert metrics["readers"]["reader_2"]["against"]["model"]["auc"]["test"] == "paired Obuchowski"
+    assert "over patients" in metrics["multi_reader"]["method"]
+
+
+def test_a_column_of_patients_is_taken_unless_it_is_not_to_be(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    columns = {"truth": [0, 1] * 20, "score": rng.random(40).round(3), "patient_id": [f"P{k // 4}" for k in range(40)]}
+    columns["patient_id"][0] = "p0"
+    table = write_table(tmp_path / "patients.csv", columns)
+    options = ("--truth", "truth", "--score", "score")
+    metrics = evaluate(table, tmp_path / "out", *options)
+    assert (metrics["n_clusters"], metrics["inputs"]["cluster"]) == (10, "patient_id")
+    assert any("'p0', 'P0' are taken for one patient" in item["message"] for item in metrics["warnings"])
+    alone = evaluate(table, tmp_path / "alone", *options, "--cluster", "none")
+    assert (alone["n_clusters"], alone["inputs"]["cluster"]) == (None, None)
+    assert any("40 cases of 10 patients are taken as independent" in item["message"] for item in alone["warnings"])
+    assert metrics["scores"]["score"]["auc_ci"] != alone["scores"]["score"]["auc_ci"]
 
 
 def test_a_forced_threshold_says_so_in_words(cohort, tmp_path) -> None:
@@ -167,7 +207,7 @@ def test_scores_without_a_stated_threshold(cohort, tmp_path) -> None:
     assert metrics["scores"]["other"]["operating_points"] == []
     assert metrics["scores"]["other"]["brier"] is None
     assert {"ThresholdWarning", "NotAProbabilityWarning"} <= names(metrics)
-    assert "mcnemar" not in metrics["comparisons"][0]
+    assert "decisions" not in metrics["comparisons"][0]
 
 
 def test_clopper_pearson_and_other_levels_on_request(cohort, tmp_path) -> None:
@@ -187,7 +227,7 @@ def hard(tmp_path: Path, truth: list[object], score: list[object], *options: str
 def test_one_class_is_null_with_a_named_warning(tmp_path) -> None:
     metrics = hard(tmp_path, [1] * 12, list(np.linspace(0.1, 0.9, 12)))
     block = metrics["scores"]["score"]
-    assert (block["auc"], block["auc_ci_delong"], block["average_precision"]) == (None, [None, None], None)
+    assert (block["auc"], block["auc_ci"], block["average_precision"]) == (None, [None, None], None)
     assert block["operating_points"][0]["specificity"] is None
     assert block["operating_points"][0]["sensitivity"] == 0.5
     assert "OneClassWarning" in names(metrics)
@@ -196,10 +236,10 @@ def test_one_class_is_null_with_a_named_warning(tmp_path) -> None:
 def test_perfect_separation_and_its_inversion(tmp_path) -> None:
     truth = [0] * 10 + [1] * 10
     block = (metrics := hard(tmp_path, truth, list(np.linspace(0.1, 0.9, 20))))["scores"]["score"]
-    assert (block["auc"], block["auc_ci_method"]) == (1.0, "newcombe-method-5")
-    assert block["auc_ci_delong"] == pytest.approx([0.8002, 1.0], abs=1e-4)
-    assert block["auc_ci_bootstrap"] == [None, None]
-    assert {"ZeroVarianceWarning", "CollapsedBootstrapWarning", "SeparationWarning"} <= names(metrics)
+    assert (block["auc"], block["auc_method"]) == (1.0, "newcombe-method-5")
+    assert block["auc_ci"] == pytest.approx([0.8002, 1.0], abs=1e-4)
+    assert block["average_precision_ci"] == [None, None]
+    assert {"ZeroVarianceWarning", "SeparationWarning"} <= names(metrics)
     inverted = hard(tmp_path, truth, list(np.linspace(0.9, 0.1, 20)))["scores"]["score"]
     assert inverted["auc"] == 0.0
 
@@ -214,9 +254,8 @@ def test_identical_scores_and_few_cases(tmp_path) -> None:
 def test_one_positive_case_has_an_auc_without_an_interval(tmp_path) -> None:
     metrics = hard(tmp_path, [1] + [0] * 14, list(np.linspace(0.9, 0.1, 15)))
     assert metrics["scores"]["score"]["auc"] == 1.0
-    assert metrics["scores"]["score"]["auc_ci_delong"] == [None, None]
-    assert metrics["scores"]["score"]["auc_ci_bootstrap"] == [None, None]
-    assert "OneCaseInClassWarning" in names(metrics)
+    assert metrics["scores"]["score"]["auc_ci"] == [None, None]
+    assert metrics["scores"]["score"]["average_precision_ci"] == [None, None]
     assert "OneCaseInClassWarning" in names(metrics)
 
 
@@ -266,14 +305,17 @@ def test_asah_through_the_command_line(vectors, roc_vectors, table_vectors, tmp_
     expected = roc_vectors["asah_auc"]["expected"]
     for name, block in metrics["scores"].items():
         assert block["auc"] == pytest.approx(expected[name]["auc"], abs=1e-10)
-        assert block["auc_ci_delong"] == pytest.approx(expected[name]["ci95_logit_transformed"], abs=1e-9)
+        assert block["auc_ci"] == pytest.approx(expected[name]["ci95_logit_transformed"], abs=1e-9)
     block = metrics["comparisons"][0]
     reference = roc_vectors["asah_paired_delong"]["expected"]["wfns_vs_s100b"]
     assert (block["z"], block["p_value"]) == pytest.approx((reference["z"], reference["p_two_sided"]), rel=1e-8)
-    for kind, found in block["mcnemar"].items():
+    for kind, found in block["decisions"].items():
         entry = table_vectors["mcnemar"]["expected"][f"asah_wfns4_vs_s100b022_{kind}"]
-        assert found["discordant"] == [entry["b_only_first_right"], entry["c_only_second_right"]]
-        assert found["p_value"] == pytest.approx(entry["p_exact"], rel=1e-9)
+        assert found["only_first_right"] == entry["b_only_first_right"]
+        assert found["only_second_right"] == entry["c_only_second_right"]
+        assert found["p_value"] == pytest.approx(entry["p"], rel=1e-8)
+        assert found["ci"] == pytest.approx(entry["ci95_tango_score"], abs=1e-6)
+        assert found["mcnemar"]["p_exact"] == pytest.approx(entry["p_exact"], rel=1e-9)
     unpaired = next(item for item in metrics["comparisons"] if item["kind"] == "unpaired" and item["score"] == "wfns")
     reference = roc_vectors["asah_unpaired_by_gender"]["expected"]["wfns"]
     assert unpaired["p_value"] == pytest.approx(reference["p_two_sided_t"], abs=1e-9)
@@ -292,12 +334,12 @@ def test_reader_study_through_the_command_line(vectors, tmp_path, capsys) -> Non
     assert "auc, 1 - 2: 0.011" in capsys.readouterr().out
 
 
-def test_positives_of_a_single_patient_have_no_bootstrap_interval(tmp_path) -> None:
+def test_positives_of_a_single_patient_have_no_interval(tmp_path) -> None:
     rng = np.random.default_rng(0)
     columns = {"truth": [1] * 5 + [0] * 15, "score": rng.random(20).round(3), "patient": ["p"] * 5 + list(range(15))}
     table = write_table(tmp_path / "one.csv", columns)
     metrics = evaluate(table, tmp_path / "out", "--truth", "truth", "--score", "score", "--cluster", "patient")
-    assert metrics["scores"]["score"]["auc_ci_bootstrap"] == [None, None]
+    assert metrics["scores"]["score"]["auc_ci"] == [None, None]
     assert "OneCaseInClassWarning" in names(metrics)
 
 

@@ -22,10 +22,10 @@ def test_folds_are_shown(cohort: Cohort, tmp_path: Path) -> None:
     evaluation = read_evaluation(out)
     section = build_section(evaluation, "1", "crossval", FigureFolder(tmp_path / "figures"))
     assert section.headlines[0].title == "Invasiveness: mean AUC over folds"
-    assert section.headlines[1].title == "Invasiveness: pooled AUC"
+    assert section.headlines[1].title == "Sensitivity"
     primary = section.panels[0]
     assert "folds" in [figure.name.split("-")[-1] for figure in primary.figures]
     assert [row[0] for row in primary.tables[0].rows] == ["0", "1"]
-    assert "mean over folds" in primary.tables[0].note
+    assert "Mean AUC over 2 folds" in primary.tables[0].note
     cards = cards_of(evaluation, "card")
     assert {card.case_id: card.groups["fold"] for card in cards}["case_08"] == "1"

@@ -1,0 +1,154 @@
+"""Which tests of an evaluation are one family, whose p values are adjusted together: the one place that says over what.
+
+A family holds the tests that answer one question: over all pairs of scores, all readers, all columns and levels, all
+tasks, and the three measures of decisions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from dsmt_nnunet.evaluation.records.comparisons import (
+    AdjustedFamily,
+    AucDifference,
+    Comparisons,
+    DecisionDifference,
+    PairedComparison,
+    UnpairedComparison,
+)
+from dsmt_nnunet.evaluation.records.reader_study import DesignResult, MeritResult
+from dsmt_nnunet.statistics.multiplicity import HolmFamily, holm
+
+_Tasks = TypeVar("_Tasks", bound=Comparisons)
+_Task = TypeVar("_Task")
+_Adjust = Callable[[str, str, float], float | None]
+"""(family, member, p value) -> adjusted p value; None where there is none."""
+_TITLES = {
+    "scores": "AUCs of pairs of scores",
+    "decisions of scores": "decisions of pairs of scores (accuracy, sensitivity, specificity)",
+    "levels": "AUCs between levels of groups",
+    "readers": "AUCs of scores against readers",
+    "decisions of readers": "decisions of scores against readers (accuracy, sensitivity, specificity)",
+    "readers together": "AUCs of scores against all readers together",
+}
+
+
+@dataclass
+class _Collected:
+    """p values by family and member, and the families after Holm."""
+
+    raw: dict[str, dict[str, float]] = field(default_factory=dict)
+    adjusted: dict[str, HolmFamily] = field(default_factory=dict)
+
+    def note(self, family: str, member: str, p_value: float) -> float | None:
+        self.raw.setdefault(family, {})[member] = p_value
+        return None
+
+    def look_up(self, family: str, member: str, p_value: float) -> float | None:
+        value = self.adjusted[family].adjusted[member]
+        return None if math.isnan(value) else value
+
+    def adjust(self, titles: Mapping[str, str]) -> tuple[AdjustedFamily, ...]:
+        self.adjusted = {name: holm(values, titles.get(name, name)) for name, values in self.raw.items()}
+        return tuple(
+            AdjustedFamily(name=name, over=item.over, n_tests=item.n_tests, sentence=item.sentence)
+            for name, item in self.adjusted.items()
+        )
+
+
+def adjusted_comparisons(tasks: Mapping[str, _Tasks]) -> tuple[dict[str, _Tasks], tuple[AdjustedFamily, ...]]:
+    """The same comparisons with p values after Holm, and the families; a table is a single task."""
+    collected = _Collected()
+    for name, task in tasks.items():
+        _walked(name, task, collected.note)
+    among = f", over {len(tasks)} tasks" if len(tasks) > 1 else ""
+    families = collected.adjust({name: title + among for name, title in _TITLES.items()})
+    return {name: _walked(name, task, collected.look_up) for name, task in tasks.items()}, families
+
+
+def adjusted_tasks(tasks: Mapping[str, _Task]) -> tuple[dict[str, _Task], tuple[AdjustedFamily, ...]]:
+    """The same of all tasks together; those of several classes have no comparisons."""
+    compared = {name: task for name, task in tasks.items() if isinstance(task, Comparisons)}
+    found, families = adjusted_comparisons(compared)
+    return {name: found.get(name, task) for name, task in tasks.items()}, families
+
+
+def adjusted_merits(merits: Mapping[str, MeritResult]) -> tuple[dict[str, MeritResult], tuple[AdjustedFamily, ...]]:
+    """The same of a reader study: in each design the differences of all modalities and merits are a family."""
+    collected = _Collected()
+    for name, result in merits.items():
+        _walked_merit(name, result, collected.note)
+    families = collected.adjust({})
+    return {name: _walked_merit(name, result, collected.look_up) for name, result in merits.items()}, families
+
+
+def _walked(task: str, item: _Tasks, adjust: _Adjust) -> _Tasks:
+    """Every p value of a task's comparisons passed through `adjust`."""
+
+    def auc(difference: AucDifference, family: str, member: str) -> float | None:
+        return adjust(family, f"{task}: {member}", difference.p_value)
+
+    def decisions(difference: DecisionDifference, family: str, member: str) -> DecisionDifference:
+        accuracy, sensitivity, specificity = (
+            replace(test, p_value_holm=adjust(family, f"{task}: {member}, {name}", test.p_value))
+            for name, test in difference.tests
+        )
+        return DecisionDifference(accuracy=accuracy, sensitivity=sensitivity, specificity=specificity)
+
+    def comparison(found: PairedComparison | UnpairedComparison) -> PairedComparison | UnpairedComparison:
+        if isinstance(found, UnpairedComparison):
+            member = f"{found.score}, {found.group}: {' - '.join(found.levels)}"
+            return replace(found, p_value_holm=auc(found, "levels", member))
+        member = " - ".join(found.scores)
+        beside = found.decisions and decisions(found.decisions, "decisions of scores", member)
+        return replace(found, decisions=beside, p_value_holm=auc(found, "scores", member))
+
+    readers = {}
+    for name, reader in item.readers.items():
+        against = {}
+        for score, difference in reader.against.items():
+            member = f"{score} - {name}"
+            found = difference.auc and replace(difference.auc, p_value_holm=auc(difference.auc, "readers", member))
+            beside = difference.decisions and decisions(difference.decisions, "decisions of readers", member)
+            against[score] = replace(difference, auc=found, decisions=beside)
+        readers[name] = replace(reader, against=against)
+    together = item.multi_reader
+    if together is not None:
+        each = {
+            score: replace(found, p_value_holm=adjust("readers together", f"{task}: {score}", found.p_value))
+            for score, found in together.model_minus_readers.items()
+        }
+        together = replace(together, model_minus_readers=each)
+    comparisons = tuple(comparison(found) for found in item.comparisons)
+    return replace(item, comparisons=comparisons, readers=readers, multi_reader=together)
+
+
+def _walked_merit(merit: str, result: MeritResult, adjust: _Adjust) -> MeritResult:
+    def design(name: str, found: DesignResult | None) -> DesignResult | None:
+        if found is None:
+            return None
+        differences = tuple(
+            replace(item, p_value_holm=adjust(name, f"{merit}: {item.first} - {item.second}", item.p_value))
+            for item in found.differences
+        )
+        of_readers = tuple(
+            replace(
+                item,
+                p_value_holm=adjust(
+                    f"{name}, single readers", f"{merit}, {item.reader}: {item.first} - {item.second}", item.p_value
+                ),
+            )
+            for item in found.reader_differences
+        )
+        return replace(found, differences=differences, reader_differences=of_readers)
+
+    fixed = design("fixed readers", result.fixed_readers)
+    return replace(
+        result,
+        random_readers_and_cases=design("random readers and cases", result.random_readers_and_cases),
+        fixed_readers=fixed or result.fixed_readers,
+        fixed_cases=design("fixed cases", result.fixed_cases),
+    )

@@ -1,0 +1,32 @@
+"""Which column names the patient, and which spellings are one patient: patients are the unit of every evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dsmt_nnunet.identifiers import look_alikes, same_person_key
+from dsmt_nnunet.statistics.named_warnings import ClusteredDataWarning, WarningLog
+
+PATIENT_COLUMN = "patient_id"
+"""The column that is taken where it is there and none is named."""
+INDEPENDENT = "none"
+"""What `--cluster` says to take every case for a patient of its own."""
+
+
+def patients(names: Sequence[str], column: str, log: WarningLog) -> tuple[str, ...]:
+    """Patient of each case; spellings that mean one person are one patient, which a warning says."""
+    for group in look_alikes(names):
+        spellings = ", ".join(f"'{name}'" for name in group)
+        log.add(ClusteredDataWarning, column, f"The spellings {spellings} are taken for one patient.")
+    return tuple(same_person_key(name) for name in names)
+
+
+def warn_of_independence(names: Sequence[str], log: WarningLog) -> None:
+    """Says where patients have several cases and were not to be the unit."""
+    n_patients = len({same_person_key(name) for name in names})
+    if n_patients < len(names):
+        message = (
+            f"{len(names)} cases of {n_patients} patients are taken as independent, as --cluster {INDEPENDENT} asks: "
+            f"intervals are too short and p values too small."
+        )
+        log.add(ClusteredDataWarning, "cases", message)
