@@ -10,9 +10,11 @@ from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
 from dsmt_nnunet.study.calibration import calibration_row
 from dsmt_nnunet.study.floors import MeasuredNodule
+from dsmt_nnunet.tasks import ClassificationSchema
 from tests.unit.small_plans import SCHEMA
 
 TASK = SCHEMA.primary_task
+ONLY_PRIMARY = ClassificationSchema((SCHEMA.primary,), TASK)
 NEGATIVE, POSITIVE = SCHEMA.primary.classes
 CENTRE = (0.0, 0.0, 0.0)
 
@@ -26,7 +28,7 @@ def answered(folder: Path, name: str, logits: np.ndarray, labels: np.ndarray) ->
         case, prob = f"{name}{number}", float(expit(logit))
         task = TaskPrediction({NEGATIVE: 1 - prob, POSITIVE: prob}, {}, POSITIVE, 0.5)
         nodule = NodulePrediction("1", CENTRE, 8.0, 300.0, {TASK: task})
-        write_case(CasePrediction(case, SCHEMA, (nodule,), {}), own / f"{case}.json")
+        write_case(CasePrediction(case, ONLY_PRIMARY, (nodule,), {}), own / f"{case}.json")
         nodules.append(MeasuredNodule(Nodule(case, "1", case, CENTRE, 8.0, {}), int(label), Path(), Path()))
     return own, nodules
 
