@@ -3,328 +3,39 @@
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
-from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
-from batchgenerators.utilities.file_and_folder_operations import load_json
-from nnunetv2.configuration import default_num_processes
 from nnunetv2.training.loss.dice import get_tp_fp_fn_tn
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.collate_outputs import collate_outputs
-from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import distributed as dist
-from torch import nn
 
-from dsmt_nnunet.architecture.build import build_network
-from dsmt_nnunet.architecture.network import DSMTNet
-from dsmt_nnunet.architecture.precision import Precision
-from dsmt_nnunet.dataloading.augmentation import dual_scale, keeping_size_and_density
-from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
-from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader
-from dsmt_nnunet.dataloading.sampling import SampledNodule, class_weights, locate_nodules
-from dsmt_nnunet.dataloading.splits import check_fold, grouped_splits
-from dsmt_nnunet.files import whole_file, write_json
+from dsmt_nnunet.files import whole_file
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor
 from dsmt_nnunet.inference.nnunet_hook import validation_predictor
 from dsmt_nnunet.inference.validation import classify_validation_cases
-from dsmt_nnunet.nnunet_files import resolve_configuration
-from dsmt_nnunet.nnunet_folders import read_nodule_table, training_images
-from dsmt_nnunet.nodules import NoduleTable
-from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan, check_configuration, derive_plan
-from dsmt_nnunet.tasks import UNKNOWN_LABEL, ClassificationSchema
-from dsmt_nnunet.training.environment import (
-    SEED_VARIABLE,
-    VALIDATION_VARIABLE,
-    seed_of_run,
-    threads_of_run,
-    validation_wanted,
-)
+from dsmt_nnunet.trainers.data_trainer import DataTrainer
+from dsmt_nnunet.training.environment import VALIDATION_VARIABLE, validation_wanted
 from dsmt_nnunet.training.epoch_metrics import mean_of_defined, nodule_aucs, smoothed
-from dsmt_nnunet.training.logger import DSMTLogger
-from dsmt_nnunet.training.losses import MultiTaskLoss
-from dsmt_nnunet.training.stages import (
-    BACKBONE,
-    CLASSIFICATION,
-    PRIMARY_HEAD,
-    Stage,
-    StageScheduler,
-    stage_of,
-    task_weights,
-)
-from dsmt_nnunet.training.wide_part import NodulePatches, WidePart
-
-MAX_VALIDATION_ITERATIONS = 50
+from dsmt_nnunet.training.stages import PRIMARY_HEAD, Stage, stage_of, task_weights
 
 
-class DSMTTrainer(nnUNetTrainer):
+class DSMTTrainer(DataTrainer):
     """Trains segmentation and classification of nodules: a joint stage, then fine-tuning of the primary task.
 
-    The budget is the plan's; subclasses may set `epochs`.
+    Its data are `DataTrainer`'s, its network and budget `PlannedTrainer`'s. Subclasses may set `epochs` and `changes`.
     """
 
-    epochs: ClassVar[int | None] = None
-    save_every: int
-    changes: ClassVar[tuple[Callable[[DSMTPlan], DSMTPlan], ...]] = ()
-    """Applied to the plan one after the other: what makes a baseline or an ablation."""
-
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),  # noqa: B008  nnU-Net's own signature, which it inspects
-    ) -> None:
-        dsmt_plan = self.make_plan(plans, configuration, dataset_json)
-        plans[PLAN_KEY] = dsmt_plan.to_block()
-        # nnU-Net's command sets this key and its constructor takes it away; other callers need not know.
-        plans.setdefault("continue_training", False)
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        if self.label_manager.has_regions or self.label_manager.has_ignore_label:
-            raise ValueError("DSMT needs plain labels in dataset.json: no regions and no ignore label.")
-        self.dsmt_plan = dsmt_plan
-        training = dsmt_plan.training
-        self.num_epochs = training.epochs
-        self.num_iterations_per_epoch = training.iterations_per_epoch
-        self.initial_lr, self.weight_decay = training.learning_rate, training.weight_decay
-        self.save_every = min(self.save_every, max(1, self.num_epochs // 10))
-        self.classification_loss: MultiTaskLoss | None = None  # -> get_dataloaders
-        self.wide_part: WidePart | None = None  # -> get_dataloaders
-        self.validation_wide_part: WidePart | None = None
-        self.logger.local_logger = DSMTLogger(
-            dsmt_plan.schema.task_names, dsmt_plan.schema.primary_task, training.joint_epochs
-        )
-        # Pseudo Dice never selects a checkpoint; the slot of nnU-Net's checkpoints holds our score.
-        self._best_ema = math.inf
-        self._best_score = -math.inf
-
-    @classmethod
-    def make_plan(cls, plans: Mapping[str, Any], configuration: str, dataset_json: Mapping[str, Any]) -> DSMTPlan:
-        """The plans' own plan, or one derived for stock plans, with this class's epochs and changes.
-
-        Raises:
-            ValueError: the configuration cannot be used, or plans and dataset.json name different tasks.
-        """
-        check_configuration(resolve_configuration(plans, configuration), configuration)
-        if PLAN_KEY in plans:
-            plan = DSMTPlan.from_plans(plans)
-            schema = ClassificationSchema.from_dataset_json(dataset_json)
-            if plan.schema != schema:
-                raise ValueError(
-                    f"The plans were made for the tasks {plan.schema.to_block()}, dataset.json names "
-                    f"{schema.to_block()}. Plan again with 'dsmt plan'."
-                )
-        else:
-            plan = derive_plan(plans, configuration, dataset_json)
-        if cls.epochs:
-            plan = replace(plan, training=plan.training.with_epochs(cls.epochs))
-        for change in cls.changes:
-            plan = change(plan)
-        return plan
-
-    @staticmethod
-    def build_network_architecture(
-        plans_manager: Any,
-        configuration_manager: Any,
-        num_input_channels: int,
-        num_output_channels: int,
-        enable_deep_supervision: bool = True,
-    ) -> nn.Module:
-        return build_network(
-            DSMTPlan.from_plans(plans_manager.plans),
-            configuration_manager,
-            num_input_channels,
-            num_output_channels,
-            enable_deep_supervision,
-        )
+    _best_score = -math.inf
 
     def initialize(self) -> None:
-        seed = seed_of_run()
-        if seed is not None:
-            self.print_to_log_file(f"{SEED_VARIABLE} is {seed}.")
-            torch.manual_seed(seed)
-            np.random.seed(seed)
-        threads = threads_of_run()
-        if threads is not None and self.device.type == "cpu":
-            torch.set_num_threads(threads)
         super().initialize()
-        self._bare_network().use_precision(Precision.choose(self.device))
-
-    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, StageScheduler]:
-        network = self._bare_network()
-        primary_head = list(network.heads[self.dsmt_plan.schema.primary_index].parameters())
-        of_primary = {id(parameter) for parameter in primary_head}
-        others = [parameter for parameter in network.classification_parameters() if id(parameter) not in of_primary]
-        # nnU-Net logs the rate of the first group: the one that learns in both stages.
-        groups = [
-            {"params": primary_head, "name": PRIMARY_HEAD},
-            {"params": others, "name": CLASSIFICATION},
-            {"params": network.backbone_parameters(), "name": BACKBONE},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.initial_lr, weight_decay=self.weight_decay)
-        return optimizer, StageScheduler(optimizer, self.dsmt_plan)
-
-    def _bare_network(self) -> DSMTNet:
-        network: Any = self.network.module if self.is_ddp and hasattr(self.network, "module") else self.network
-        bare: DSMTNet = getattr(network, "_orig_mod", network)  # torch.compile wraps it
-        return bare
-
-    def do_split(self) -> tuple[list[str], list[str]]:
-        splits_file = Path(self.preprocessed_dataset_folder_base) / "splits_final.json"
-        if self.fold != "all" and not splits_file.is_file():
-            dataset = self._whole_dataset()
-            splits = grouped_splits(self._nodule_table(), dataset.identifiers, self.dsmt_plan.schema)
-            write_json(splits_file, splits, indent=4)
-            self.print_to_log_file(
-                f"Made {len(splits)} folds grouped by patient and stratified by {self.dsmt_plan.schema.primary_task}."
-            )
-        if self.fold != "all":
-            check_fold(load_json(str(splits_file)), int(self.fold), self._nodule_table(), self.dsmt_plan.schema)
-        return super().do_split()
-
-    def _whole_dataset(self) -> Any:
-        if self.dataset_class is None:
-            raise RuntimeError("The trainer must be initialised before its data are read.")
-        return self.dataset_class(self.preprocessed_dataset_folder)
-
-    def _nodule_table(self) -> NoduleTable:
-        return read_nodule_table(self.plans_manager.dataset_name, self.dsmt_plan.schema)
-
-    def _context_store(self) -> ContextStore:
-        return ContextStore.beside(self.preprocessed_dataset_folder, self.dsmt_plan.context)
-
-    def _make_context_volumes(self) -> None:
-        if self.local_rank == 0:
-            made = make_context_volumes(
-                self._whole_dataset(),
-                self._context_store(),
-                training_images(self.plans_manager.dataset_name),
-                self.plans_manager,
-                self.configuration_manager.spacing,
-                processes=max(1, min(default_num_processes, os.cpu_count() or 1)),
-            )
-            if made:
-                self.print_to_log_file(f"Made {made} context volumes.")
-        if self.is_ddp:
-            dist.barrier()
-
-    def get_dataloaders(self) -> tuple[Any, Any]:
-        self._make_context_volumes()
-        patch_size = self.configuration_manager.patch_size
-        scales = self._get_deep_supervision_scales()
-        rotation, dummy_2d, initial_patch_size, mirror_axes = (
-            self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        )
-        stock = self.get_training_transforms(
-            patch_size,
-            rotation,
-            scales,
-            mirror_axes,
-            dummy_2d,
-            use_mask_for_norm=self.configuration_manager.use_mask_for_norm,
-            foreground_labels=self.label_manager.foreground_labels,
-        )
-        training_transforms = dual_scale(
-            keeping_size_and_density(stock) if self.dsmt_plan.training.keeps_size_and_density else stock,
-            self.configuration_manager.spacing,
-            self.dsmt_plan.context.grid,
-        )
-        validation_transforms = self.get_validation_transforms(
-            scales, foreground_labels=self.label_manager.foreground_labels
-        )
-        train_set, validation_set = self.get_tr_and_val_datasets()
-        table = self._nodule_table()
-        train_nodules = self._nodules_of(table, train_set.identifiers)
-        validation_nodules = self._nodules_of(table, validation_set.identifiers)
-        self._check_training_nodules(train_nodules)
-        self.num_val_iterations_per_epoch = max(
-            1, min(MAX_VALIDATION_ITERATIONS, math.ceil(len(validation_nodules) / self.batch_size))
-        )
-        self.classification_loss = MultiTaskLoss(
-            self.dsmt_plan.schema,
-            self.dsmt_plan.training.task_weights,
-            class_weights(train_nodules, self.dsmt_plan),
-        ).to(self.device)
-        self._make_wide_parts(train_nodules, validation_nodules)
-        train = self._loader(train_set, initial_patch_size, train_nodules, training_transforms, training=True)
-        validation = self._loader(validation_set, patch_size, validation_nodules, validation_transforms, training=False)
-        # One worker takes the validation nodules in turn, so that every epoch sees each of them.
-        return self._in_background(train, get_allowed_n_proc_DA()), self._in_background(validation, 1)
-
-    def _make_wide_parts(self, train: list[SampledNodule], validation: list[SampledNodule]) -> None:
-        start = time.time()
-        patches = NodulePatches(
-            self._whole_dataset(),
-            self._context_store(),
-            self.dsmt_plan,
-            tuple(int(length) for length in self.configuration_manager.patch_size),
-            self.device,
-        )
-        network = self._bare_network()
-        self.wide_part = WidePart(network, self.dsmt_plan, train, patches)
-        self.wide_part.prepare(continued=self.current_epoch > 0)
-        self.validation_wide_part = WidePart(network, self.dsmt_plan, validation, patches)
-        self.validation_wide_part.ask_fitted()
-        self.print_to_log_file(
-            f"Measured and fitted the wide part on {len(train)} training nodules in {time.time() - start:.0f} s."
-        )
-
-    def _nodules_of(self, table: NoduleTable, case_ids: list[str]) -> list[SampledNodule]:
-        return locate_nodules(table, case_ids, self._context_store(), self.dsmt_plan)
-
-    def _check_training_nodules(self, nodules: list[SampledNodule]) -> None:
-        schema = self.dsmt_plan.schema
-        primary = schema.primary
-        known = [label for nodule in nodules if (label := nodule.labels[schema.primary_index]) != UNKNOWN_LABEL]
-        seen = {primary.stratum(primary.classes[label]) for label in known}
-        absent = [name for name in primary.strata if name not in seen]
-        if absent:
-            raise ValueError(
-                f"Fold {self.fold} has no training nodule of class {absent} of the primary task "
-                f"'{schema.primary_task}', which cannot be learnt then. Add cases, or remove splits_final.json to have "
-                f"stratified folds made anew."
-            )
-
-    def _loader(
-        self, dataset: Any, patch_size: Any, nodules: list[SampledNodule], transforms: Any, training: bool
-    ) -> DualScaleDataLoader:
-        return DualScaleDataLoader(
-            dataset,
-            self.batch_size,
-            patch_size,
-            self.configuration_manager.patch_size,
-            self.label_manager,
-            transforms=transforms,
-            nodules=nodules,
-            store=self._context_store(),
-            plan=self.dsmt_plan,
-            spacing_mm=self.configuration_manager.spacing,
-            training=training,
-        )
-
-    def _in_background(self, loader: DualScaleDataLoader, workers: int) -> Any:
-        seed = seed_of_run()
-        if get_allowed_n_proc_DA() == 0:
-            return SingleThreadedAugmenter(loader, None)
-        augmenter = NonDetMultiThreadedAugmenter(
-            data_loader=loader,
-            transform=None,
-            num_processes=workers,
-            num_cached=max(3, workers),
-            seeds=None if seed is None else [1000 * seed + worker for worker in range(workers)],
-            pin_memory=self.device.type == "cuda",
-            wait_time=0.002,
-        )
-        next(augmenter)
-        return augmenter
+        # Pseudo Dice never selects a checkpoint; the slot of nnU-Net's checkpoints holds our score.
+        self._best_ema = math.inf
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
