@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ MOST_ITERATIONS = 200
 _SMALLEST_SD = 1e-6
 _LEAST_SHARE = 0.5
 """So many cases are added to each class, spread over all, that a class without a case keeps a finite threshold."""
+LARGEST_SCALE = 3.0
+"""Of scores that a penalty has shrunk: larger ones come from a handful of cases that happen to be separated."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class WideFit:
         scores: FloatArray = standardise(descriptors, self.mean, self.scale) @ self.weight.T
         return scores
 
+    def scaled(self, calibration: Calibration) -> WideFit:
+        """The same answer with scores that mean what they say."""
+        return replace(self, weight=calibration.scale * self.weight, thresholds=calibration.thresholds)
+
     def give_to(self, head: TaskHead) -> None:
         """Puts it into a head, thresholds too.
 
@@ -51,6 +57,21 @@ class WideFit:
             raise ValueError("This head has no wide part to be fitted: its plan leaves the descriptors out.")
         head.wide.take(*(torch.from_numpy(part).float() for part in (self.mean, self.scale, self.weight)))
         head.take_thresholds(torch.from_numpy(self.thresholds).float())
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How scores become probabilities.
+
+    Attributes:
+        scale: the scores' factor, from 0 to `LARGEST_SCALE`.
+        thresholds: as in `WideFit`, of the scaled scores.
+        log_likelihoods: (N,) of each nodule, NaN where its label is not known.
+    """
+
+    scale: float
+    thresholds: FloatArray
+    log_likelihoods: FloatArray
 
 
 def standardise(descriptors: FloatArray, mean: FloatArray, scale: FloatArray) -> FloatArray:
@@ -87,24 +108,79 @@ def fit_wide(
     own, chosen, importance = descriptors[known], targets[known], weight_of[known]
     mean, scale = own.mean(axis=0), np.maximum(own.std(axis=0), _SMALLEST_SD)
     scale = np.where(own.std(axis=0) < _SMALLEST_SD, 1.0, scale)
-    head = TaskHead(task, 1, 1, 0.0, own.shape[1]).double()
-    head.take_thresholds(torch.from_numpy(start_thresholds(chosen, task, importance)))
+    head = _bare_head(task, own.shape[1], start_thresholds(chosen, task, importance))
     weight = torch.zeros(head.scores, own.shape[1], dtype=torch.float64, requires_grad=True)
     inputs = torch.from_numpy(standardise(own, mean, scale))
-    _maximise(head, weight, inputs, torch.from_numpy(chosen * importance[:, None]), penalty)
-    bias = head.bias if task.kind is TaskKind.NOMINAL else head.thresholds()
-    return WideFit(mean, scale, weight.detach().numpy().copy(), bias.detach().numpy().copy())
+    weighted = torch.from_numpy(chosen * importance[:, None])
+    _maximise([weight, head.bias], lambda: _log_likelihood(head, inputs @ weight.T, weighted), weight, penalty)
+    return WideFit(mean, scale, weight.detach().numpy().copy(), _thresholds(head))
 
 
-def _maximise(head: TaskHead, weight: Tensor, inputs: Tensor, targets: Tensor, penalty: float) -> None:
+def calibrate(scores: FloatArray, targets: FloatArray, task: Task) -> Calibration:
+    """Scale and thresholds at which scores of nodules that they were not fitted on are most likely.
+
+    A strong penalty ranks well and says too little; the slope of the out-of-fold scores gives back what it took
+    (van Houwelingen and le Cessie, Stat. Med. 9:1303, 1990).
+
+    Args:
+        scores: (N, S), out of fold.
+        targets: (N, K), the share of each class; rows with NaN are not known and left out.
+        task: its kind and classes.
+
+    Raises:
+        ValueError: no target is known.
+    """
+    known = ~np.isnan(targets).any(axis=1)
+    if not known.any():
+        raise ValueError(f"Task '{task.name}' has no nodule with a known label, so that there is nothing to calibrate.")
+    head = _bare_head(task, 1, start_thresholds(targets, task))
+    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+    own, chosen = torch.from_numpy(scores[known]), torch.from_numpy(targets[known])
+    _maximise([scale, head.bias], lambda: _log_likelihood(head, scale * own, chosen))
+    held = float(scale.detach().clamp(0.0, LARGEST_SCALE))
+    if held != scale.item():
+        _maximise([head.bias], lambda: _log_likelihood(head, held * own, chosen))
+    log_likelihoods = np.full(len(targets), np.nan)
+    with torch.no_grad():
+        log_likelihoods[known] = _log_likelihoods(head, held * own, chosen).numpy()
+    return Calibration(held, _thresholds(head), log_likelihoods)
+
+
+def _bare_head(task: Task, descriptors: int, thresholds: FloatArray) -> TaskHead:
+    head = TaskHead(task, 1, 1, 0.0, descriptors).double()
+    head.take_thresholds(torch.from_numpy(thresholds))
+    return head
+
+
+def _thresholds(head: TaskHead) -> FloatArray:
+    own = head.bias if head.kind is TaskKind.NOMINAL else head.thresholds()
+    return own.detach().numpy().copy()
+
+
+def _log_likelihoods(head: TaskHead, scores: Tensor, targets: Tensor) -> Tensor:
+    """(N,) of soft labels (N, K)."""
+    return (targets * torch.log_softmax(head.logits(scores), dim=1)).sum(dim=1)
+
+
+def _log_likelihood(head: TaskHead, scores: Tensor, targets: Tensor) -> Tensor:
+    return _log_likelihoods(head, scores, targets).sum()
+
+
+def _maximise(
+    parameters: list[Tensor],
+    log_likelihood: Callable[[], Tensor],
+    penalised: Tensor | None = None,
+    penalty: float = 0.0,
+) -> None:
     optimizer = torch.optim.LBFGS(
-        [weight, head.bias], max_iter=MOST_ITERATIONS, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
+        parameters, max_iter=MOST_ITERATIONS, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
     )
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        log_probs = torch.log_softmax(head.logits(inputs @ weight.T), dim=1)
-        value = -(targets * log_probs).sum() + penalty / 2 * weight.square().sum()
+        value = -log_likelihood()
+        if penalised is not None:
+            value = value + penalty / 2 * penalised.square().sum()
         value.backward()
         return value
 

@@ -17,15 +17,23 @@ from dsmt_nnunet.dataloading.padding import fill_values, inside_scan
 from dsmt_nnunet.dataloading.sampling import NO_NODULE, SampledNodule
 from dsmt_nnunet.geometry import centred_start, crop
 from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.tasks import Task
 from dsmt_nnunet.training.losses import target_table
-from dsmt_nnunet.training.wide import FloatArray, WideFit, fit_wide, out_of_fold_scores, start_thresholds
+from dsmt_nnunet.training.wide import (
+    Calibration,
+    FloatArray,
+    WideFit,
+    calibrate,
+    fit_wide,
+    out_of_fold_scores,
+    start_thresholds,
+)
 
 HELD_OUT = 5
 """One patient in so many teaches the deep part nothing until its share has been decided."""
 SHARES = tuple(round(0.05 * step, 2) for step in range(21))
-COST_OF_DEPTH = 1.0
-"""Log likelihood that the whole deep part must gain on nodules it did not learn from to be worth having: what Akaike's
-criterion charges for one parameter."""
+NEEDED_ERRORS = 1.0
+"""The deep part is worth having where its gain of log likelihood is larger than so many standard errors of the gain."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +100,13 @@ class WidePart:
         groups = [nodule.group for nodule in nodules]
         self._held_out = torch.tensor([group % HELD_OUT == HELD_OUT - 1 for group in groups] + [False])
         self._given: FloatArray | None = None
+        self._calibrations: dict[int, Calibration] = {}
         self._offsets = [torch.zeros(len(nodules) + 1, head.scores) for head in network.task_heads]
 
     def prepare(self, continued: bool) -> None:
         """Measures the nodules under their given masks and fits the wide part, unless a training goes on.
 
-        Out-of-fold answers are made in any case; they follow from the data alone.
+        Out-of-fold answers and their calibration are made in any case; they follow from the data alone.
         """
         wide = self._plan.wide
         if wide is None:
@@ -111,9 +120,11 @@ class WidePart:
             if np.isnan(targets).any(axis=1).all():
                 continue
             scores = out_of_fold_scores(self._given, targets, groups, task, wide.penalty)
-            self._offsets[position][:-1] = torch.from_numpy(scores).float()
+            calibration = calibrate(scores, targets, task)
+            self._calibrations[position] = calibration
+            self._offsets[position][:-1] = torch.from_numpy(calibration.scale * scores).float()
             if not continued:
-                fit_wide(self._given, targets, task, wide.penalty).give_to(head)
+                fit_wide(self._given, targets, task, wide.penalty).scaled(calibration).give_to(head)
 
     def ask_fitted(self) -> None:
         """Takes for every nodule what the heads, fitted on others, say of it under its given mask."""
@@ -124,7 +135,7 @@ class WidePart:
             assert head.wide is not None
             own[:-1] = head.wide(measured.to(head.bias.device)).cpu()
 
-    def _heads(self) -> Iterator[tuple[TaskHead, FloatArray, Any]]:
+    def _heads(self) -> Iterator[tuple[TaskHead, FloatArray, Task]]:
         for head, table, task in zip(self._network.task_heads, self._targets, self._plan.schema.tasks, strict=True):
             yield head, table[:-1].double().numpy(), task
 
@@ -157,36 +168,28 @@ class WidePart:
             [own[index].to(device, non_blocking=True) for own in self._offsets],
         )
 
-    @torch.no_grad()
     def decide_shares(self) -> list[str]:
         """Gives each head the share of its deep part that the held-out patients justify; a sentence about each.
 
-        The share maximises the likelihood of their labels beside the out-of-fold wide answer, less `COST_OF_DEPTH`
-        times the share.
+        The share maximises the likelihood of their labels beside the out-of-fold wide answer, at the best scale and
+        thresholds of each sum: what is only a louder wide answer gains nothing. It is 0 where the gain is within
+        `NEEDED_ERRORS` of chance.
         """
         chosen = [index for index, held in enumerate(self._held_out[:-1].tolist()) if held]
         if not chosen:
             return ["No patient was held out: the deep part counts whole."]
         deep = self._deep_scores([self._nodules[index] for index in chosen])
         rows, sentences = torch.tensor(chosen), []
-        for position, (head, _, task) in enumerate(self._heads()):
-            targets, offsets = self._targets[position][rows], self._offsets[position][rows]
-            known = ~targets.isnan().any(dim=1)
-            if not known.any():
+        for position, (head, targets, task) in enumerate(self._heads()):
+            own = targets[chosen]
+            if np.isnan(own).any(axis=1).all():
                 continue
-            values = [
-                _negative_log_likelihood(head, offsets[known] + share * deep[position][known], targets[known])
-                for share in SHARES
-            ]
-            best = int(np.argmin([value + COST_OF_DEPTH * share for value, share in zip(values, SHARES, strict=True)]))
-            head.share.fill_(SHARES[best])
-            sentences.append(
-                f"Share of the deep part in {task.name}: {SHARES[best]:g} (negative log likelihood of "
-                f"{int(known.sum())} nodules it did not learn from: {values[0]:.2f} without "
-                f"it, {values[-1]:.2f} with all of it, {values[best]:.2f} so)."
-            )
+            decided = decide_share(self._offsets[position][rows].double(), deep[position].double(), own, task)
+            head.share.fill_(decided.share)
+            sentences.append(decided.sentence(task))
         return sentences
 
+    @torch.no_grad()
     def _deep_scores(self, nodules: Sequence[SampledNodule]) -> list[Tensor]:
         was_training = self._network.training
         self._network.eval()
@@ -208,12 +211,12 @@ class WidePart:
         predicted = self._measured(lambda patches: self._network.nodule_prob(self._network(patches.local)))
         descriptors = np.concatenate([self._given, predicted])
         halves = np.full(len(descriptors), 0.5)
-        for head, targets, task in self._heads():
-            if np.isnan(targets).any(axis=1).all():
+        for position, (head, targets, task) in enumerate(self._heads()):
+            if position not in self._calibrations:
                 continue
             with torch.enable_grad():
                 fit = fit_wide(descriptors, np.concatenate([targets, targets]), task, wide.penalty, halves)
-            take_weights(head, fit)
+            take_weights(head, fit.scaled(self._calibrations[position]))
 
 
 def take_weights(head: TaskHead, fit: WideFit) -> None:
@@ -224,6 +227,42 @@ def take_weights(head: TaskHead, fit: WideFit) -> None:
         head.bias.copy_(thresholds)
 
 
-def _negative_log_likelihood(head: TaskHead, scores: Tensor, targets: Tensor) -> float:
-    log_probs = torch.log_softmax(head.logits(scores.to(head.bias.device)), dim=1).cpu()
-    return -float((targets * log_probs).sum())
+@dataclass(frozen=True)
+class DecidedShare:
+    """What the deep part is worth on nodules that it did not learn from.
+
+    Attributes:
+        share: taken, 0 to 1.
+        gain: of log likelihood over the wide answer alone, by the best share.
+        error: standard error of the gain over the nodules.
+        nodules: with a known label.
+    """
+
+    share: float
+    gain: float
+    error: float
+    nodules: int
+
+    def sentence(self, task: Task) -> str:
+        """For the log."""
+        return (
+            f"Share of the deep part in {task.name}: {self.share:g} (at best it gains {self.gain:.2f} log likelihood, "
+            f"standard error {self.error:.2f}, on {self.nodules} nodules that it did not learn from)."
+        )
+
+
+def decide_share(wide: Tensor, deep: Tensor, targets: FloatArray, task: Task) -> DecidedShare:
+    """The share of the deep scores beside the wide ones, see `WidePart.decide_shares`.
+
+    Args:
+        wide: (N, S), out of fold.
+        deep: (N, S), of nodules that the deep part did not learn from.
+        targets: (N, K); rows with NaN are not known.
+        task: its kind and classes.
+    """
+    known = ~np.isnan(targets).any(axis=1)
+    fits = [calibrate((wide + share * deep).numpy(), targets, task).log_likelihoods[known] for share in SHARES]
+    best = int(np.argmax([fit.sum() for fit in fits]))
+    gains = fits[best] - fits[0]
+    gain, error = float(gains.sum()), float(gains.std() * np.sqrt(len(gains)))
+    return DecidedShare(SHARES[best] if gain > NEEDED_ERRORS * error else 0.0, gain, error, len(gains))

@@ -9,7 +9,7 @@ from statsmodels.miscmodels.ordinal_model import OrderedModel
 
 from dsmt_nnunet.architecture.heads import TaskHead
 from dsmt_nnunet.tasks import Task
-from dsmt_nnunet.training.wide import fit_wide, out_of_fold_scores, standardise
+from dsmt_nnunet.training.wide import LARGEST_SCALE, calibrate, fit_wide, out_of_fold_scores, standardise
 
 BINARY, NOMINAL = Task("b", ("no", "yes")), Task("n", ("x", "y", "z"))
 ORDINAL = Task("o", ("1", "2", "3", "4"), ordered=True)
@@ -91,3 +91,59 @@ def test_nothing_known_is_an_error_and_a_constant_descriptor_is_none() -> None:
     descriptors, _, targets = cohort(2)
     descriptors[:, 2] = 7.0
     assert fit_wide(descriptors, targets, BINARY, 1.0).weight[0, 2] == 0
+
+
+def test_calibration_of_a_binary_task_is_logistic_regression_on_the_score() -> None:
+    descriptors, labels, targets = cohort(2)
+    own = calibrate(0.5 * descriptors[:, :1], targets, BINARY)
+    reference = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(0.5 * descriptors[:, :1], labels)
+    assert own.scale == pytest.approx(reference.coef_[0, 0], rel=1e-3)
+    assert own.scale > 2
+    np.testing.assert_allclose(-own.thresholds, reference.intercept_, atol=1e-3)
+    expected = np.log(reference.predict_proba(0.5 * descriptors[:, :1])[np.arange(len(labels)), labels])
+    np.testing.assert_allclose(own.log_likelihoods, expected, atol=1e-3)
+
+
+def test_calibration_of_grades_is_proportional_odds_on_the_score() -> None:
+    descriptors, labels, targets = cohort(4)
+    targets[:10] = np.nan
+    own = calibrate(descriptors[:, :1], targets, ORDINAL)
+    model = OrderedModel(labels[10:], descriptors[10:, :1], distr="logit")
+    reference = model.fit(method="bfgs", disp=False, gtol=1e-8)
+    assert own.scale == pytest.approx(reference.params[0], rel=1e-3)
+    np.testing.assert_allclose(own.thresholds, model.transform_threshold_params(reference.params)[1:-1], atol=1e-3)
+    assert np.isnan(own.log_likelihoods[:10]).all()
+    assert np.nansum(own.log_likelihoods) == pytest.approx(reference.llf, abs=1e-3)
+
+
+def test_a_calibrated_nominal_score_is_at_its_optimum() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(200, 3))
+    labels = np.array([rng.choice(3, p=np.exp(1.7 * row) / np.exp(1.7 * row).sum()) for row in scores])
+    own = calibrate(scores, np.eye(3)[labels], NOMINAL)
+
+    def log_likelihood(scale: float) -> float:
+        logits = scale * scores + own.thresholds
+        return float((logits[np.arange(200), labels] - np.log(np.exp(logits).sum(1))).sum())
+
+    assert log_likelihood(own.scale) == pytest.approx(own.log_likelihoods.sum(), abs=1e-6)
+    assert log_likelihood(own.scale) > max(log_likelihood(0.95 * own.scale), log_likelihood(1.05 * own.scale))
+    assert own.scale == pytest.approx(1.7, abs=0.4)
+
+
+def test_a_score_that_separates_or_misleads_is_held() -> None:
+    labels = np.repeat([0, 1], 20)
+    score = (2.0 * labels - 1)[:, None]
+    assert calibrate(score, np.eye(2)[labels], BINARY).scale == LARGEST_SCALE
+    assert calibrate(-score, np.eye(2)[labels], BINARY).scale == 0
+    with pytest.raises(ValueError, match="nothing to calibrate"):
+        calibrate(score, np.full((40, 2), np.nan), BINARY)
+
+
+def test_a_scaled_fit_answers_with_scaled_scores() -> None:
+    descriptors, _, targets = cohort(4)
+    fit = fit_wide(descriptors, targets, ORDINAL, penalty=300.0)
+    own = calibrate(fit.scores(descriptors), targets, ORDINAL)
+    assert own.scale > 1.1  # the penalty has shrunk it
+    np.testing.assert_allclose(fit.scaled(own).scores(descriptors), own.scale * fit.scores(descriptors))
+    np.testing.assert_array_equal(fit.scaled(own).thresholds, own.thresholds)
