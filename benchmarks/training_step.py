@@ -18,7 +18,8 @@ from torch.nn import functional
 from benchmarks.machine import Ratio, device, medians
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.precision import Precision
-from dsmt_nnunet.plan import CONTEXT_WINDOW_HU, ContextPlan, DSMTPlan, HeadPlan, TrainingPlan
+from dsmt_nnunet.plan import ContextPlan, DSMTPlan, HeadPlan, TrainingPlan
+from dsmt_nnunet.plan_rules import CONTEXT_WINDOW_HU
 from dsmt_nnunet.tasks import ClassificationSchema, Task
 from dsmt_nnunet.training.losses import MultiTaskLoss
 

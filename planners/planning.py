@@ -20,7 +20,8 @@ from dsmt_nnunet.files import write_json
 from dsmt_nnunet.nnunet_files import NnunetPlans
 from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
 from dsmt_nnunet.plan import DSMTPlan
-from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION, PLANNERS
+from dsmt_nnunet.planners.dsmt_planner import PLANNERS
+from dsmt_nnunet.planners.nodule_planning import CONFIGURATION
 from dsmt_nnunet.planners.preprocessing import preprocess_what_is_missing
 
 

@@ -19,7 +19,7 @@ from dsmt_nnunet.nnunet_files import CaseFiles, DatasetJson, Json, NnunetPlans
 from dsmt_nnunet.nnunet_folders import folder_from_environment
 from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.plan import DSMTPlan
-from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION
+from dsmt_nnunet.planners.nodule_planning import CONFIGURATION
 
 _DECISIVE = (
     *("preprocessor_name", "spacing", "patch_size", "normalization_schemes", "use_mask_for_norm"),

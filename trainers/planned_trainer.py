@@ -15,7 +15,8 @@ from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.nnunet_files import resolve_configuration
-from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan, check_configuration, derive_plan
+from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
+from dsmt_nnunet.plan_rules import check_configuration, derive_plan
 from dsmt_nnunet.tasks import ClassificationSchema
 from dsmt_nnunet.training.environment import SEED_VARIABLE, seed_of_run, threads_of_run
 from dsmt_nnunet.training.logger import DSMTLogger

@@ -14,7 +14,8 @@ import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dsmt_nnunet.architecture.build import build_network
-from dsmt_nnunet.plan import PLAN_KEY, derive_plan
+from dsmt_nnunet.plan import PLAN_KEY
+from dsmt_nnunet.plan_rules import derive_plan
 from dsmt_nnunet.tasks import ClassificationSchema, Task
 
 _CONFIGURATION = "3d_fullres"

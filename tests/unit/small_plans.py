@@ -17,7 +17,8 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetNumpy
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dsmt_nnunet.architecture.network import DSMTNet
-from dsmt_nnunet.plan import DSMTPlan, derive_plan
+from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.plan_rules import derive_plan
 from dsmt_nnunet.tasks import ClassificationSchema, Task
 
 SCHEMA = ClassificationSchema(

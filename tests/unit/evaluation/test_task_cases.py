@@ -6,7 +6,7 @@ from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
 from dsmt_nnunet.evaluation.task_cases import TaskCases
 from dsmt_nnunet.inference.classifier import answer
 from dsmt_nnunet.nodules import Nodule
-from dsmt_nnunet.plan import derive_plan
+from dsmt_nnunet.plan_rules import derive_plan
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 from dsmt_nnunet.predictions.results import NodulePrediction
 from dsmt_nnunet.statistics.calibration.scaling import apply_temperature

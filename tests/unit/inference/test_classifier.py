@@ -21,7 +21,7 @@ from dsmt_nnunet.inference.classifier import (
     mirrorings,
     volume_at_centre,
 )
-from dsmt_nnunet.plan import wide_plan
+from dsmt_nnunet.plan_rules import wide_plan
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 from dsmt_nnunet.predictions.results import DEEP_FEATURES, NodulePrediction
 from tests.unit.small_plans import CONFIGURATION, small_plan, stock_plans

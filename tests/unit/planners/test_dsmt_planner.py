@@ -14,9 +14,10 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
-from dsmt_nnunet.planners import dsmt_planner
-from dsmt_nnunet.planners.dsmt_planner import CONFIGURATION, DSMTPlanner, DSMTPlannerResEncM, DSMTPlannerXS
+from dsmt_nnunet.planners import nodule_planning
+from dsmt_nnunet.planners.dsmt_planner import DSMTPlanner, DSMTPlannerResEncM, DSMTPlannerXS
 from dsmt_nnunet.planners.nodule_extents import nodule_extents_mm
+from dsmt_nnunet.planners.nodule_planning import CONFIGURATION
 from tests.unit.small_plans import SCHEMA, write_json
 
 NAME = "Dataset901_Tiny"
@@ -76,12 +77,12 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
             "median_relative_size_after_cropping": 1.0,
         }
         write_json(tmp_path / "preprocessed" / NAME / "dataset_fingerprint.json", fingerprint)
-        monkeypatch.setattr(dsmt_planner, "nodule_extents_mm", lambda *_, **__: np.asarray(extents_mm, dtype=float))
+        monkeypatch.setattr(nodule_planning, "nodule_extents_mm", lambda *_, **__: np.asarray(extents_mm, dtype=float))
         own = planner(NAME, **options)
         own.dataset_json["numTraining"] = cases
-        read = dsmt_planner.read_nodule_table
+        read = nodule_planning.read_nodule_table
         with monkeypatch.context() as patch:
-            patch.setattr(dsmt_planner, "read_nodule_table", lambda *args: repeated(read(*args), nodules))
+            patch.setattr(nodule_planning, "read_nodule_table", lambda *args: repeated(read(*args), nodules))
             return own.plan_experiment()
 
     return run
@@ -245,3 +246,21 @@ def test_extents_are_those_of_each_nodule_in_millimetres(tmp_path: Path) -> None
 def test_masks_without_any_nodule_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="No mask of labelsTr holds a nodule"):
         nodule_extents_mm([mask_file(tmp_path, [])])
+
+
+@pytest.mark.parametrize(
+    ("planner", "name", "memory_gb", "features"),
+    [
+        (DSMTPlanner, "DSMTPlans", 8, (32, 320)),
+        (DSMTPlannerXS, "DSMTPlansXS", 4, (8, 64)),
+        (DSMTPlannerResEncM, "DSMTResEncUNetMPlans", 8, (32, 320)),
+    ],
+)
+def test_a_preset_names_its_plans_and_its_memory_and_the_command_may_name_others(
+    planner: type, name: str, memory_gb: float, features: tuple[int, int], plan: Plan
+) -> None:
+    plan()  # makes the raw data set
+    own, told = planner(NAME), planner(NAME, 3.5, plans_name="Mine")
+    assert (own.plans_identifier, own.UNet_vram_target_GB) == (name, memory_gb)
+    assert (told.plans_identifier, told.UNet_vram_target_GB) == ("Mine", 3.5)
+    assert (own.UNet_base_num_features, own.UNet_max_features_3d) == features
