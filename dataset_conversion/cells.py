@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
+from dsmt_nnunet.csv_table import parse_number
 from dsmt_nnunet.dataset_conversion.raw_dataset import SPLITS, Split
 from dsmt_nnunet.tasks import POSITION_COLUMNS
-
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
-_AMBIGUOUS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 
 
 def parse_split(text: str) -> Split:
@@ -20,18 +17,6 @@ def parse_split(text: str) -> Split:
     if text:
         raise ValueError(f"split must be one of {list(SPLITS)} (empty means train), got '{text}'.")
     return "train"
-
-
-def parse_number(text: str, what: str) -> float:
-    """A finite number; the decimal sign is a point or a comma, and nothing separates thousands."""
-    if _AMBIGUOUS.fullmatch(text):
-        raise ValueError(
-            f"{what} is '{text}', which may be {text.replace(',', '.')} or {text.replace(',', '')}. Write a decimal "
-            f"point, and no sign between thousands."
-        )
-    if not _NUMBER.fullmatch(text) or not math.isfinite(value := float(text.replace(",", "."))):
-        raise ValueError(f"{what} must be a number, got '{text}'. Leave the cell empty when it is not known.")
-    return value
 
 
 def parse_mask_label(text: str) -> int | None:

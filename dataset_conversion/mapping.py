@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from dsmt_nnunet.csv_table import CsvTable
 from dsmt_nnunet.nodules import split_votes
 from dsmt_nnunet.tasks import ClassificationSchema, Question, Task
 
@@ -31,13 +32,17 @@ _MAPPING_KEYS = ("columns", "primary_task", "tasks")
 _TASK_KEYS = ("column", "classes", "unknown", "ordered", "question", "votes")
 _QUESTION_KEYS = ("negative", "positive", "from", "undecided")
 _NOT_READ = ("", "null", "~")
-_WHOLE_OR_DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
+_WHOLE_OR_DECIMAL = re.compile(r"[+-]?(?P<whole>[0-9]+)(?:\.(?P<part>[0-9]+))?")
 
 
 def normalise_term(text: str) -> str:
-    """The form in which terms are compared: no surrounding blanks, lower case, 1.0 as 1."""
+    """The form in which terms are compared: no surrounding blanks, lower case, 1.0 and 01 as 1, digit by digit."""
     term = " ".join(text.split()).casefold()
-    return f"{float(term):g}" if _WHOLE_OR_DECIMAL.fullmatch(term) else term
+    number = _WHOLE_OR_DECIMAL.fullmatch(term)
+    if number is None:
+        return term
+    digits = f"{number['whole'].lstrip('0') or '0'}.{(number['part'] or '').rstrip('0')}".rstrip(".")
+    return f"-{digits}" if term.startswith("-") and digits != "0" else digits
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,16 @@ class TableMapping:
     def missing_votes(self, table_columns: Sequence[str]) -> list[str]:
         """Columns of votes that the table lacks, so that the label stands for them."""
         return [column for task in self.tasks for column in task.votes if column not in table_columns]
+
+    def spelt(self, table: CsvTable) -> CsvTable:
+        """The table with its columns as this mapping spells them; letter case and blanks do not count.
+
+        Raises:
+            ValueError: two columns of the table are one.
+        """
+        named = [self.columns.get(role, role) for role in COLUMN_ROLES]
+        of_tasks = [column for task in self.tasks for column in (task.column, *task.votes)]
+        return table.spelt([name for name in (*named, *of_tasks) if name is not None])
 
     def column_of(self, role: str, table_columns: Sequence[str]) -> str | None:
         """Column of a role, None when the table has none for it."""

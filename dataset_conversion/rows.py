@@ -15,6 +15,7 @@ from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, TableMapping
 from dsmt_nnunet.dataset_conversion.problems import Problem
 from dsmt_nnunet.dataset_conversion.raw_dataset import Split
 from dsmt_nnunet.identifiers import case_id_problem, look_alikes, same_person_key
+from dsmt_nnunet.nodules import nodule_ids
 from dsmt_nnunet.tasks import FIXED_COLUMNS, POSITION_COLUMNS, VOTES_SUFFIX
 
 LookAlike = Literal["same", "different"]
@@ -87,6 +88,7 @@ def parse_cases(
         The cases, in table order, and everything that is wrong. A row with a wrong cell is there too, the cell as if it
         were empty, so that what else is wrong with its case can be found.
     """
+    table = mapping.spelt(table)
     problems = _check_columns(table, mapping)
     if problems:
         return [], problems
@@ -201,12 +203,9 @@ class _Attempt:
 
 def _number_nodules(rows: Iterable[NoduleRow]) -> list[NoduleRow]:
     """Gives rows without nodule_id their number within the case."""
-    counts: Counter[str] = Counter()
-    numbered = []
-    for row in rows:
-        counts[row.case_id] += 1
-        numbered.append(row if row.nodule_id else replace(row, nodule_id=str(counts[row.case_id])))
-    return numbered
+    rows = list(rows)
+    ids = nodule_ids([(row.case_id, row.nodule_id) for row in rows])
+    return [replace(row, nodule_id=nodule_id) for row, nodule_id in zip(rows, ids, strict=True)]
 
 
 def _check_case(case: CaseRows) -> list[Problem]:

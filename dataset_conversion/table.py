@@ -34,6 +34,7 @@ def convert_table(
     raw_folder: Path | None = None,
     overwrite: bool = False,
     look_alike_patients: LookAlike | None = None,
+    encoding: str | None = None,
 ) -> Path:
     """Converts a table with one row a nodule; docs/data-format.md describes it.
 
@@ -52,6 +53,7 @@ def convert_table(
         raw_folder: where data sets live; by default the environment variable nnUNet_raw.
         overwrite: replace a data set of the same id and name.
         look_alike_patients: whether identifiers that differ in spelling only are one person; None asks.
+        encoding: of a CSV file; None to find out.
 
     Returns:
         The folder of the data set.
@@ -63,8 +65,8 @@ def convert_table(
     """
     if diameter_range is not None and not 0 <= diameter_range[0] < diameter_range[1]:
         raise ValueError(f"The diameter range must be two rising numbers from 0 on (mm), got {diameter_range}.")
-    rows = table if isinstance(table, CsvTable) else read_table(table)
     whole = mapping or DEFAULT_MAPPING
+    rows = whole.spelt(table if isinstance(table, CsvTable) else read_table(table, encoding=encoding))
     for column in whole.missing_votes(rows.columns):
         logger.warning("%s has no column '%s' with the readers' votes: the label stands for them.", table, column)
     mapping = whole.restrict_to(rows.columns)

@@ -34,6 +34,10 @@ logger = logging.getLogger(__name__)
 STALE_AFTER_S = 24 * 3600.0
 """After so long without a change, what another machine left is taken for the rest of a killed run."""
 
+FORMULA_STARTS = "=+-@\t\r"
+"""With these, what a spreadsheet program runs begins."""
+
+_PLAIN_NUMBER = re.compile(r"[+-]?[0-9]*[.,]?[0-9]+(?:[eE][+-]?[0-9]+)?|[+-]|-?inf|-?nan")
 _LEFTOVER = re.compile(r"\.dsmt-(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]+)-[0-9a-f]{8}\.tmp")
 
 
@@ -90,13 +94,21 @@ def write_json(path: str | Path, content: Any, indent: int | None = 1) -> None:
 
 
 def write_rows(path: str | Path, rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> None:
-    """Writes a whole CSV file (UTF-8, commas), the header being the first row; see `write_bytes`."""
+    """Writes a whole CSV file (UTF-8, commas), the header being the first row; see `write_bytes` and `harmless`."""
     with whole_file(path) as place:
         with place.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream, lineterminator=line_end).writerows(rows)
+            csv.writer(stream, lineterminator=line_end).writerows([harmless(cell) for cell in row] for row in rows)
             expected = stream.tell()
         if place.stat().st_size != expected:
             raise OSError(f"{path}: {place.stat().st_size} bytes lie on the disk, {expected} were written.")
+
+
+def harmless(cell: object) -> object:
+    """A cell that a spreadsheet program would take for a formula, behind a quote; `csv_table` takes the quote away."""
+    if not isinstance(cell, str) or _PLAIN_NUMBER.fullmatch(cell):
+        return cell
+    start = cell[1:2] if cell.startswith("'") else cell[:1]
+    return f"'{cell}" if start and start in FORMULA_STARTS else cell
 
 
 def write_image(path: str | Path, image: sitk.Image) -> None:

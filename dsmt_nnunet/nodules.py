@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dsmt_nnunet.csv_table import CsvRow, read_csv
+from dsmt_nnunet.csv_table import CsvRow, parse_number, read_csv
 from dsmt_nnunet.files import write_rows
 from dsmt_nnunet.tasks import (
     FIXED_COLUMNS,
@@ -112,7 +112,10 @@ class NoduleTable:
             FileNotFoundError: no such table.
             ValueError: columns are missing, or rows break the rules; all of them are named.
         """
-        table = read_csv(path)
+        names = [*FIXED_COLUMNS]
+        if schema is not None:
+            names += [name for task in schema.task_names for name in (task, f"{task}{VOTES_SUFFIX}")]
+        table = read_csv(path).spelt(names)
         missing = [name for name in ("case_id", *POSITION_COLUMNS) if name not in table.columns]
         if missing:
             raise ValueError(
@@ -121,11 +124,10 @@ class NoduleTable:
             )
         nodules: list[Nodule] = []
         problems: list[str] = []
-        counts: dict[str, int] = {}
-        for row in table.rows:
+        ids = nodule_ids([(row.get("case_id"), row.get("nodule_id")) for row in table.rows])
+        for row, nodule_id in zip(table.rows, ids, strict=True):
             try:
-                counts[row.get("case_id")] = counts.get(row.get("case_id"), 0) + 1
-                nodules.append(_parse_nodule(row, table.columns, schema, counts[row.get("case_id")]))
+                nodules.append(_parse_nodule(row, table.columns, schema, nodule_id))
             except ValueError as error:
                 problems.append(f"line {row.line}: {error}")
         if problems:
@@ -159,6 +161,26 @@ class NoduleTable:
         return NoduleTable(tuple(nodule for nodule in self.nodules if nodule.case_id in wanted))
 
 
+def nodule_ids(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """The identifiers of nodules; rows without one are numbered within their case, by numbers that no other row has.
+
+    Args:
+        rows: case_id and nodule_id of each row, "" where there is none.
+    """
+    taken = set(rows)
+    ids = []
+    last: dict[str, int] = {}
+    for case_id, nodule_id in rows:
+        last[case_id] = last.get(case_id, 0) + 1
+        if not nodule_id:
+            while (case_id, str(last[case_id])) in taken:
+                last[case_id] += 1
+            nodule_id = str(last[case_id])
+            taken.add((case_id, nodule_id))
+        ids.append(nodule_id)
+    return ids
+
+
 def join_votes(votes: Sequence[str]) -> str:
     """Votes as they stand in a cell: divided by blanks, by semicolons where a class name holds a blank."""
     return ("; " if any(" " in vote for vote in votes) else " ").join(votes)
@@ -177,7 +199,7 @@ def _parse_votes(row: CsvRow, task: Task) -> tuple[str, ...]:
     return votes
 
 
-def _parse_nodule(row: CsvRow, columns: Sequence[str], schema: ClassificationSchema | None, number: int) -> Nodule:
+def _parse_nodule(row: CsvRow, columns: Sequence[str], schema: ClassificationSchema | None, nodule_id: str) -> Nodule:
     case_id = row.get("case_id")
     if not case_id:
         raise ValueError("case_id is empty.")
@@ -199,7 +221,7 @@ def _parse_nodule(row: CsvRow, columns: Sequence[str], schema: ClassificationSch
     known = {*FIXED_COLUMNS, *labels, *(f"{name}{VOTES_SUFFIX}" for name in votes)}
     return Nodule(
         case_id=case_id,
-        nodule_id=row.get("nodule_id") or str(number),
+        nodule_id=nodule_id,
         patient_id=row.get("patient_id") or case_id,
         centre_mm=(centre[0], centre[1], centre[2]),
         diameter_mm=diameter,
@@ -210,11 +232,7 @@ def _parse_nodule(row: CsvRow, columns: Sequence[str], schema: ClassificationSch
 
 
 def _number(row: CsvRow, column: str) -> float:
-    text = row.get(column)
     try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"case '{row.get('case_id')}': {column} must be a number in mm, got '{text}'.") from None
-    if not math.isfinite(value):
-        raise ValueError(f"case '{row.get('case_id')}': {column} must be finite, got '{text}'.")
-    return value
+        return parse_number(row.get(column), f"{column} (in mm)")
+    except ValueError as error:
+        raise ValueError(f"case '{row.get('case_id')}': {error}") from None

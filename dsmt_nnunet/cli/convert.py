@@ -80,6 +80,7 @@ def _add_dicom_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
 
 def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mapping", type=Path, metavar="FILE.yaml", help="what the columns mean, if not the usual")
+    parser.add_argument("--encoding", metavar="NAME", help="of a CSV table that is no UTF-8, e.g. gb18030 or cp1252")
     parser.add_argument(
         "--diameter-range",
         type=float,
@@ -134,6 +135,7 @@ def run_table(args: argparse.Namespace) -> int:
         diameter_range=tuple(args.diameter_range) if args.diameter_range else None,
         overwrite=args.overwrite,
         look_alike_patients=args.look_alike_patients,
+        encoding=args.encoding,
     )
     print(describe(folder, args.dataset_id))
     return 0
@@ -142,7 +144,7 @@ def run_table(args: argparse.Namespace) -> int:
 def run_dicom(args: argparse.Namespace) -> int:
     """Runs `dsmt convert dicom`."""
     from dsmt_nnunet.csv_table import read_table
-    from dsmt_nnunet.dataset_conversion.archive import convert_dicom, find_sources
+    from dsmt_nnunet.dataset_conversion.archive import SERIES_COLUMN, STRUCTURE_COLUMN, convert_dicom, find_sources
     from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms
     from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, read_mapping
     from dsmt_nnunet.dataset_conversion.series_choice import Choice
@@ -150,7 +152,8 @@ def run_dicom(args: argparse.Namespace) -> int:
 
     mapping = read_mapping(args.mapping) if args.mapping else DEFAULT_MAPPING
     choices = [Choice.parse(text) for text in args.choose]
-    table = read_table(args.table)
+    table = read_table(args.table, encoding=args.encoding).spelt([SERIES_COLUMN, STRUCTURE_COLUMN])
+    table = mapping.spelt(table)
     sources = find_sources(read_export(args.export), table, mapping, choices, args.structures)
     for source in sources:
         print(source)

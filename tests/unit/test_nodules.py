@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dsmt_nnunet.nodules import Nodule, NoduleTable, join_votes, split_votes
+from dsmt_nnunet.nodules import Nodule, NoduleTable, join_votes, nodule_ids, split_votes
 from dsmt_nnunet.tasks import UNKNOWN_LABEL, ClassificationSchema, Task
 
 SCHEMA = ClassificationSchema(
@@ -62,7 +62,9 @@ def test_all_bad_rows_are_named(tmp_path: Path) -> None:
         NoduleTable.read(path, SCHEMA)
     lines = str(caught.value).splitlines()
     assert lines[0].endswith("5 bad rows.")
-    for line, expected in zip(lines[1:], ["3: case_id", "4: case 'b'", "finite", "positive", "'wood'"], strict=True):
+    for line, expected in zip(
+        lines[1:], ["3: case_id", "4: case 'b'", "5: case 'c'", "positive", "'wood'"], strict=True
+    ):
         assert expected in line
 
 
@@ -113,3 +115,22 @@ def test_a_vote_that_is_no_class_is_named(tmp_path: Path) -> None:
 def test_votes_of_classes_with_blanks_are_divided_by_semicolons() -> None:
     assert split_votes(join_votes(("part solid", "solid"))) == ("part solid", "solid")
     assert split_votes("3 3 2") == ("3", "3", "2")
+
+
+def test_decimal_commas_are_read_and_what_may_be_two_numbers_is_refused(tmp_path: Path) -> None:
+    table = NoduleTable.read(write(tmp_path, "Case_ID;X_mm;y_mm;z_mm;diameter_mm\na;-1,5;2;3,25;11,5\n"))
+    assert table.nodules[0].centre_mm == (-1.5, 2.0, 3.25)
+    assert table.nodules[0].diameter_mm == 11.5
+    for text in ("1_2", "1,234", "1 2"):
+        with pytest.raises(ValueError, match="x_mm"):
+            NoduleTable.read(write(tmp_path, f"case_id;x_mm;y_mm;z_mm\na;{text};2;3\n"))
+
+
+def test_a_nodule_without_an_id_gets_a_number_that_no_other_has() -> None:
+    assert nodule_ids([("a", "2"), ("a", ""), ("b", ""), ("a", ""), ("a", "1")]) == ["2", "3", "1", "4", "1"]
+    assert nodule_ids([("a", ""), ("a", "")]) == ["1", "2"]
+
+
+def test_a_label_whose_column_is_in_other_letters_is_a_label(tmp_path: Path) -> None:
+    table = NoduleTable.read(write(tmp_path, "case_id,x_mm,y_mm,z_mm,Texture\na,1,2,3,solid\n"), SCHEMA)
+    assert table.nodules[0].labels["texture"] == "solid"

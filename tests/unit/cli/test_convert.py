@@ -82,6 +82,7 @@ def test_table_arguments_reach_the_converter(
         "diameter_range": (10.0, 20.0),
         "overwrite": False,
         "look_alike_patients": None,
+        "encoding": None,
     }
     assert "Next: nnUNetv2_plan_and_preprocess -d 501" in capsys.readouterr().out
 

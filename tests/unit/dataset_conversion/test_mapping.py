@@ -173,3 +173,18 @@ def test_grades_and_votes() -> None:
 def test_grades_that_make_no_sense_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_mapping({**GRADED, "tasks": {"vote": {**GRADED["tasks"]["vote"], **change}}})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("35917049", "35917007", False),
+        ("1.0", "01", True),
+        ("0.50", ".5", False),
+        ("-0.0", "0", True),
+        ("1" * 40, "1" * 39 + "2", False),
+        ("T1a ", "t1A", True),
+    ],
+)
+def test_codes_are_compared_digit_by_digit(one: str, other: str, same: bool) -> None:
+    assert (normalise_term(one) == normalise_term(other)) is same

@@ -139,3 +139,16 @@ def test_real_nodules_with_the_example_mapping(shared_data: Path, tmp_path: Path
         expected = "malignant" if row["malignancy"] in "45" else "benign" if row["malignancy"] in "12" else None
         assert mapping.schema.primary.binary_label(nodule.labels["malignancy"]) == expected
         assert nodule.centre_mm == pytest.approx([float(row[name]) for name in ("x_mm", "y_mm", "z_mm")], abs=2.5)
+
+
+def test_columns_in_other_letters_keep_their_meaning(hospital: Hospital) -> None:
+    for case_id, pathology, split in (("a", "AIS", ""), ("b", "IAC", ""), ("c", "MIA", "test")):
+        hospital.add(case_id, pathology, Split=split, Patient_ID=f"p{case_id}", Bubble_Lucency="yes")
+    hospital.rows = [
+        {("Case ID" if key == "case_id" else key): cell for key, cell in row.items()} for row in hospital.rows
+    ]
+    folder = hospital.convert()
+    schema = schema_of(folder)
+    assert schema.task_names == ("invasiveness", "bubble_lucency")
+    (test,) = NoduleTable.read(folder / "nodulesTs.csv", schema).nodules
+    assert (test.case_id, test.patient_id, test.labels["bubble_lucency"]) == ("c", "pc", "present")
