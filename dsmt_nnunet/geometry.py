@@ -8,16 +8,18 @@ Voxel coordinates name voxel centres: voxel 0 covers -0.5 to 0.5.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import cc3d
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Point = Sequence[float] | Array
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.generic]
+Scalar = TypeVar("Scalar", bound=np.generic)
+Point = Sequence[float] | npt.NDArray[np.floating[Any]]
 """Three coordinates."""
 
 
@@ -115,7 +117,7 @@ class ArrayGeometry:
         position = np.asarray(voxel)
         return bool(np.all(position >= -0.5 - margin) and np.all(position <= np.asarray(self.shape) - 0.5 + margin))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, list[Any]]:
         return {
             "spacing_mm": list(self.spacing_mm),
             "shape": list(self.shape),
@@ -155,7 +157,9 @@ def index_from_world(properties: Mapping[str, Any]) -> Array:
     return affine[::-1].copy()
 
 
-def crop(array: Array, start: Sequence[int], size: Sequence[int], fill: Sequence[float]) -> Array:
+def crop(
+    array: npt.NDArray[Scalar], start: Sequence[int], size: Sequence[int], fill: Sequence[float]
+) -> npt.NDArray[Scalar]:
     """A box of a (C, *spatial) array, with `fill` (one value a channel) where it reaches outside.
 
     Args:
@@ -206,7 +210,7 @@ class NoduleInstance:
         return equivalent_diameter_mm(self.volume_mm3)
 
 
-def nodule_instances(mask: Array, spacing_mm: Sequence[float], min_diameter_mm: float = 0.0) -> list[NoduleInstance]:
+def nodule_instances(mask: Mask, spacing_mm: Sequence[float], min_diameter_mm: float = 0.0) -> list[NoduleInstance]:
     """Connected components (26 neighbours) of a mask, the largest first.
 
     Args:
@@ -225,7 +229,7 @@ def nodule_instances(mask: Array, spacing_mm: Sequence[float], min_diameter_mm: 
     return sorted(kept, key=lambda instance: -instance.volume_mm3)
 
 
-def instance_at(mask: Array, voxel: Point, spacing_mm: Sequence[float], radius_mm: float) -> float:
+def instance_at(mask: Mask, voxel: Point, spacing_mm: Sequence[float], radius_mm: float) -> float:
     """Volume in mm3 of the component of a mask that is nearest to a position; 0 if none is within `radius_mm`.
 
     Args:
@@ -246,6 +250,6 @@ def instance_at(mask: Array, voxel: Point, spacing_mm: Sequence[float], radius_m
     return float(np.count_nonzero(labels == label)) * float(np.prod(spacing_mm))
 
 
-def _triple(values: Any) -> tuple[float, float, float]:
+def _triple(values: Iterable[float]) -> tuple[float, float, float]:
     first, second, third = (float(value) for value in values)
     return first, second, third

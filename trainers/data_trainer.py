@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from batchgenerators.utilities.file_and_folder_operations import load_json
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.configuration import default_num_processes
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import distributed as dist
 
@@ -30,6 +33,7 @@ from dsmt_nnunet.training.losses import MultiTaskLoss
 from dsmt_nnunet.training.wide_part import NodulePatches, WidePart
 
 MAX_VALIDATION_ITERATIONS = 50
+Augmenter: TypeAlias = SingleThreadedAugmenter | NonDetMultiThreadedAugmenter
 
 
 class DataTrainer(PlannedTrainer):
@@ -51,9 +55,10 @@ class DataTrainer(PlannedTrainer):
             )
         if self.fold != "all":
             check_fold(load_json(str(splits_file)), int(self.fold), self._nodule_table(), self.dsmt_plan.schema)
-        return super().do_split()
+        train, validation = super().do_split()
+        return list(train), list(validation)
 
-    def _whole_dataset(self) -> Any:
+    def _whole_dataset(self) -> nnUNetBaseDataset:
         if self.dataset_class is None:
             raise RuntimeError("The trainer must be initialised before its data are read.")
         return self.dataset_class(self.preprocessed_dataset_folder)
@@ -79,7 +84,7 @@ class DataTrainer(PlannedTrainer):
         if self.is_ddp:
             dist.barrier()
 
-    def get_dataloaders(self) -> tuple[Any, Any]:
+    def get_dataloaders(self) -> tuple[Augmenter, Augmenter]:
         self._make_context_volumes()
         patch_size = self.configuration_manager.patch_size
         scales = self._get_deep_supervision_scales()
@@ -157,7 +162,12 @@ class DataTrainer(PlannedTrainer):
             )
 
     def _loader(
-        self, dataset: Any, patch_size: Any, nodules: list[SampledNodule], transforms: Any, training: bool
+        self,
+        dataset: nnUNetBaseDataset,
+        patch_size: Sequence[int],
+        nodules: list[SampledNodule],
+        transforms: BasicTransform,
+        training: bool,
     ) -> DualScaleDataLoader:
         return DualScaleDataLoader(
             dataset,
@@ -173,7 +183,7 @@ class DataTrainer(PlannedTrainer):
             training=training,
         )
 
-    def _in_background(self, loader: DualScaleDataLoader, workers: int) -> Any:
+    def _in_background(self, loader: DualScaleDataLoader, workers: int) -> Augmenter:
         seed = seed_of_run()
         if get_allowed_n_proc_DA() == 0:
             return SingleThreadedAugmenter(loader, None)

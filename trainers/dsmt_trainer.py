@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from nnunetv2.training.loss.dice import get_tp_fp_fn_tn
 from nnunetv2.utilities.collate_outputs import collate_outputs
+from torch import Tensor
 from torch import distributed as dist
 
+from dsmt_nnunet.architecture.network import DSMTOutput
+from dsmt_nnunet.dataloading.dual_scale_loader import Batch
 from dsmt_nnunet.files import whole_file
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor
 from dsmt_nnunet.inference.nnunet_hook import validation_predictor
 from dsmt_nnunet.inference.validation import classify_validation_cases
 from dsmt_nnunet.trainers.data_trainer import DataTrainer
 from dsmt_nnunet.training.environment import VALIDATION_VARIABLE, validation_wanted
-from dsmt_nnunet.training.epoch_metrics import mean_of_defined, nodule_aucs, smoothed
+from dsmt_nnunet.training.epoch_metrics import FloatArray, TaskOutputs, mean_of_defined, nodule_aucs, smoothed
 from dsmt_nnunet.training.stages import PRIMARY_HEAD, Stage, stage_of, task_weights
+
+Item = TypeVar("Item")
+
+
+class _Forward(NamedTuple):
+    """What a batch gives: output, target (one a scale), both losses and those of the single tasks, (T,)."""
+
+    output: DSMTOutput
+    target: list[Tensor]
+    segmentation_loss: Tensor
+    classification_loss: Tensor
+    single: Tensor
 
 
 class DSMTTrainer(DataTrainer):
@@ -52,8 +67,7 @@ class DSMTTrainer(DataTrainer):
                 for parameter in group["params"]:
                     parameter.requires_grad_(stage is Stage.JOINT or group["name"] == PRIMARY_HEAD)
 
-    def _forward(self, batch: Mapping[str, Any]) -> tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor, Any]:
-        """Output, segmentation loss, classification loss, single task losses (T,), target."""
+    def _forward(self, batch: Batch) -> _Forward:
         data = batch["data"].to(self.device, non_blocking=True)
         context = batch["context"].to(self.device, non_blocking=True)
         target = [scale.to(self.device, non_blocking=True) for scale in self._as_list(batch["target"])]
@@ -72,19 +86,19 @@ class DSMTTrainer(DataTrainer):
         classification_loss, single = self.classification_loss(
             output.tasks, targets, task_weights(stage, self.dsmt_plan)
         )
-        return output, segmentation_loss, classification_loss, single, target
+        return _Forward(output, target, segmentation_loss, classification_loss, single)
 
     def _on_probation(self) -> bool:
         """Whether the deep part's share has still to be decided."""
-        return self.current_epoch < self.dsmt_plan.training.probation_epochs
+        return int(self.current_epoch) < self.dsmt_plan.training.probation_epochs
 
     @staticmethod
-    def _as_list(value: Any) -> list[torch.Tensor]:
-        return list(value) if isinstance(value, list | tuple) else [value]
+    def _as_list(value: Tensor | Sequence[Tensor]) -> list[Tensor]:
+        return [value] if isinstance(value, Tensor) else list(value)
 
-    def train_step(self, batch: dict) -> dict:
+    def train_step(self, batch: Batch) -> dict[str, FloatArray]:
         self.optimizer.zero_grad(set_to_none=True)
-        _, segmentation_loss, classification_loss, single, _ = self._forward(batch)
+        _, _, segmentation_loss, classification_loss, single = self._forward(batch)
         joint = stage_of(self.current_epoch, self.dsmt_plan) is Stage.JOINT
         weight = self.dsmt_plan.training.segmentation_weight if joint else 0.0
         # Distributed training waits for a gradient of every parameter; otherwise half a step is saved.
@@ -108,15 +122,15 @@ class DSMTTrainer(DataTrainer):
         losses = torch.cat([loss.detach()[None], segmentation_loss.detach()[None], single]).cpu().numpy()
         return {"loss": losses[0], "seg_loss": losses[1], "task_losses": losses[2:]}
 
-    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+    def on_train_epoch_end(self, train_outputs: list[dict[str, FloatArray]]) -> None:
         super().on_train_epoch_end(train_outputs)
         outputs = collate_outputs(train_outputs)
         task_losses = np.reshape(outputs["task_losses"], (len(train_outputs), -1))
         self.logger.log("train_seg_loss", float(np.mean(outputs["seg_loss"])), self.current_epoch)
         self._log_task_values("train_loss", mean_of_defined(np.concatenate(self._from_all_ranks(task_losses))))
 
-    def validation_step(self, batch: dict) -> dict:
-        output, segmentation_loss, classification_loss, single, target = self._forward(batch)
+    def validation_step(self, batch: Batch) -> dict[str, Any]:
+        output, target, segmentation_loss, classification_loss, single = self._forward(batch)
         finest = self._as_list(output.segmentation)[0]
         predicted = torch.zeros_like(finest, dtype=torch.float16).scatter_(1, finest.argmax(1, keepdim=True), 1)
         tp, fp, fn, _ = get_tp_fp_fn_tn(predicted, target[0], axes=[0, 2, 3, 4])
@@ -125,30 +139,30 @@ class DSMTTrainer(DataTrainer):
             "tp_hard": tp[1:].cpu().numpy(),
             "fp_hard": fp[1:].cpu().numpy(),
             "fn_hard": fn[1:].cpu().numpy(),
-            "tasks": {
-                "logits": [logits.float().cpu().numpy() for logits in output.tasks],
-                "labels": batch["labels"].numpy(),
-                "nodules": batch["nodules"],
-                "losses": single.cpu().numpy(),
-            },
+            "tasks": TaskOutputs(
+                nodules=batch["nodules"],
+                labels=batch["labels"].numpy(),
+                logits=[logits.float().cpu().numpy() for logits in output.tasks],
+                losses=single.cpu().numpy(),
+            ),
         }
 
-    def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
-        outputs = [output.pop("tasks") for output in val_outputs]
+    def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
+        own: list[TaskOutputs] = [output.pop("tasks") for output in val_outputs]
         super().on_validation_epoch_end(val_outputs)
-        outputs = [output for rank in self._from_all_ranks(outputs) for output in rank]
+        outputs = [output for rank in self._from_all_ranks(own) for output in rank]
         self._log_task_values("val_loss", mean_of_defined(np.stack([output["losses"] for output in outputs])))
         self._log_task_values("val_auc", nodule_aucs(outputs, self.dsmt_plan.schema.tasks))
 
-    def _from_all_ranks(self, item: Any) -> list[Any]:
+    def _from_all_ranks(self, item: Item) -> list[Item]:
         """The item of each process of a distributed training."""
         if not self.is_ddp:
             return [item]
-        gathered: list[Any] = [None] * dist.get_world_size()
+        gathered = [item] * dist.get_world_size()
         dist.all_gather_object(gathered, item)
         return gathered
 
-    def _log_task_values(self, kind: str, values: Any) -> None:
+    def _log_task_values(self, kind: str, values: Iterable[float]) -> None:
         for name, value in zip(self.dsmt_plan.schema.task_names, values, strict=True):
             self.logger.log(f"{kind}_{name}", float(value), self.current_epoch)
 
@@ -197,7 +211,7 @@ class DSMTTrainer(DataTrainer):
         finally:
             self._best_ema = math.inf
 
-    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+    def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         super().load_checkpoint(filename_or_checkpoint)
         self._best_score, self._best_ema = self._best_ema, math.inf
 

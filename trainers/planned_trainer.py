@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from dsmt_nnunet.architecture.build import build_network
@@ -36,10 +37,10 @@ class PlannedTrainer(nnUNetTrainer):
 
     def __init__(
         self,
-        plans: dict,
+        plans: dict[str, Any],
         configuration: str,
         fold: int,
-        dataset_json: dict,
+        dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008  nnU-Net's own signature, which it inspects
     ) -> None:
         dsmt_plan = self.make_plan(plans, configuration, dataset_json)
@@ -85,8 +86,8 @@ class PlannedTrainer(nnUNetTrainer):
 
     @staticmethod
     def build_network_architecture(
-        plans_manager: Any,
-        configuration_manager: Any,
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
         num_input_channels: int,
         num_output_channels: int,
         enable_deep_supervision: bool = True,
@@ -126,6 +127,7 @@ class PlannedTrainer(nnUNetTrainer):
         return optimizer, StageScheduler(optimizer, self.dsmt_plan)
 
     def _bare_network(self) -> DSMTNet:
-        network: Any = self.network.module if self.is_ddp and hasattr(self.network, "module") else self.network
-        bare: DSMTNet = getattr(network, "_orig_mod", network)  # torch.compile wraps it
+        network = self.network.module if self.is_ddp and hasattr(self.network, "module") else self.network
+        bare = getattr(network, "_orig_mod", network)  # torch.compile wraps it
+        assert isinstance(bare, DSMTNet)
         return bare

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from dsmt_nnunet.architecture.context_encoder import ContextEncoder
@@ -19,7 +19,7 @@ from dsmt_nnunet.plan import POOLINGS, ContextPlan, DSMTPlan
 
 def build_network(
     plan: DSMTPlan,
-    configuration_manager: Any,
+    configuration_manager: ConfigurationManager,
     num_input_channels: int,
     num_output_channels: int,
     enable_deep_supervision: bool,
@@ -79,7 +79,7 @@ def build_context_encoder(plan: ContextPlan) -> ContextEncoder:
 
 
 def _pooling(
-    plan: DSMTPlan, configuration_manager: Any, in_channels: int, features: Sequence[int]
+    plan: DSMTPlan, configuration_manager: ConfigurationManager, in_channels: int, features: Sequence[int]
 ) -> MaskGuidedPooling | AveragePooling | DenseNetFeatures:
     kind = plan.heads.pooling
     if kind in ("mask-guided", "centre"):

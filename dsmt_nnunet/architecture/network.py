@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from dsmt_nnunet.architecture.heads import TaskHead
 from dsmt_nnunet.architecture.morphology import NoduleDescriptors
 from dsmt_nnunet.architecture.pooling import AveragePooling, MaskGuidedPooling
 from dsmt_nnunet.architecture.precision import Precision
+
+if TYPE_CHECKING:
+    from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 
 
 class DSMTOutput(NamedTuple):
@@ -42,7 +45,7 @@ class DSMTNet(nn.Module):
 
     def __init__(
         self,
-        backbone: Any,
+        backbone: PlainConvUNet | ResidualEncoderUNet,
         pooling: MaskGuidedPooling | AveragePooling | DenseNetFeatures,
         context_encoder: ContextEncoder | None,
         heads: Sequence[TaskHead],
@@ -57,8 +60,7 @@ class DSMTNet(nn.Module):
             descriptors: measures the nodule for the wide part; None for a model that is deep alone.
         """
         super().__init__()
-        self.encoder: Any = backbone.encoder
-        self.decoder: Any = backbone.decoder
+        self.encoder, self.decoder = backbone.encoder, backbone.decoder
         self.pooling = pooling
         self.context_encoder = context_encoder
         self.heads = nn.ModuleList(heads)
@@ -162,7 +164,8 @@ class DSMTNet(nn.Module):
     def _pool(self, x: Tensor, segmentation: Tensor | list[Tensor], skips: Sequence[Tensor]) -> Tensor:
         nodule_prob = self.nodule_prob(segmentation)[:, None]
         with self.precision.autocast():
-            return self.pooling(self.precision.prepare_input(x), skips[1:], nodule_prob)
+            pooled: Tensor = self.pooling(self.precision.prepare_input(x), skips[1:], nodule_prob)
+        return pooled
 
     def backbone_parameters(self) -> list[nn.Parameter]:
         """Parameters of the segmentation: encoder and decoder."""

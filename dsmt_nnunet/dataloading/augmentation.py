@@ -23,6 +23,10 @@ from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+Affine = npt.NDArray[np.float64]
+DataDict = dict[str, Any]
+"""What batchgenerators hands from transform to transform: tensors, and what else a transform wants to know."""
+
 CONTEXT_MARGIN = 1.4
 """The context patch is read larger by this factor in training, so that rotation and zoom show scan, not padding."""
 
@@ -42,13 +46,13 @@ class DualScaleSpatialTransform(BasicTransform):
         self.spacing_mm = tuple(float(value) for value in spacing_mm)
         self.context_grid = context_grid
 
-    def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
-        parameters = self.spatial.get_parameters(**data_dict)
+    def get_parameters(self, **data_dict: Any) -> DataDict:
+        parameters: DataDict = self.spatial.get_parameters(**data_dict)
         affine = parameters["affine"]
         parameters["context_affine"] = None if affine is None else self._in_millimetres(affine)
         return parameters
 
-    def apply(self, data_dict: dict[str, Any], **params: Any) -> dict[str, Any]:
+    def apply(self, data_dict: DataDict, **params: Any) -> DataDict:
         context, fill = data_dict["context"], torch.tensor(data_dict["context_fill"], dtype=torch.float32)
         affine = params.pop("context_affine")
         data_dict["context"] = (
@@ -58,20 +62,22 @@ class DualScaleSpatialTransform(BasicTransform):
         )
         self.spatial.padding_mode_image = "constant"
         self.spatial.padding_value_image = float(min(data_dict["image_fill"]))
-        return self.spatial.apply(data_dict, **params)
+        transformed: DataDict = self.spatial.apply(data_dict, **params)
+        return transformed
 
-    def _in_millimetres(self, affine: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _in_millimetres(self, affine: Affine) -> Affine:
         """The voxel-space affine of the local patch as one of mm; the isotropic context grid takes it as it is."""
         full = np.eye(3)
         full[3 - affine.shape[0] :, 3 - affine.shape[0] :] = affine
         spacing = np.asarray(self.spacing_mm)
-        return full * spacing[:, None] / spacing[None, :]
+        in_mm: Affine = full * spacing[:, None] / spacing[None, :]
+        return in_mm
 
 
 class DualScaleMirrorTransform(MirrorTransform):
     """nnU-Net's mirroring, of both scales."""
 
-    def apply(self, data_dict: dict[str, Any], **params: Any) -> dict[str, Any]:
+    def apply(self, data_dict: DataDict, **params: Any) -> DataDict:
         data_dict = super().apply(data_dict, **params)
         data_dict["context"] = self._apply_to_image(data_dict["context"], **params)
         return data_dict
@@ -106,7 +112,7 @@ class ContextIntensityTransform(BasicTransform):
             ]
         )
 
-    def apply(self, data_dict: dict[str, Any], **params: Any) -> dict[str, Any]:
+    def apply(self, data_dict: DataDict, **params: Any) -> DataDict:
         data_dict["context"] = self.transform(image=data_dict["context"])["image"]
         return data_dict
 
@@ -167,7 +173,7 @@ def centre_crop(patch: Tensor, size: int) -> Tensor:
     return middle.to(torch.float32, copy=True)
 
 
-def sample_affine(patch: Tensor, affine: npt.NDArray[Any], size: int, fill: Tensor) -> Tensor:
+def sample_affine(patch: Tensor, affine: Affine, size: int, fill: Tensor) -> Tensor:
     """Samples a (C, size, size, size) patch about the same centre.
 
     Args:

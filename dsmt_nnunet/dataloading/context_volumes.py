@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,11 @@ from dsmt_nnunet.intensities import check_hu
 from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.plan import ContextPlan
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+Array = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ def averaging_matrix(length: int, spacing_mm: float, coarse_spacing_mm: float) -
     overlap = np.minimum(high[:, None], edges[None, 1:]) - np.maximum(low[:, None], edges[None, :-1])
     weights = np.clip(overlap, 0.0, None)
     weights[weights.sum(axis=1) <= 0, -1] = 1.0
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares: npt.NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
 
 
 def coarse_copy(
@@ -128,9 +133,11 @@ def _needed(matrix: Array) -> slice:
 def _normalised(channel: Array, window: tuple[float, float] | None) -> Array:
     """A window in HU to -1..1, clipped; without a window zero mean and unit variance."""
     if window is None:
-        return (channel - channel.mean()) / max(float(channel.std()), 1e-8)
+        standardised: Array = (channel - channel.mean()) / max(float(channel.std()), 1e-8)
+        return standardised
     low, high = window
-    return np.clip((channel - low) * (2.0 / (high - low)) - 1.0, -1.0, 1.0)
+    scaled: Array = np.clip((channel - low) * (2.0 / (high - low)) - 1.0, -1.0, 1.0)
+    return scaled
 
 
 def _folder_beside(preprocessed_folder: Path) -> Path:
@@ -195,18 +202,19 @@ class ContextStore:
         return self.folder / f"{case_id}.npy"
 
     def _header(self, case_id: str) -> dict[str, Any]:
-        return json.loads((self.folder / f"{case_id}.json").read_text(encoding="utf-8"))
+        header: dict[str, Any] = json.loads((self.folder / f"{case_id}.json").read_text(encoding="utf-8"))
+        return header
 
-    def _recipe(self) -> dict[str, Any]:
+    def _recipe(self) -> dict[str, object]:
         windows = [None if window is None else list(window) for window in self.plan.windows]
         return {"spacing_mm": self.plan.spacing_mm, "windows": windows}
 
 
 def make_context_volumes(
-    dataset: Any,
+    dataset: nnUNetBaseDataset,
     store: ContextStore,
     images_of: Mapping[str, Sequence[str]],
-    plans_manager: Any,
+    plans_manager: PlansManager,
     spacing_mm: Sequence[float],
     processes: int = 1,
 ) -> int:
@@ -254,7 +262,7 @@ def source_stamp(preprocessed_folder: Path, case_id: str) -> str:
 class _Job:
     """One case, with everything a spawned process needs."""
 
-    dataset_class: Any
+    dataset_class: type[nnUNetBaseDataset]
     source: str
     case_id: str
     store: ContextStore

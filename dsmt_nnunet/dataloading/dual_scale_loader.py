@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from threadpoolctl import ThreadpoolController
+from torch import Tensor
 
 from dsmt_nnunet.dataloading.augmentation import CONTEXT_MARGIN
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, ContextVolume
@@ -26,12 +28,39 @@ _TRIES = 30
 _VOLUMES_AT_HAND = 64
 
 
-class DualScaleDataLoader(nnUNetDataLoader):
-    """nnU-Net's loader with a context patch, labels and nodule-centred patches.
+Voxel = npt.NDArray[np.float64]
 
-    A batch is nnU-Net's (`data`, `target`, `keys`) with `context` (B, C, G, G, G), `labels` (B, T) int64 and `nodules`
-    (B,), the index of each sample's nodule in the list the loader was given or `NO_NODULE`.
+
+class Batch(TypedDict):
+    """nnU-Net's batch with the context, the labels and the nodules.
+
+    `data` (B, C, *axes); `target` (B, 1, *axes), a list with deep supervision; `context` (B, C, G, G, G); `labels`
+    (B, T) int64; `nodules` (B,), the index of each sample's nodule in the list the loader was given or `NO_NODULE`;
+    `keys`, the cases.
     """
+
+    data: Tensor
+    target: Tensor | list[Tensor]
+    context: Tensor
+    labels: Tensor
+    nodules: npt.NDArray[np.int_]
+    keys: list[str]
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """One of a batch, transformed; its target is a list with deep supervision."""
+
+    image: Tensor
+    target: Tensor | list[Tensor]
+    context: Tensor
+    labels: tuple[int, ...]
+    nodule: int
+    case_id: str
+
+
+class DualScaleDataLoader(nnUNetDataLoader):
+    """nnU-Net's loader with a context patch, labels and nodule-centred patches, see `Batch`."""
 
     def __init__(
         self,
@@ -64,27 +93,21 @@ class DualScaleDataLoader(nnUNetDataLoader):
         self._threads: ThreadpoolController | None = None
         self._next_in_turn = 0
 
-    def generate_train_batch(self) -> dict[str, Any]:
-        """One batch; see the class."""
+    def generate_train_batch(self) -> Batch:
+        """One batch."""
         if self._threads is None:
             # Looking the libraries up for every batch, as nnU-Net does, takes milliseconds.
             self._threads = ThreadpoolController()
         with torch.no_grad(), self._threads.limit(limits=1):
             samples = [self._sample(index) for index in self._draw_batch()]
-        targets = [sample["segmentation"] for sample in samples]
-        target: Any = (
-            [torch.stack(scale) for scale in zip(*targets, strict=True)]
-            if isinstance(targets[0], list)
-            else torch.stack(targets)
+        return Batch(
+            data=torch.stack([sample.image for sample in samples]).float(),
+            target=_stacked([sample.target for sample in samples]),
+            context=torch.stack([sample.context for sample in samples]).float(),
+            labels=torch.tensor([sample.labels for sample in samples], dtype=torch.int64),
+            nodules=np.array([sample.nodule for sample in samples]),
+            keys=[sample.case_id for sample in samples],
         )
-        return {
-            "data": torch.stack([sample["image"] for sample in samples]).float(),
-            "target": target,
-            "context": torch.stack([sample["context"] for sample in samples]).float(),
-            "labels": torch.tensor([sample["labels"] for sample in samples], dtype=torch.int64),
-            "nodules": np.array([sample["nodule"] for sample in samples]),
-            "keys": [sample["key"] for sample in samples],
-        }
 
     def _draw_batch(self) -> list[int]:
         if not self.nodules:
@@ -100,7 +123,7 @@ class DualScaleDataLoader(nnUNetDataLoader):
         self._next_in_turn = index + 1
         return index
 
-    def _sample(self, index: int) -> dict[str, Any]:
+    def _sample(self, index: int) -> _Sample:
         if index == NO_NODULE:
             case_id = str(np.random.choice(self.indices))
             labels: tuple[int, ...] = (UNKNOWN_LABEL,) * len(self.plan.schema.tasks)
@@ -115,15 +138,15 @@ class DualScaleDataLoader(nnUNetDataLoader):
         context_size = int(np.ceil(grid * CONTEXT_MARGIN)) if self.training else grid
         volume = self._volume(case_id)
         context = volume.patch(self._geometry(case_id).to_world(centre), context_size)
-        sample: dict[str, Any] = {
-            "image": torch.from_numpy(crop(data, start, size, fill)).float(),
-            "segmentation": torch.from_numpy(crop(segmentation, start, size, [-1]).astype(np.int16)),
-            "context": torch.from_numpy(context),
-            "image_fill": fill,
-            "context_fill": volume.fill,
-        }
-        transformed = self.transforms(**sample)
-        return {**transformed, "labels": labels, "nodule": index, "key": case_id}
+        transformed = self.transforms(
+            image=torch.from_numpy(crop(data, start, size, fill)).float(),
+            segmentation=torch.from_numpy(crop(segmentation, start, size, [-1]).astype(np.int16)),
+            context=torch.from_numpy(context),
+            image_fill=fill,
+            context_fill=volume.fill,
+        )
+        image, target, moved = (transformed[name] for name in ("image", "segmentation", "context"))
+        return _Sample(image, target, moved, labels, index, case_id)
 
     def _volume(self, case_id: str) -> ContextVolume:
         """The coarse copy, mapped rather than read; each mapping is an open file, so only the latest are kept."""
@@ -138,7 +161,7 @@ class DualScaleDataLoader(nnUNetDataLoader):
             self._geometries[case_id] = self.store.local_geometry(case_id)
         return self._geometries[case_id]
 
-    def _anywhere(self, case_id: str, shape: Sequence[int]) -> npt.NDArray[Any]:
+    def _anywhere(self, case_id: str, shape: Sequence[int]) -> Voxel:
         """A voxel of the scan, mostly of lung: there the search has to tell nodules from vessels and pleura."""
         in_lung = self.plan.context.windows[0] is not None and np.random.uniform() < LUNG_SHARE
         centre = np.zeros(3)
@@ -148,7 +171,7 @@ class DualScaleDataLoader(nnUNetDataLoader):
                 break
         return centre
 
-    def _is_lung(self, case_id: str, voxel: npt.NDArray[Any]) -> bool:
+    def _is_lung(self, case_id: str, voxel: Voxel) -> bool:
         volume = self._volume(case_id)
         position = volume.geometry.to_voxel(self._geometry(case_id).to_world(voxel))
         z, y, x = np.clip(np.rint(position).astype(int), 0, np.array(volume.geometry.shape) - 1)
@@ -158,11 +181,20 @@ class DualScaleDataLoader(nnUNetDataLoader):
         hu = low + (float(volume.array[0, z, y, x]) + 1) * (high - low) / 2
         return LUNG_HU[0] < hu < LUNG_HU[1]
 
-    def _centre(self, index: int, case_id: str, shape: Sequence[int]) -> npt.NDArray[Any]:
+    def _centre(self, index: int, case_id: str, shape: Sequence[int]) -> Voxel:
         if index == NO_NODULE:
             return self._anywhere(case_id, shape)
         voxel = np.asarray(self.nodules[index].voxel)
         if not self.training:
             return voxel
         jitter = self.plan.training.jitter_mm
-        return voxel + np.random.uniform(-jitter, jitter, size=3) / self.spacing_mm
+        moved: Voxel = voxel + np.random.uniform(-jitter, jitter, size=3) / self.spacing_mm
+        return moved
+
+
+def _stacked(targets: Sequence[Tensor | list[Tensor]]) -> Tensor | list[Tensor]:
+    """Targets of samples as that of a batch: a tensor, or one a scale."""
+    single = [target for target in targets if isinstance(target, Tensor)]
+    if len(single) == len(targets):
+        return torch.stack(single)
+    return [torch.stack(scale) for scale in zip(*targets, strict=True)]

@@ -243,6 +243,7 @@ def contributions_of(contributions: Array, task: Task, decision: str) -> Array:
         decision: class name.
     """
     if task.kind is not TaskKind.NOMINAL:
-        return contributions[0]
+        only: Array = contributions[0]
+        return only
     centred: Array = contributions[task.classes.index(decision)] - contributions.mean(0)
     return centred

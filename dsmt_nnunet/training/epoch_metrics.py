@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,22 @@ from dsmt_nnunet.dataloading.sampling import NO_NODULE
 from dsmt_nnunet.tasks import UNKNOWN_LABEL, Task, TaskKind
 
 SMOOTHING = 0.8
+FloatArray = npt.NDArray[np.floating[Any]]
 
 
-def task_auc(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], task: Task) -> float:
+class TaskOutputs(TypedDict):
+    """What the network says of the nodules of a validation batch.
+
+    `nodules` (B,), `NO_NODULE` for background; `labels` (B, T); `logits`, one (B, K) a task; `losses` (T,).
+    """
+
+    nodules: npt.NDArray[np.int_]
+    labels: npt.NDArray[np.int_]
+    logits: list[FloatArray]
+    losses: FloatArray
+
+
+def task_auc(labels: npt.NDArray[np.int_], probabilities: FloatArray, task: Task) -> float:
     """AUC of a binary task or of the question of grades, or the mean one-vs-rest AUC of a nominal one; NaN where it is
     not defined.
 
@@ -54,11 +67,11 @@ def smoothed(values: Sequence[float], smoothing: float = SMOOTHING) -> float:
     return average
 
 
-def nodule_aucs(outputs: Sequence[Mapping[str, Any]], tasks: Sequence[Task]) -> list[float]:
+def nodule_aucs(outputs: Sequence[TaskOutputs], tasks: Sequence[Task]) -> list[float]:
     """AUC of each task over the nodules of an epoch: one that came up twice counts once, background patches do not.
 
     Args:
-        outputs: one a batch: `nodules` (B,), `NO_NODULE` for background; `labels` (B, T); `logits`, one (B, K) a task.
+        outputs: one a batch.
         tasks: in the order of labels and logits.
     """
     nodules = np.concatenate([output["nodules"] for output in outputs])
@@ -72,7 +85,7 @@ def nodule_aucs(outputs: Sequence[Mapping[str, Any]], tasks: Sequence[Task]) -> 
     return aucs
 
 
-def mean_of_defined(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def mean_of_defined(values: FloatArray) -> FloatArray:
     """Column means over what is defined; NaN where nothing is, without a warning."""
     defined = ~np.isnan(values)
     return np.where(defined.any(0), np.where(defined, values, 0).sum(0) / np.maximum(defined.sum(0), 1), np.nan)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -32,7 +31,7 @@ class DSMTLogger(LocalLogger):
         for key in task_keys(task_names):
             self.my_fantastic_logging[key] = []
 
-    def load_checkpoint(self, checkpoint: Mapping[str, list[Any]]) -> None:
+    def load_checkpoint(self, checkpoint: Mapping[str, list[float]]) -> None:
         super().load_checkpoint(dict(checkpoint))
         epochs = len(self.my_fantastic_logging["train_losses"])
         for key in task_keys(self.task_names):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from torch import Tensor
 
 from dsmt_nnunet.architecture.heads import TaskHead
@@ -57,7 +58,7 @@ class Patches:
 class NodulePatches:
     """Reads the patches of nodules from nnU-Net's preprocessed cases."""
 
-    dataset: Any
+    dataset: nnUNetBaseDataset
     store: ContextStore
     plan: DSMTPlan
     patch_size: tuple[int, ...]
@@ -71,7 +72,7 @@ class NodulePatches:
             stacked = [torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*samples, strict=True)]
             yield Patches(stacked[0], stacked[1], stacked[2], stacked[3])
 
-    def _sample(self, nodule: SampledNodule) -> tuple[Any, Any, Any, Any]:
+    def _sample(self, nodule: SampledNodule) -> tuple[npt.NDArray[np.generic], ...]:
         data, segmentation, _, _ = self.dataset.load_case(nodule.case_id)
         start = centred_start(nodule.voxel, self.patch_size)
         local = crop(data, start, self.patch_size, fill_values(self.plan.padding_value, data))
@@ -149,7 +150,9 @@ class WidePart:
             rows.append(measured.double().cpu().numpy())
         return np.concatenate(rows)
 
-    def batch(self, nodules: Any, device: torch.device, on_probation: bool) -> tuple[list[Tensor], list[Tensor]]:
+    def batch(
+        self, nodules: npt.ArrayLike, device: torch.device, on_probation: bool
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """Targets (B, K) and wide scores (B, S) a task for the nodules of a batch.
 
         Args:

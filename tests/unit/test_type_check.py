@@ -28,3 +28,8 @@ def test_every_package_is_checked_under_its_own_name(package: str) -> None:
 
 def test_a_package_that_is_not_linked_is_noticed() -> None:
     assert checked("dsmt_nnunet.elsewhere") is None
+
+
+def test_no_room_is_left_out_of_strict_checking() -> None:
+    assert SETTINGS["mypy"]["strict"] is True
+    assert "overrides" not in SETTINGS["mypy"]
