@@ -70,6 +70,11 @@ def _add_table(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--reader", action="append", default=[], metavar="COLUMN", help="0/1 or ordinal ratings")
     parser.add_argument("--group", action="append", default=[], metavar="COLUMN[=EDGES]", help="subgroups, bands")
     _add_cluster(parser)
+    parser.add_argument(
+        "--fold",
+        metavar="COLUMN",
+        help="fold of out-of-fold scores, which are analysed within folds; none if one model gave all scores",
+    )
     parser.add_argument("--case", metavar="COLUMN", help="names of the cases; line numbers by default")
     parser.add_argument(
         "--threshold",
@@ -185,6 +190,7 @@ def run_table(args: argparse.Namespace) -> int:
         groups=tuple(GroupColumn.parse(text) for text in args.group),
         cluster=_cluster(args),
         independent=_is_independent(args),
+        fold=args.fold,
         case=args.case,
         thresholds=_thresholds(args.threshold, (*args.score, *args.reader), args.score),
         threshold_from=args.threshold_from,

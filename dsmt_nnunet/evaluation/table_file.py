@@ -12,6 +12,7 @@ import numpy as np
 from dsmt_nnunet.csv_table import CsvRow, CsvTable, read_csv
 from dsmt_nnunet.evaluation.families import adjusted_comparisons
 from dsmt_nnunet.evaluation.files import SCORES_NAME, head_of, write_curves, write_metrics, write_rows
+from dsmt_nnunet.evaluation.folds import fold_column, folds_of
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.patients import INDEPENDENT, PATIENT_COLUMN, patients, warn_of_independence
 from dsmt_nnunet.evaluation.records.metrics import TableMetrics, TableSources
@@ -39,6 +40,8 @@ class TableColumns:
         groups: subgroups.
         cluster: patient; None for `PATIENT_COLUMN` where the table has it.
         independent: takes every case for a patient of its own.
+        fold: fold of a cross-validation whose out-of-fold scores these are; `ONE_MODEL` where one model gave all.
+            None is refused where the table has a column `FOLD_COLUMN`.
         case: name of a case; None for the line of the file.
         thresholds: score or reader -> thresholds.
         threshold_from: "youden" chooses a threshold on these very data; None does not.
@@ -51,6 +54,7 @@ class TableColumns:
     groups: tuple[GroupColumn, ...] = ()
     cluster: str | None = None
     independent: bool = False
+    fold: str | None = None
     case: str | None = None
     thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     threshold_from: str | None = None
@@ -84,7 +88,7 @@ def evaluate_table_file(path: Path, columns: TableColumns, out: Path, settings: 
         truth=columns.truth,
         positive=columns.positive,
         cluster=None if columns.independent else columns.cluster,
-        fold=None,
+        fold=None if table.folds is None else columns.fold,
     )
     return write_table_evaluation(table, settings, log, sources, out)
 
@@ -150,6 +154,7 @@ def read_score_table(table: CsvTable, columns: TableColumns, log: WarningLog) ->
         clusters = patients(named, columns.cluster, log)
     elif columns.cluster:
         warn_of_independence([row.get(columns.cluster) or f"line {row.line}" for row in rows], log)
+    folds = folds_of(path, rows, fold_column(table, rows, columns.fold), clusters, log)
     return ScoreTable(
         case_names=tuple(row.get(columns.case) if columns.case else f"line {row.line}" for row in rows),
         y_true=y_true,
@@ -159,6 +164,7 @@ def read_score_table(table: CsvTable, columns: TableColumns, log: WarningLog) ->
         reader_cuts={name: columns.thresholds[name][0] for name in columns.readers if name in columns.thresholds},
         groups={group.name: group.levels([row.get(group.name) for row in rows]) for group in columns.groups},
         clusters=clusters,
+        folds=folds,
     )
 
 
