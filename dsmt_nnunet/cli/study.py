@@ -89,12 +89,10 @@ def run(args: argparse.Namespace) -> int:
             runs += own
             write_tables(question, runs, floors, out)
     write_tables(question, runs, floors, out)
-    print(f"\n{out / 'runs.csv'} and {out / 'scores.csv'} are complete. Compare with, for example:")
+    print(f"\n{out / 'runs.csv'} and {out / 'scores.csv'} are complete; {out / 'seeds.csv'} compares trainers with")
+    print("seeds and patients drawn from many. Figures and more of the mean of the seeds, for example:")
     scores = " ".join(f"--score {trainer}" for trainer in trainers)
-    group = " --group cohort" if args.dataset is None else ""
-    print(
-        f"dsmt evaluate table {out / 'scores.csv'} --truth truth {scores}{group} --cluster patient_id "
-        f"-o {out / 'metrics'}"
-    )
+    more = " --group cohort" if args.dataset is None else " --fold fold" if len(study.folds()) > 1 else ""
+    print(f"dsmt evaluate table {out / 'scores.csv'} --truth truth {scores}{more} -o {out / 'metrics'}")
     print(NOT_A_MEDICAL_DEVICE)
     return 0

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet.environment import FOLDERS, best_device, resolved, variables_of_children, worker_processes
-from dsmt_nnunet.files import write_json
 from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME
+from dsmt_nnunet.study.records import StudyIdentity, read_identity, write_identity
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME
 
 DATASET_ID = 510
@@ -26,7 +26,6 @@ DATASET = f"Dataset{DATASET_ID}_Phantom"
 PRESETS = {"XS": ("DSMTPlannerXS", "DSMTPlansXS"), "standard": ("DSMTPlanner", "DSMTPlans")}
 """Planner and plans."""
 DENSENET = "DSMTTrainerDenseNet"
-IDENTITY_NAME = "study.json"
 FINAL_CHECKPOINT, JOINT_CHECKPOINT = "checkpoint_final.pth", "checkpoint_joint.pth"
 JOINT = "@joint"
 """Suffix of a row: DSMTTrainer before fine-tuning."""
@@ -83,7 +82,7 @@ class Trainings(ABC):
         self._one_at_a_time = threading.Lock()
 
     @abstractmethod
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> StudyIdentity:
         """What must be the same when a study is continued."""
 
     @abstractmethod
@@ -116,12 +115,11 @@ class Trainings(ABC):
         Raises:
             ValueError: it is for another study.
         """
-        path, wanted = self.out / IDENTITY_NAME, self.identity()
-        if not path.is_file():
-            write_json(path, wanted, indent=2)
-        there = json.loads(path.read_text(encoding="utf-8"))
-        if there != wanted:
-            raise ValueError(f"{self.out} holds the study {there}, not {wanted}. Name another folder with -o.")
+        wanted, there = self.identity(), read_identity(self.out)
+        if there is None:
+            write_identity(self.out, wanted)
+        elif there != wanted:
+            raise ValueError(f"{self.out} holds the study {there}; not {wanted}. Name another folder with -o.")
 
     def finished(self) -> list[tuple[str, int]]:
         """Trainer and seed of all trainings of this data set and preset that are complete, of earlier calls too."""
@@ -231,8 +229,15 @@ class PhantomTrainings(Trainings):
         super().__init__(out, preset, jobs, DATASET)
         self.cohort = cohort
 
-    def identity(self) -> dict[str, Any]:
-        return {"dataset": self.dataset, "plans": self.plans, **self.cohort}
+    def identity(self) -> StudyIdentity:
+        return StudyIdentity(
+            dataset=self.dataset,
+            plans=self.plans,
+            cases=self.cohort["cases"],
+            test_cases=self.cohort["test_cases"],
+            external_cases=self.cohort["external_cases"],
+            seed=self.cohort["seed"],
+        )
 
     def make_ready(self) -> None:
         """Phantoms, plans and preprocessed cases, once."""
@@ -275,8 +280,8 @@ class CrossValidation(Trainings):
         super().__init__(out, preset, jobs, name)
         self.asked_folds = folds
 
-    def identity(self) -> dict[str, Any]:
-        return {"dataset": self.dataset, "plans": self.plans, "folds": list(self.folds())}
+    def identity(self) -> StudyIdentity:
+        return StudyIdentity(dataset=self.dataset, plans=self.plans, folds=tuple(self.folds()))
 
     def make_ready(self) -> None:
         """Nothing is made: the data are the user's.

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dsmt_nnunet.csv_table import read_csv
+from dsmt_nnunet.evaluation.folds import FOLD_COLUMN
 from dsmt_nnunet.files import write_rows
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME, read_folder
@@ -24,6 +24,8 @@ from dsmt_nnunet.study.added_value import WITH_DIAMETER, beside_diameter, weight
 from dsmt_nnunet.study.answers import mean_dice
 from dsmt_nnunet.study.calibration import calibration_row
 from dsmt_nnunet.study.floors import Key, MeasuredNodule, Split, floor_columns, nodules_of
+from dsmt_nnunet.study.records import RunRow, read_runs, write_runs
+from dsmt_nnunet.study.seeds import SCORES_NAME, write_seed_tables
 from dsmt_nnunet.tasks import ClassificationSchema, Task, TaskKind
 
 RADIOMICS_CACHE = "radiomics.csv"
@@ -88,6 +90,12 @@ class Question:
         cases = frozenset().union(*(split.unseen for split in self.splits))
         return [item for item in nodules_of(self.raw, self.part, self.schema) if item.nodule.case_id in cases]
 
+    def fold_of(self, case_id: str) -> dict[str, int]:
+        """The fold that left a case out, under the name of its column; nothing where one model answers for all."""
+        if len(self.splits) < 2:
+            return {}
+        return {FOLD_COLUMN: next(fold for fold, split in enumerate(self.splits) if case_id in split.unseen)}
+
     def all_nodules(self) -> list[MeasuredNodule]:
         """Nodules that are learnt from or asked about."""
         parts = ("Tr", "Ts") if self.part == "Ts" else ("Tr",)
@@ -115,7 +123,7 @@ def floors_of(question: Question, out: Path, processes: int) -> dict[str, dict[K
 
 
 def write_tables(question: Question, runs: Sequence[Run], floors: Mapping[str, Mapping[Key, float]], out: Path) -> None:
-    """Writes runs.csv, scores.csv, certainty.csv and calibration.csv, in a cross-validation also added_value.csv.
+    """Writes runs.csv, scores.csv, seeds.csv, cohorts.csv, added_value.csv, certainty.csv and calibration.csv.
 
     Args:
         question: what was asked.
@@ -130,7 +138,7 @@ def write_tables(question: Question, runs: Sequence[Run], floors: Mapping[str, M
     unseen = question.unseen()
     known = [measured for measured in unseen if measured.label >= 0]
     scores = {run: _scores(run, schema, unseen) for run in runs}
-    _write_runs(schema, unseen, scores, out / "runs.csv")
+    write_runs(out, _run_rows(schema, unseen, scores, out))
     columns: dict[str, Mapping[Key, float]] = dict(floors)
     seeds_of: dict[str, list[dict[Key, float]]] = defaultdict(list)
     for run, tasks in scores.items():
@@ -142,7 +150,8 @@ def write_tables(question: Question, runs: Sequence[Run], floors: Mapping[str, M
         with_diameter = beside_diameter(columns[label], known, question.splits)
         if with_diameter:
             columns[f"{label}{WITH_DIAMETER}"] = with_diameter
-            added.append({"run": label, **weights_beside_diameter(columns[label], known)})
+        weights = weights_beside_diameter(columns[label], known, independent=question.part == "Ts")
+        added += [{"run": label, **weights}] if weights else []
     rows = []
     for measured in known:
         nodule = measured.nodule
@@ -153,9 +162,11 @@ def write_tables(question: Question, runs: Sequence[Run], floors: Mapping[str, M
             "cohort": _cohort(measured),
             "diameter_mm": f"{nodule.diameter_mm:.2f}",
             "truth": measured.label,
+            **question.fold_of(nodule.case_id),
         }
         rows.append({**row, **{name: f"{values[measured.key]:.5f}" for name, values in columns.items()}})
-    _write_csv(out / "scores.csv", rows)
+    _write_csv(out / SCORES_NAME, rows)
+    write_seed_tables(out)
     if added:
         _write_csv(out / "added_value.csv", added)
     truth = np.array([row["truth"] for row in rows])
@@ -197,36 +208,39 @@ def _schema_of(raw: Path) -> ClassificationSchema:
     return ClassificationSchema.from_dataset_json(json.loads((raw / "dataset.json").read_text(encoding="utf-8")))
 
 
-def _write_runs(
+def _run_rows(
     schema: ClassificationSchema,
     nodules: Sequence[MeasuredNodule],
     scores: Mapping[Run, Mapping[str, Mapping[Key, float]]],
-    path: Path,
-) -> None:
-    kept = {(row["run"], row["seed"]): row for row in _rows_of(path)}
+    out: Path,
+) -> list[RunRow]:
+    """Rows of runs.csv; minutes and memory of trainings of earlier calls are kept."""
+    kept = {(row.run, row.seed): row for row in read_runs(out)}
     rows = []
     for run, tasks in scores.items():
-        before = kept.get((run.label, str(run.seed)), {})
+        before = kept.get((run.label, run.seed))
         plan = DSMTPlan.from_plans(json.loads((run.checkpoint.parents[1] / "plans.json").read_text(encoding="utf-8")))
-        row: dict[str, Any] = {
-            "run": run.label,
-            "seed": run.seed,
-            "parameters": _parameters(run, plan),
-            "training_minutes": before.get("training_minutes", "") if math.isnan(run.minutes) else f"{run.minutes:.1f}",
-            "peak_memory_gb": before.get("peak_memory_gb", "") if math.isnan(run.memory_gb) else f"{run.memory_gb:.2f}",
-        }
+        measures: dict[str, float] = {}
         for cohort in sorted({_cohort(measured) for measured in nodules}):
             own = [measured for measured in nodules if _cohort(measured) == cohort]
             prefix = f"{cohort}_" if cohort else ""
             for task in schema.tasks:
                 if task.kind is not TaskKind.NOMINAL:
                     learnt = plan.training.task_weights.get(task.name, 1.0) > 0
-                    auc = _auc(own, task, tasks)
-                    row[f"{prefix}{task.name}_auc"] = f"{auc:.4f}" if learnt else ""
+                    measures[f"{prefix}{task.name}_auc"] = _auc(own, task, tasks) if learnt else math.nan
             dice = mean_dice(run.predictions, frozenset(measured.nodule.case_id for measured in own))
-            row[f"{prefix}dice"] = f"{dice:.4f}" if plan.training.segmentation_weight > 0 else ""
-        rows.append(row)
-    _write_csv(path, rows)
+            measures[f"{prefix}dice"] = dice if plan.training.segmentation_weight > 0 else math.nan
+        rows.append(
+            RunRow(
+                run=run.label,
+                seed=run.seed,
+                parameters=_parameters(run, plan),
+                training_minutes=before.training_minutes if before and math.isnan(run.minutes) else run.minutes,
+                peak_memory_gb=before.peak_memory_gb if before and math.isnan(run.memory_gb) else run.memory_gb,
+                measures=measures,
+            )
+        )
+    return rows
 
 
 def _scores(run: Run, schema: ClassificationSchema, nodules: Sequence[MeasuredNodule]) -> dict[str, dict[Key, float]]:
@@ -271,10 +285,6 @@ def _parameters(run: Run, plan: DSMTPlan) -> int:
         idle.append("encoder.")
     weights = torch.load(run.checkpoint, map_location="cpu", weights_only=False)["network_weights"]
     return sum(value.numel() for name, value in weights.items() if not name.startswith(tuple(idle)))
-
-
-def _rows_of(path: Path) -> list[dict[str, str]]:
-    return [row.values for row in read_csv(path).rows] if path.is_file() else []
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

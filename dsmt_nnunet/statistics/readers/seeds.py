@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,13 @@ from dsmt_nnunet.statistics.checks import FloatArray, binary_labels, finite_scor
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.named_warnings import SmallSampleWarning
 from dsmt_nnunet.statistics.readers.merit_covariance import MeritEstimates
-from dsmt_nnunet.statistics.readers.obuchowski_rockette import Estimate, obuchowski_rockette
+from dsmt_nnunet.statistics.readers.obuchowski_rockette import (
+    Design,
+    Estimate,
+    obuchowski_rockette,
+    single_modality_mean,
+    zero_test,
+)
 from dsmt_nnunet.statistics.roc.clustered import clustered_aucs
 from dsmt_nnunet.statistics.roc.delong import structural_components
 from dsmt_nnunet.statistics.roc.interval import bounded_interval
@@ -102,6 +109,81 @@ def compare_over_seeds(
         contrast.p_value,
         fixed.differences[0].p_value,
     )
+
+
+@dataclass(frozen=True)
+class CohortScores:
+    """What a procedure says of one cohort with S seeds.
+
+    Attributes:
+        y_true: labels of 0 and 1, shape (N,).
+        scores: one row a seed, shape (S, N).
+        against: scores to be compared with, subtracted: of another procedure with the same seeds, shape (S, N), or of
+            something without seeds, shape (N,); None for the AUC itself.
+        clusters: patient of each case.
+        sign: 1, or -1 for a cohort that is subtracted.
+    """
+
+    y_true: npt.ArrayLike
+    scores: npt.ArrayLike
+    against: npt.ArrayLike | None = None
+    clusters: Clusters = None
+    sign: int = 1
+
+
+@dataclass(frozen=True)
+class SeedContrast:
+    """A sum of AUCs, or of their differences, over cohorts that share no patient; its seeds and cases are random.
+
+    Attributes:
+        estimate: mean over the seeds.
+        se, df, ci: t; with a single seed normal, and of that seed alone.
+        p_value: two-sided, that it is 0.
+        by_seed: value of each seed.
+    """
+
+    estimate: float
+    se: float
+    df: float
+    ci: tuple[float, float]
+    p_value: float
+    by_seed: tuple[float, ...]
+
+
+def seed_contrast(cohorts: Sequence[CohortScores], level: float = 0.95) -> SeedContrast:
+    """Single-modality Obuchowski-Rockette analysis of a contrast, seeds as readers.
+
+    One cohort with `against` is the paired comparison of two procedures (the same as `compare_over_seeds`); two
+    cohorts, the second with sign -1, are the drop from one to the other, and with `against` the interaction: by how
+    much more one procedure drops than the other. Covariances over cases are Obuchowski's of 1997; cohorts add up.
+    Source: Hillis, Statistics in Medicine 2014; 33: 330 (single modalities); Obuchowski, Biometrics 1997; 53: 567.
+
+    Raises:
+        ValueError: the cohorts have different numbers of seeds.
+    """
+    values: list[FloatArray] = []
+    covariances: list[FloatArray] = []
+    for cohort in cohorts:
+        labels = binary_labels(cohort.y_true)
+        scores = np.atleast_2d(finite_scores(cohort.scores, len(labels)))
+        n_seeds, weights = len(scores), np.eye(len(scores))
+        if cohort.against is not None:
+            other = np.atleast_2d(finite_scores(cohort.against, len(labels)))
+            if len(other) not in (1, n_seeds):
+                raise ValueError(f"Both procedures need the same seeds; got {n_seeds} and {len(other)}.")
+            scores = np.concatenate([scores, other])
+            weights = np.hstack([weights, -np.ones((n_seeds, 1)) if len(other) == 1 else -np.eye(n_seeds)])
+        components = structural_components(labels, scores).contrast(weights)
+        found = clustered_aucs(labels, components, cluster_codes(cohort.clusters, len(labels)))
+        values.append(cohort.sign * found.auc)
+        covariances.append(found.covariance)
+    if len({len(item) for item in values}) != 1:
+        raise ValueError(f"Every cohort needs the same seeds; got {[len(item) for item in values]}.")
+    total, covariance = np.sum(values, axis=0), np.sum(covariances, axis=0)
+    design: Design = "random readers and cases" if len(total) > 1 else "fixed readers"
+    mean = single_modality_mean("seeds", total, covariance, design, level)
+    _, p_value = zero_test(mean.estimate, mean.se, mean.df)
+    return SeedContrast(mean.estimate, mean.se, mean.df, mean.ci, p_value, tuple(float(value) for value in total))
 
 
 def _mean(mean: Estimate, values: FloatArray, level: float) -> SeedMean:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy.stats import chi2
 from sklearn.metrics import roc_auc_score
 
 from dsmt_nnunet.nodules import Nodule
@@ -90,7 +91,7 @@ def test_where_it_cannot_be_said_nothing_is(nodules: list[MeasuredNodule], score
 def test_the_weights_tell_a_score_that_knows_something_from_one_that_is_corrected(
     nodules: list[MeasuredNodule], scores: dict[Key, float]
 ) -> None:
-    knows = weights_beside_diameter(scores, nodules)
+    knows = weights_beside_diameter(scores, nodules, independent=True)
     p = np.array([scores[item.key] for item in nodules])
     features = np.column_stack([np.log(p / (1 - p)), np.log([item.nodule.diameter_mm for item in nodules])])
     fit = sm.Logit([item.label for item in nodules], sm.add_constant((features - features.mean(0)) / features.std(0)))
@@ -98,7 +99,23 @@ def test_the_weights_tell_a_score_that_knows_something_from_one_that_is_correcte
     assert [float(knows[name]) for name in ("score_weight", "diameter_weight")] == pytest.approx(
         expected.params[1:], abs=1e-3
     )
-    assert float(knows["score_p"]) == pytest.approx(expected.pvalues[1], abs=1e-3)
+    alone = sm.Logit([item.label for item in nodules], sm.add_constant(features[:, 1:])).fit(disp=False)
+    assert knows["test"] == "likelihood ratio"
+    assert float(knows["score_p"]) == pytest.approx(chi2.sf(2 * (expected.llf - alone.llf), 1), abs=1e-4)
     # The size, falsified by what speaks against the label.
-    wrong = {item.key: 1 / (1 + math.exp(-(item.nodule.diameter_mm - 14) + 3 * (item.label - 0.5))) for item in nodules}
-    assert float(weights_beside_diameter(wrong, nodules)["score_weight"]) < 0
+    rng = np.random.default_rng(2)
+    odds = {item.key: item.nodule.diameter_mm - 14 - 3 * (item.label - 0.5) + rng.normal(0, 2) for item in nodules}
+    wrong = {key: 1 / (1 + math.exp(-value)) for key, value in odds.items()}
+    assert float(weights_beside_diameter(wrong, nodules, True)["score_weight"]) < 0
+
+
+def test_folds_of_one_cohort_give_a_weight_but_no_p_value(
+    nodules: list[MeasuredNodule], scores: dict[Key, float]
+) -> None:
+    found = weights_beside_diameter(scores, nodules, independent=False)
+    assert (found["score_p"], float(found["score_weight"]) > 0) == ("", True)
+    assert found["test"].startswith("none: folds share their training cases")
+    several = [replace(item, nodule=replace(item.nodule, patient_id=f"p{i // 2}")) for i, item in enumerate(nodules)]
+    assert weights_beside_diameter(scores, several, independent=True)["test"] == "sandwich over patients, t"
+    unknown = [replace(nodules[0], nodule=replace(nodules[0].nodule, diameter_mm=math.nan)), *nodules[1:]]
+    assert weights_beside_diameter(scores, unknown, independent=True) == {}

@@ -123,7 +123,7 @@ def test_each_run_has_a_row_and_keeps_what_was_measured_before(raw: Path, tmp_pa
     assert (float(first["training_minutes"]), float(first["peak_memory_gb"])) == (1.2, 2.0)
     assert float(first["internal_invasiveness_auc"]) == pytest.approx(roc_auc_score([0, 1, 1, 0], [0.1, 0.8, 0.6, 0.7]))
     assert float(first["internal_dice"]) == pytest.approx(np.mean([0.5, 0.6, 0.7, 0.8]))
-    assert math.isnan(float(first["external_invasiveness_auc"])), "one class only"
+    assert first["external_invasiveness_auc"] == "", "one class only"
     assert (other["run"], other["training_minutes"]) == ("Other", "")
     assert float(other["internal_invasiveness_auc"]) == 0.5
 
@@ -175,6 +175,10 @@ def test_a_cross_validation_asks_about_the_cases_that_each_fold_left_out(raw: Pa
     assert [row["case_id"] for row in scores] == ["t0", "t1", "t2", "t3", "t4"]
     assert [float(row["DSMTTrainer"]) for row in scores] == pytest.approx([0.1, 0.8, 0.6, 0.7, 0.9])
     assert all(0 < float(row[f"DSMTTrainer{WITH_DIAMETER}"]) < 1 for row in scores)
-    assert [row["run"] for row in rows(tmp_path / "added_value.csv")] == ["DSMTTrainer"]
+    assert [row["fold"] for row in scores] == ["0", "0", "0", "1", "1"]
+    assert [(row["run"], row["score_p"]) for row in rows(tmp_path / "added_value.csv")] == [("DSMTTrainer", "")]
+    tests = {row["run"]: row["test"] for row in rows(tmp_path / "seeds.csv")}
+    assert tests == {"DSMTTrainer": "", RULER: "corrected resampled t over folds and seeds"}
+    assert not (tmp_path / "cohorts.csv").exists(), "folds hold other models, not other cohorts"
     (only,) = rows(tmp_path / "runs.csv")
     assert float(only["internal_dice"]) == pytest.approx(np.mean([0.5, 0.6, 0.7, 0.9]))

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from dsmt_nnunet.statistics.named_warnings import SmallSampleWarning
+from dsmt_nnunet.statistics.readers.against_model import model_against_readers
 from dsmt_nnunet.statistics.readers.merit_covariance import estimate_merit
 from dsmt_nnunet.statistics.readers.obuchowski_rockette import obuchowski_rockette
-from dsmt_nnunet.statistics.readers.seeds import compare_over_seeds
+from dsmt_nnunet.statistics.readers.seeds import CohortScores, compare_over_seeds, seed_contrast
 from dsmt_nnunet.statistics.readers.study import ReaderStudy
 
 
@@ -54,3 +55,44 @@ def test_few_or_unequal_seeds() -> None:
         compare_over_seeds(y_true, scores[0], scores[1, :1])
     with pytest.raises(ValueError, match="two or more"):
         compare_over_seeds(y_true, scores[0, 0], scores[1, 0])
+
+
+def test_a_contrast_of_one_cohort_is_the_comparison() -> None:
+    y_true, scores = made_seeds()
+    patients = np.repeat(np.arange(40), 2)
+    expected = compare_over_seeds(y_true, *scores, clusters=patients)
+    found = seed_contrast([CohortScores(y_true, scores[0], scores[1], patients)])
+    assert (found.estimate, found.se, found.df) == pytest.approx((expected.difference, expected.se, expected.df))
+    assert (found.p_value, found.ci) == (pytest.approx(expected.p_value), pytest.approx(expected.ci))
+    floor = scores[1, 0]
+    model = model_against_readers(y_true, floor, scores[0], clusters=patients)
+    against = seed_contrast([CohortScores(y_true, scores[0], floor, patients)])
+    assert (against.estimate, against.p_value) == pytest.approx((-model.difference, model.p_value))
+
+
+def test_a_drop_and_its_interaction_hold_their_error() -> None:
+    """Two cohorts alike, two procedures alike: both are null, seeds and patients drawn."""
+    rejected = []
+    for draw in range(200):
+        rng = np.random.default_rng(draw)
+        cohorts = []
+        seed_gain = rng.normal(0, 0.2, size=(2, 3, 1))
+        for sign in (1, -1):
+            patients = np.repeat(np.arange(60), 2)
+            y_true = (rng.normal(size=60)[patients] + rng.normal(size=120)) > 0
+            shared = rng.normal(size=60)[patients] + rng.normal(size=120)
+            scores = shared + (1.5 + seed_gain) * y_true + 0.5 * rng.normal(size=(2, 3, 120))
+            cohorts.append((y_true, scores, patients, sign))
+        drop = [CohortScores(y, s[0], None, p, sign) for y, s, p, sign in cohorts]
+        interaction = [CohortScores(y, s[0], s[1], p, sign) for y, s, p, sign in cohorts]
+        rejected.append([seed_contrast(part).p_value < 0.05 for part in (drop, interaction)])
+    assert np.all(np.mean(rejected, axis=0) <= 0.09)
+    assert np.mean(rejected) >= 0.02
+
+
+def test_cohorts_need_the_same_seeds() -> None:
+    y_true, scores = made_seeds()
+    with pytest.raises(ValueError, match="same seeds"):
+        seed_contrast([CohortScores(y_true, scores[0]), CohortScores(y_true, scores[0, :2], sign=-1)])
+    with pytest.raises(ValueError, match="got 4 and 2"):
+        seed_contrast([CohortScores(y_true, scores[0], scores[1, :2])])
