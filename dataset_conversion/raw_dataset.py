@@ -15,8 +15,9 @@ from typing import Literal, get_args
 import numpy as np
 import SimpleITK as sitk
 
-from dsmt_nnunet.files import clean_leftovers, temporary_folder, write_image, write_json, write_text
+from dsmt_nnunet.files import clean_leftovers, temporary_folder, write_json, write_text
 from dsmt_nnunet.identifiers import case_id_problem, same_person_key
+from dsmt_nnunet.image_files import write_image
 from dsmt_nnunet.nnunet_files import Json
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.tasks import FIXED_COLUMNS, NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from charset_normalizer import from_bytes
-
 from dsmt_nnunet.files import FORMULA_STARTS
 from dsmt_nnunet.spreadsheet import WORKBOOK_ENDINGS, header_index, read_sheet
 
@@ -289,6 +287,8 @@ def _guess(raw: bytes, path: Path) -> str:
             f"{path}: its encodings seem to be mixed: line {utf8[0]} is UTF-8, line {other[0]} is not. Save the table "
             f"as CSV (UTF-8), or name the encoding (--encoding)."
         )
+    from charset_normalizer import from_bytes  # takes long to load, and few files need it
+
     found = list(from_bytes(raw, cp_isolation=list(CODE_PAGES)))
     if not found:
         raise ValueError(f"{path}: not a text file. Save the table as CSV (UTF-8).")

@@ -8,7 +8,6 @@ was killed leaves such a folder; the next one that writes there takes it away an
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 import logging
 import os
@@ -24,10 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
-import SimpleITK as sitk
-from nibabel.filebasedimages import ImageFileError
+import numpy.typing as npt
 
 logger = logging.getLogger(__name__)
 
@@ -111,55 +108,15 @@ def harmless(cell: object) -> object:
     return f"'{cell}" if start and start in FORMULA_STARTS else cell
 
 
-def write_image(path: str | Path, image: sitk.Image) -> None:
-    """Writes a whole image (compressed where the format is), and reads its voxels back.
-
-    Raises:
-        OSError: it could not be written, or other voxels were read back.
-    """
-    with whole_file(path, lambda written: _check_voxels(written, image)) as place:
-        try:
-            sitk.WriteImage(image, str(place))
-        except RuntimeError as error:
-            raise OSError(f"{path} cannot be written: {_last_line(error)}") from error
-
-
-def write_array(path: str | Path, array: np.ndarray) -> None:
+def write_array(path: str | Path, array: npt.NDArray[np.generic]) -> None:
     """Writes a whole .npy file, and reads it back."""
 
     def check(written: Path) -> None:
-        if _checksum(np.load(written)) != _checksum(array):
+        if checksum(np.load(written)) != checksum(array):
             raise OSError(f"{path}: other values were read back than were written. Is the disk full or failing?")
 
     with whole_file(path, check) as place:
         np.save(place, array)
-
-
-def is_whole_image(path: Path) -> bool:
-    """Whether an image file is there and can be read to its end; ITK fills what a NIfTI file lacks with zeros."""
-    if not path.is_file() or path.stat().st_size == 0:
-        return False
-    try:
-        if path.name.endswith(".gz"):
-            with gzip.open(path) as stream:
-                while stream.read(1 << 24):
-                    pass
-        if path.name.endswith((".nii", ".nii.gz")):
-            np.asanyarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
-        else:
-            sitk.ReadImage(str(path))
-    except (RuntimeError, OSError, EOFError, ValueError, zlib.error, ImageFileError):
-        return False
-    return True
-
-
-def check_whole_image(path: Path) -> None:
-    """
-    Raises:
-        OSError: an image file is missing, or cannot be read to its end.
-    """
-    if not is_whole_image(path):
-        raise OSError(f"{path} was not written whole. Is the disk full or failing?")
 
 
 def check_archive(path: Path) -> None:
@@ -235,20 +192,13 @@ def _check_bytes(path: Path, expected: bytes) -> None:
         )
 
 
-def _check_voxels(path: Path, image: sitk.Image) -> None:
-    try:
-        found = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise OSError(f"{path.name} cannot be read back: {_last_line(error)}. Is the disk full or failing?") from error
-    if _checksum(sitk.GetArrayViewFromImage(found)) != _checksum(sitk.GetArrayViewFromImage(image)):
-        raise OSError(f"{path.name}: other voxels were read back than were written. Is the disk full or failing?")
-
-
-def _checksum(array: np.ndarray) -> tuple[tuple[int, ...], int]:
+def checksum(array: npt.NDArray[np.generic]) -> tuple[tuple[int, ...], int]:
+    """Shape and CRC-32 of an array's values."""
     return array.shape, zlib.crc32(np.ascontiguousarray(array).data)
 
 
-def _last_line(error: Exception) -> str:
+def last_line(error: Exception) -> str:
+    """Of an error's message: libraries put their stack before the reason."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
 
 

@@ -1,4 +1,4 @@
-"""What an image file must be before its voxels are looked at: whole, three-dimensional, one number a voxel."""
+"""What a whole image file is, and what it must be before its voxels are looked at: 3-D, with one number a voxel."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 
+from dsmt_nnunet.files import checksum, last_line, whole_file
 from dsmt_nnunet.intensities import check_finite
 
 NIFTI_ENDINGS = (".nii.gz", ".nii", ".hdr", ".img.gz", ".img")
@@ -39,9 +40,7 @@ def check_image_file(path: str | Path) -> None:
         if path.name.lower().endswith(NIFTI_ENDINGS):
             _check_nifti(path)
     except (RuntimeError, OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, MemoryError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = lines[-1] if lines else type(error).__name__
-        raise ValueError(f"{path} cannot be read ({reason}). Is it complete, and an image?") from error
+        raise ValueError(f"{path} cannot be read ({last_line(error)}). Is it complete, and an image?") from error
 
 
 def check_scan_file(path: str | Path) -> None:
@@ -58,6 +57,44 @@ def check_scan_file(path: str | Path) -> None:
         raise ValueError(f"{path} has the size {size}; one 3-D volume is needed.")
     if reader.GetNumberOfComponents() != 1:
         raise ValueError(f"{path} has {reader.GetNumberOfComponents()} components a voxel (a colour image, perhaps).")
+
+
+def write_image(path: str | Path, image: sitk.Image) -> None:
+    """Writes a whole image (compressed where the format is), and reads its voxels back.
+
+    Raises:
+        OSError: it could not be written, or other voxels were read back.
+    """
+    with whole_file(path, lambda written: _check_voxels(written, image)) as place:
+        try:
+            sitk.WriteImage(image, str(place))
+        except RuntimeError as error:
+            raise OSError(f"{path} cannot be written: {last_line(error)}") from error
+
+
+def is_whole_image(path: Path) -> bool:
+    """Whether an image file is there and can be read to its end; ITK fills what a NIfTI file lacks with zeros."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    try:
+        if path.name.endswith(".gz"):
+            _read_to_the_end(path)
+        if path.name.endswith((".nii", ".nii.gz")):
+            np.asanyarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
+        else:
+            sitk.ReadImage(str(path))
+    except (RuntimeError, OSError, EOFError, ValueError, zlib.error, ImageFileError):
+        return False
+    return True
+
+
+def check_whole_image(path: Path) -> None:
+    """
+    Raises:
+        OSError: an image file is missing, or cannot be read to its end.
+    """
+    if not is_whole_image(path):
+        raise OSError(f"{path} was not written whole. Is the disk full or failing?")
 
 
 def _header(path: Path) -> sitk.ImageFileReader:
@@ -83,3 +120,12 @@ def _check_nifti(path: Path) -> None:
         check_finite(np.asanyarray(stored.dataobj))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _check_voxels(path: Path, image: sitk.Image) -> None:
+    try:
+        found = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise OSError(f"{path.name} cannot be read back: {last_line(error)}. Is the disk full or failing?") from error
+    if checksum(sitk.GetArrayViewFromImage(found)) != checksum(sitk.GetArrayViewFromImage(image)):
+        raise OSError(f"{path.name}: other voxels were read back than were written. Is the disk full or failing?")

@@ -1,4 +1,4 @@
-"""Reading the sheets of workbooks (.xlsx, .ods) as rows of text."""
+"""Reading the sheets of workbooks (.xlsx, .ods) as rows of text. Their libraries are loaded when one is read."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from odf import opendocument
-from odf.namespaces import OFFICENS, TABLENS
-from odf.table import CoveredTableCell, Table, TableCell, TableRow
-from odf.text import P
-from openpyxl import load_workbook
-from openpyxl.cell import Cell, MergedCell
-from openpyxl.utils.exceptions import InvalidFileException
-from openpyxl.worksheet.worksheet import Worksheet
+if TYPE_CHECKING:
+    from odf.table import Table, TableCell
+    from odf.text import P
+    from openpyxl.cell import Cell, MergedCell
+    from openpyxl.worksheet.worksheet import Worksheet
 
 WORKBOOK_ENDINGS = (".xlsx", ".xlsm", ".ods")
 
@@ -41,6 +39,8 @@ def read_sheet(path: Path, sheet: str | None = None) -> list[tuple[int, list[str
     Raises:
         ValueError: not readable, no such sheet, or a formula without a value.
     """
+    from openpyxl.utils.exceptions import InvalidFileException
+
     try:
         sheets = _ods_sheets(path) if path.suffix.lower() == ".ods" else _xlsx_sheets(path)
     except (InvalidFileException, zipfile.BadZipFile, KeyError, OSError) as error:
@@ -65,6 +65,9 @@ def header_index(rows: Sequence[tuple[int, list[str]]]) -> int:
 
 
 def _xlsx_sheets(path: Path) -> dict[str, list[tuple[int, list[str]]]]:
+    from openpyxl import load_workbook
+    from openpyxl.worksheet.worksheet import Worksheet
+
     values, formulas = load_workbook(path, data_only=True), load_workbook(path)
     found = {}
     for name in values.sheetnames:
@@ -117,6 +120,10 @@ def _number_text(value: float) -> str:
 
 
 def _ods_sheets(path: Path) -> dict[str, list[tuple[int, list[str]]]]:
+    from odf import opendocument
+    from odf.namespaces import TABLENS
+    from odf.table import Table
+
     document = opendocument.load(str(path))
     return {
         str(table.getAttrNS(TABLENS, "name")): list(_ods_rows(table))
@@ -125,6 +132,9 @@ def _ods_sheets(path: Path) -> dict[str, list[tuple[int, list[str]]]]:
 
 
 def _ods_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
+    from odf.namespaces import TABLENS
+    from odf.table import CoveredTableCell, TableCell, TableRow
+
     number = 0
     hanging: dict[int, tuple[int, str]] = {}
     for row in table.getElementsByType(TableRow):
@@ -154,6 +164,9 @@ def _ods_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
 
 
 def _ods_text(cell: TableCell) -> str:
+    from odf.namespaces import OFFICENS
+    from odf.text import P
+
     kind = cell.getAttrNS(OFFICENS, "value-type")
     shown = "\n".join(_words(paragraph) for paragraph in cell.getElementsByType(P)).strip()
     if kind == "float":

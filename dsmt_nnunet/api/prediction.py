@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from dsmt_nnunet.files import write_image
+from dsmt_nnunet.image_files import write_image
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, write_case
 
 

@@ -1,1 +1,1 @@
-"""`dsmt COMMAND`: one module a command, each with `add_parser`; torch is imported when a command runs."""
+"""`dsmt COMMAND`: one module a command, each with `add_parser`; what is heavy is imported when a command runs."""

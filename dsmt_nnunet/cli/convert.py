@@ -7,9 +7,12 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
+
+if TYPE_CHECKING:
+    from dsmt_nnunet.nodules import NoduleTable
 
 PREPROCESSED_VARIABLE = "nnUNet_preprocessed"
 
@@ -199,6 +202,8 @@ def run_phantom(args: argparse.Namespace) -> int:
 
 def describe(folder: Path, dataset_id: int) -> str:
     """What a raw data set holds, and the command that comes next."""
+    from dsmt_nnunet.nodules import NoduleTable
+
     dataset_json = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     schema = ClassificationSchema.from_dataset_json(dataset_json)
     lines = [f"Wrote {folder}"]

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
-from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.environment import FOLDERS, best_device, resolved, variables_of_children, worker_processes
 from dsmt_nnunet.files import write_text
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, POSITION_COLUMNS
@@ -146,6 +145,8 @@ def cost_table(costs: Sequence[Cost]) -> str:
 
 def give_positions(truth: Path, table: Path) -> None:
     """Where the nodules are, and nothing else: as a radiologist would who has seen them."""
+    from dsmt_nnunet.csv_table import read_csv
+
     columns = ("case_id", "nodule_id", *POSITION_COLUMNS)
     lines = [",".join(columns), *(",".join(row.get(name) for name in columns) for row in read_csv(truth).rows)]
     write_text(table, "\n".join(lines) + "\n")

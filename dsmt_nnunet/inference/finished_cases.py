@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsmt_nnunet.files import is_whole_image
+from dsmt_nnunet.image_files import is_whole_image
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.predictions.results import CasePrediction, is_case_file, read_case
 

@@ -19,7 +19,8 @@ from nnunetv2.inference.export_prediction import (
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 from tqdm import tqdm
 
-from dsmt_nnunet.files import check_whole_image, clean_leftovers, is_whole_image, whole_file
+from dsmt_nnunet.files import clean_leftovers, whole_file
+from dsmt_nnunet.image_files import check_whole_image, is_whole_image
 from dsmt_nnunet.inference.finished_cases import check_output_folder, is_finished
 from dsmt_nnunet.inference.given_nodules import GivenCase, read_positions
 from dsmt_nnunet.inference.input_folder import cases_in, check_places, described

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import json
 import os
 from pathlib import Path
@@ -8,13 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from dsmt_nnunet import files
-
-
-def image(value: int = 7) -> sitk.Image:
-    return sitk.GetImageFromArray(np.full((4, 5, 6), value, np.int16))
 
 
 def names(folder: Path) -> list[str]:
@@ -35,39 +29,13 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.json"]
 
 
-def test_a_full_disk_that_shows_only_when_flushed_leaves_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        files.write_image(tmp_path / "a.nii.gz", image())
-    assert names(tmp_path) == []
-
-
-def test_voxels_that_come_back_otherwise_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = sitk.WriteImage
-
-    def failing(written: sitk.Image, path: str) -> None:
-        write(image(0), path)
-
-    monkeypatch.setattr(sitk, "WriteImage", failing)
-    with pytest.raises(OSError, match="other voxels"):
-        files.write_image(tmp_path / "a.nii.gz", image())
-    assert names(tmp_path) == []
-
-
 def test_bytes_and_rows_and_arrays_come_back(tmp_path: Path) -> None:
     files.write_rows(tmp_path / "a.csv", [("x", "y"), (1, "ä,b")])
     assert (tmp_path / "a.csv").read_bytes() == b'x,y\r\n1,"\xc3\xa4,b"\r\n'
     array = np.arange(24, dtype=np.float16).reshape(2, 3, 4).transpose(2, 0, 1)
     files.write_array(tmp_path / "a.npy", array)
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), array)
-    files.write_image(tmp_path / "a.nii.gz", image())
-    assert files.is_whole_image(tmp_path / "a.nii.gz")
-    assert names(tmp_path) == ["a.csv", "a.nii.gz", "a.npy"]
+    assert names(tmp_path) == ["a.csv", "a.npy"]
 
 
 def test_bytes_that_come_back_otherwise_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,17 +50,6 @@ def test_nan_is_no_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         files.write_json(tmp_path / "a.json", {"p": float("nan")})
     assert names(tmp_path) == []
-
-
-def test_half_an_image_is_not_whole(tmp_path: Path) -> None:
-    path = tmp_path / "a.nii.gz"
-    noise = np.random.default_rng(0).integers(0, 1000, (20, 20, 20)).astype(np.int16)
-    sitk.WriteImage(sitk.GetImageFromArray(noise), str(path))
-    assert files.is_whole_image(path)
-    path.write_bytes(path.read_bytes()[:3000])
-    assert not files.is_whole_image(path)
-    path.write_bytes(b"")
-    assert not files.is_whole_image(path)
 
 
 def test_what_a_killed_run_left_is_removed_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
