@@ -13,9 +13,9 @@ import SimpleITK as sitk
 from tqdm import tqdm
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable
-from dsmt_nnunet.dataset_conversion.cases import POSITION_TOLERANCE_MM
 from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms, identifying_columns
 from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, DEFAULT_MAPPING, TableMapping
+from dsmt_nnunet.dataset_conversion.mask_voxels import POSITION_TOLERANCE_MM
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
 from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
 from dsmt_nnunet.dataset_conversion.table import DiameterRange, convert_table

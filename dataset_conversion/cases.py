@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
-import cc3d
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from dsmt_nnunet.dataset_conversion.images import (
     VolumeFinder,
+    along_axes_of,
     check_same_grid,
+    check_single_channel,
     label_array,
     read_volume,
 )
+from dsmt_nnunet.dataset_conversion.mask_voxels import MaskVoxels, components_of
 from dsmt_nnunet.dataset_conversion.problems import Problem
 from dsmt_nnunet.dataset_conversion.rows import CaseRows, NoduleRow
 from dsmt_nnunet.intensities import check_hu, check_nodule
 from dsmt_nnunet.nodules import Nodule
-
-POSITION_TOLERANCE_MM = 5.0
-"""How far a given position may lie outside of the nodule it names: a click beside the border, not another nodule."""
 
 _DIAMETER_FACTOR = 3.0
 _MAIN_PART = 0.9
@@ -41,12 +40,14 @@ class LoadedCase:
         mask: 0 and 1, everything that is nodule, on the image's grid.
         nodules: one for each row.
         warnings: what the user should look at.
+        diameter_ratios: of each nodule with a diameter in the table: that diameter by the one of its mask.
     """
 
     image: sitk.Image
     mask: sitk.Image
     nodules: tuple[Nodule, ...]
     warnings: tuple[str, ...]
+    diameter_ratios: tuple[float, ...] = ()
 
 
 @dataclass
@@ -61,6 +62,7 @@ class CaseReader:
     images: VolumeFinder
     masks: VolumeFinder
     _case_of_image: dict[Path, str] = field(default_factory=dict)
+    _case_of_voxels: dict[tuple[tuple[int, ...], int], CaseRows] = field(default_factory=dict)
 
     def read(self, case: CaseRows) -> tuple[LoadedCase | None, list[Problem]]:
         """Reads one case.
@@ -72,7 +74,7 @@ class CaseReader:
         image = None
         with found.at(case.rows[0]):
             image = self._read_image(case)
-        masks: dict[str, _MaskVoxels] = {}
+        masks: dict[str, MaskVoxels] = {}
         for name in case.masks:
             with found.at(next(row for row in case.rows if row.mask == name)):
                 masks[name] = self._read_mask(name, image)
@@ -100,16 +102,28 @@ class CaseReader:
             raise ValueError(
                 f"image {path} is the image of case '{other}' too. Nodules of one scan are rows with the same case_id."
             )
+        check_single_channel(path)
         image = read_volume(path)
-        check_hu(sitk.GetArrayViewFromImage(image))
+        array = sitk.GetArrayViewFromImage(image)
+        check_hu(array)
+        key = array.shape, zlib.crc32(np.ascontiguousarray(array, dtype=np.float32).data)
+        same = self._case_of_voxels.setdefault(key, case)
+        if (same.patient_id, same.split) != (case.patient_id, case.split):
+            raise ValueError(
+                f"image {path} is voxel by voxel that of case '{same.case_id}' (patient '{same.patient_id}', "
+                f"{same.split}), but belongs to patient '{case.patient_id}', {case.split}. One scan is of one patient "
+                f"and in one split."
+            )
         return image
 
-    def _read_mask(self, name: str, image: sitk.Image | None) -> _MaskVoxels:
+    def _read_mask(self, name: str, image: sitk.Image | None) -> MaskVoxels:
         mask = read_volume(self.masks.find(name))
+        if image is not None:
+            mask = along_axes_of(image, mask)
         labels = label_array(mask)
         if image is not None:
             check_same_grid(image, mask)
-        return _MaskVoxels.of(mask, labels)
+        return MaskVoxels.of(mask, labels)
 
 
 @dataclass
@@ -126,84 +140,11 @@ class _Findings:
 
 
 @dataclass(frozen=True)
-class _MaskVoxels:
-    """The voxels of a mask that are not background.
-
-    Attributes:
-        grid: the mask as read; its geometry is used.
-        index_zyx: (N, 3).
-        flat: (N,), the same as a position in the flattened array.
-        value: (N,), label in the mask.
-        component: (N,), connected component (26 neighbours), from 1 on.
-    """
-
-    grid: sitk.Image
-    index_zyx: NDArray[np.intp]
-    flat: NDArray[np.intp]
-    value: NDArray[np.integer]
-    component: NDArray[np.integer]
-
-    @classmethod
-    def of(cls, grid: sitk.Image, labels: NDArray[np.integer]) -> _MaskVoxels:
-        index = np.argwhere(labels > 0)
-        return cls(
-            grid=grid,
-            index_zyx=index,
-            flat=np.flatnonzero(labels > 0),
-            value=labels[tuple(index.T)],
-            component=_components(index),
-        )
-
-    @cached_property
-    def points_mm(self) -> NDArray[np.float64]:
-        """Centres of the voxels, (N, 3), x, y, z in mm, LPS."""
-        direction = np.array(self.grid.GetDirection()).reshape(3, 3)
-        offsets_mm = self.index_zyx[:, ::-1] * np.array(self.grid.GetSpacing())
-        points: NDArray[np.float64] = offsets_mm @ direction.T + np.array(self.grid.GetOrigin())
-        return points
-
-    def select(self, row: NoduleRow) -> NDArray[np.intp]:
-        """Which of the N voxels are the nodule of this row.
-
-        Raises:
-            ValueError: the mask has no such label, or nothing lies at the position.
-        """
-        if row.mask_label is not None:
-            chosen = np.flatnonzero(self.value == row.mask_label)
-            if not chosen.size:
-                raise ValueError(
-                    f"mask_label {row.mask_label} does not occur in mask '{row.mask}'; it holds "
-                    f"{np.unique(self.value).tolist()}."
-                )
-            return chosen
-        if row.position_mm is None:
-            return np.arange(len(self.flat))
-        distances = np.linalg.norm(self.points_mm - np.array(row.position_mm), axis=1)
-        nearest = int(distances.argmin())
-        if distances[nearest] > POSITION_TOLERANCE_MM:
-            raise ValueError(
-                f"the position {row.position_mm} lies {distances[nearest]:.1f} mm from the nearest part of mask "
-                f"'{row.mask}', more than {POSITION_TOLERANCE_MM:g} mm. Positions are x, y, z in mm, LPS as in DICOM; "
-                f"from RAS (as in NIfTI viewers) change the sign of x and y."
-            )
-        return np.flatnonzero(self.component == self.component[nearest])
-
-
-def _components(index_zyx: NDArray[np.intp]) -> NDArray[np.integer]:
-    """Connected component of each voxel, (N,)."""
-    inside = tuple((index_zyx - index_zyx.min(axis=0)).T)
-    box = np.zeros(np.ptp(index_zyx, axis=0) + 1, np.uint8)
-    box[inside] = 1
-    components: NDArray[np.integer] = cc3d.connected_components(box, connectivity=26)[inside]
-    return components
-
-
-@dataclass(frozen=True)
 class _Region:
     """The voxels of one nodule: those of `mask` at the places `chosen`."""
 
     row: NoduleRow
-    mask: _MaskVoxels
+    mask: MaskVoxels
     chosen: NDArray[np.intp]
 
     @property
@@ -240,6 +181,11 @@ class _Region:
         found = check_nodule(sitk.GetArrayViewFromImage(image), voxels, spacing_mm)
         return [f"case '{self.row.case_id}', nodule '{self.row.nodule_id}': {text}" for text in found]
 
+    @property
+    def diameter_ratio(self) -> float:
+        """Of the table's diameter to that of the mask; NaN where the table has none."""
+        return self.row.diameter_mm / self.equivalent_diameter_mm
+
     def warnings(self) -> Iterator[str]:
         where = f"case '{self.row.case_id}', nodule '{self.row.nodule_id}'"
         main_part = np.bincount(self.mask.component[self.chosen]).max() / len(self.chosen)
@@ -248,7 +194,7 @@ class _Region:
                 f"{where}: the mask falls into parts, the largest holds {main_part:.0%} of it; they are taken as one "
                 f"nodule. If they are several, give each its row, or say by mask_label or x_mm, y_mm, z_mm which it is."
             )
-        ratio = self.row.diameter_mm / self.equivalent_diameter_mm
+        ratio = self.diameter_ratio
         if ratio > _DIAMETER_FACTOR or ratio < 1 / _DIAMETER_FACTOR:
             yield (
                 f"{where}: diameter_mm is {self.row.diameter_mm:g}, but the mask has the volume of a sphere of "
@@ -275,7 +221,7 @@ def _check_overlap(regions: Sequence[_Region]) -> list[Problem]:
 
 
 def _assemble(
-    case: CaseRows, image: sitk.Image, masks: Mapping[str, _MaskVoxels], regions: Sequence[_Region]
+    case: CaseRows, image: sitk.Image, masks: Mapping[str, MaskVoxels], regions: Sequence[_Region]
 ) -> LoadedCase:
     by_label = {region.row.mask for region in regions if region.row.mask_label is not None}
     parts = [voxels.flat for name, voxels in masks.items() if name not in by_label]
@@ -289,6 +235,7 @@ def _assemble(
         mask=mask,
         nodules=tuple(region.to_nodule() for region in regions),
         warnings=tuple(text for region in regions for text in region.warnings()) + _touching(array, regions),
+        diameter_ratios=tuple(r.diameter_ratio for r in regions if not math.isnan(r.row.diameter_mm)),
     )
 
 
@@ -297,7 +244,7 @@ def _touching(mask: NDArray[np.uint8], regions: Sequence[_Region]) -> tuple[str,
     if len(regions) < 2:
         return ()
     index = np.argwhere(mask)
-    component = dict(zip(np.flatnonzero(mask).tolist(), _components(index).tolist(), strict=True))
+    component = dict(zip(np.flatnonzero(mask).tolist(), components_of(index).tolist(), strict=True))
     owner: dict[int, str] = {}
     texts = []
     for region in regions:

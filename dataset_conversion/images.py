@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import math
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pydicom
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from pydicom.errors import InvalidDicomError
 
 from dsmt_nnunet.dataset_conversion.dicom import read_series
 from dsmt_nnunet.image_files import check_image_file
@@ -50,24 +55,31 @@ class VolumeFinder:
 
     Args:
         folder: where to look.
+        anywhere: whether names may lead out of the folder (absolute, or with `..`).
 
     Raises:
         NotADirectoryError: there is no such folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, anywhere: bool = False) -> None:
         if not folder.is_dir():
             raise NotADirectoryError(f"{folder} is not a folder.")
         self.folder = folder
+        self.anywhere = anywhere
         self._index: dict[Path, dict[str, list[Path]]] = {}
 
     def find(self, name: str) -> Path:
         """The one volume called `name`: with its ending, without it, or as nnU-Net calls it (`name_0000`).
 
         Raises:
-            ValueError: there is none, or more than one.
+            ValueError: there is none, or more than one, or it lies elsewhere.
         """
         exact = self.folder / name
+        inside = os.path.normpath(exact).startswith(os.path.join(os.path.normpath(self.folder), ""))
+        if not inside and not self.anywhere:
+            raise ValueError(
+                f"'{name}' leads out of {self.folder}. Name files below it, or allow others with --images-anywhere."
+            )
         if exact.is_file():
             return exact
         found = [*self._named(exact), *([exact] if exact.is_dir() else [])]
@@ -123,13 +135,44 @@ def read_volume(path: Path) -> sitk.Image:
     return image
 
 
+def check_single_channel(path: Path) -> None:
+    """Checks that no further channel lies beside an image: a data set that is written has one, the CT.
+
+    Raises:
+        ValueError: there is one.
+    """
+    ending = next((ending for ending in VOLUME_ENDINGS if path.name.lower().endswith(ending)), "")
+    stem = path.name[: len(path.name) - len(ending)].removesuffix(_NNUNET_CHANNEL)
+    further = sorted(other.name for other in path.parent.glob(f"{glob.escape(stem)}_000[1-9]*"))
+    if further:
+        raise ValueError(
+            f"{path} has further channels beside it ({', '.join(further)}), and conversion writes the CT alone. Make "
+            f"nnU-Net's folders by hand for several channels (docs/data-format.md), or move these files away."
+        )
+
+
 def _read_file(path: Path) -> sitk.Image:
+    modality = _object_that_is_no_image(path)
+    if modality:
+        raise ValueError(
+            f"{path} is a DICOM {modality}, not an image. Convert the whole export with 'dsmt convert dicom', which "
+            f"draws its contours on the CT they refer to."
+        )
     check_image_file(path)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ValueError(f"{path} cannot be read ({lines[-1]}). Is it complete, and an image?") from error
+
+
+def _object_that_is_no_image(path: Path) -> str:
+    """Modality of a DICOM file without pixels of its own: a structure set, a segmentation, a plan; else ""."""
+    try:
+        modality = str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Modality"]).get("Modality", ""))
+    except (InvalidDicomError, OSError, ValueError):
+        return ""
+    return modality if modality in ("RTSTRUCT", "RTPLAN", "RTDOSE", "SEG", "SR") else ""
 
 
 def label_array(mask: sitk.Image) -> NDArray[np.integer]:
@@ -156,6 +199,13 @@ def label_array(mask: sitk.Image) -> NDArray[np.integer]:
     if low > 0:
         raise ValueError(f"the mask has no background: its values run from {low} to {high}. Is it inverted?")
     return array
+
+
+def along_axes_of(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
+    """The mask with its axes in the order and direction of the image's; its voxels stay where they are in the world."""
+    axes: Any = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines
+    wanted = axes(image.GetDirection())
+    return mask if axes(mask.GetDirection()) == wanted else sitk.DICOMOrient(mask, wanted)
 
 
 def check_same_grid(image: sitk.Image, mask: sitk.Image) -> None:

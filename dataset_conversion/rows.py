@@ -74,6 +74,10 @@ class CaseRows:
         return self.rows[0].split
 
     @property
+    def patient_id(self) -> str:
+        return self.rows[0].patient_id
+
+    @property
     def masks(self) -> tuple[str, ...]:
         """Names of the masks, each once."""
         return tuple(dict.fromkeys(row.mask for row in self.rows))

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from dsmt_nnunet.csv_table import CsvTable, read_table
@@ -21,6 +22,7 @@ from dsmt_nnunet.tasks import ClassificationSchema
 logger = logging.getLogger(__name__)
 
 DiameterRange = tuple[float, float]
+_CM_RATIOS = (0.05, 0.2)
 
 
 def convert_table(
@@ -35,6 +37,7 @@ def convert_table(
     overwrite: bool = False,
     look_alike_patients: LookAlike | None = None,
     encoding: str | None = None,
+    images_anywhere: bool = False,
 ) -> Path:
     """Converts a table with one row a nodule; docs/data-format.md describes it.
 
@@ -54,6 +57,7 @@ def convert_table(
         overwrite: replace a data set of the same id and name.
         look_alike_patients: whether identifiers that differ in spelling only are one person; None asks.
         encoding: of a CSV file; None to find out.
+        images_anywhere: whether the table may name images and masks outside of their folders.
 
     Returns:
         The folder of the data set.
@@ -72,7 +76,7 @@ def convert_table(
     mapping = whole.restrict_to(rows.columns)
     writer = RawDatasetWriter(dataset_id, name, mapping.schema, raw_folder, overwrite)
     cases, problems = parse_cases(rows, mapping, look_alike_patients)
-    reader = CaseReader(VolumeFinder(images), VolumeFinder(masks))
+    reader = CaseReader(VolumeFinder(images, images_anywhere), VolumeFinder(masks, images_anywhere))
     kept, file_problems = _check_files(cases, reader, diameter_range)
     problems += file_problems
     if not problems:
@@ -95,18 +99,33 @@ def _check_files(
     kept: dict[str, list[Nodule]] = {}
     problems: list[Problem] = []
     warnings: list[str] = []
+    ratios: list[float] = []
     for case in tqdm(cases, "Checking cases", unit="case", disable=None):
         loaded, found = reader.read(case)
         problems += found
         if loaded is None:
             continue
         warnings += loaded.warnings
+        ratios += loaded.diameter_ratios
         nodules = [nodule for nodule in loaded.nodules if _in_range(nodule.diameter_mm, diameter_range)]
         if nodules:
             kept[case.case_id] = nodules
     for text in warnings:
         logger.warning("%s", text)
-    return kept, problems
+    return kept, problems + _check_unit(ratios)
+
+
+def _check_unit(ratios: Sequence[float]) -> list[Problem]:
+    """Whether the diameters of the table are in cm, by what they are of those of the masks."""
+    low, high = _CM_RATIOS
+    if len(ratios) and low < float(np.median(ratios)) < high:
+        return [
+            Problem(
+                f"the diameters are about a tenth of those of the masks (in the median {np.median(ratios):.2g} of "
+                f"them): they seem to be in cm. diameter_mm is in mm; multiply by 10."
+            )
+        ]
+    return []
 
 
 def _in_range(diameter_mm: float, diameter_range: DiameterRange | None) -> bool:

@@ -291,12 +291,21 @@ class ClassificationSchema:
         """Reads the `classification` block of a dataset.json.
 
         Raises:
-            ValueError: there is none, or it is malformed.
+            ValueError: there is none, or it is malformed, or there are labels that are no nodules.
         """
         if "classification" not in dataset_json:
             raise ValueError(
                 "dataset.json has no 'classification' block, so there is nothing to classify. "
                 "Make the data set with 'dsmt convert table', or add the block by hand (docs/data-format.md)."
+            )
+        labels = dataset_json.get("labels", {})
+        foreground = [name for name, value in labels.items() if value != 0 and name != "ignore"]
+        regions = any(isinstance(value, list) for value in labels.values())  # refused by name elsewhere
+        others = [name for name in foreground if "nodule" not in name.lower()]
+        if len(foreground) > 1 and others and not regions:
+            raise ValueError(
+                f"dataset.json has the labels {labels}, and DSMT takes everything but background for nodule. Make "
+                f"{others} background, or, if they are parts of nodules, say so in their names ('solid nodule')."
             )
         return cls.from_block(dataset_json["classification"])
 

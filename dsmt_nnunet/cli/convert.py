@@ -44,6 +44,9 @@ def _add_table_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
         help="what patient_ids are that differ in spelling only, such as A01 and a01, or 1 and 01",
     )
     parser.add_argument(
+        "--images-anywhere", action="store_true", help="let the table name files outside of --images and --masks"
+    )
+    parser.add_argument(
         "--force-intensities", action="store_true", help="take images that do not look like HU; NaN is refused still"
     )
     parser.set_defaults(run=run_table)
@@ -139,6 +142,7 @@ def run_table(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         look_alike_patients=args.look_alike_patients,
         encoding=args.encoding,
+        images_anywhere=args.images_anywhere,
     )
     print(describe(folder, args.dataset_id))
     return 0

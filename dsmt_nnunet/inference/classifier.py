@@ -16,6 +16,7 @@ from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume
 from dsmt_nnunet.dataloading.padding import fill_values, inside_scan
 from dsmt_nnunet.geometry import ArrayGeometry, Point, centred_start, crop, equivalent_diameter_mm, instance_at
+from dsmt_nnunet.intensities import TOUCH_MM
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.operating_point import OperatingPoint
 from dsmt_nnunet.predictions.results import DEEP_FEATURES, NodulePrediction, TaskPrediction
@@ -164,11 +165,11 @@ def _dims(axes: Sequence[int]) -> list[int]:
     return [axis + 2 for axis in axes]
 
 
-def volume_at_centre(output: NoduleOutput, voxel: Point, spacing_mm: Sequence[float], plan: DSMTPlan) -> float:
-    """Volume in mm3 of the predicted nodule at a position, 0 where the mask is empty there."""
+def volume_at_centre(output: NoduleOutput, voxel: Point, spacing_mm: Sequence[float]) -> float:
+    """Volume in mm3 of the predicted nodule at a position, 0 where none is within `TOUCH_MM` of it."""
     mask = output.segmentation.argmax(0) > 0
     inside = np.asarray(voxel) - np.asarray(output.start)
-    return instance_at(mask, inside, spacing_mm, radius_mm=plan.heads.central_region_mm / 2)
+    return instance_at(mask, inside, spacing_mm, radius_mm=TOUCH_MM)
 
 
 def answer(

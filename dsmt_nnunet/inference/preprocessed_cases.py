@@ -47,7 +47,7 @@ class PreprocessedCases:
             for nodule in nodules_of.get(case_id, ()):
                 voxel = geometry.to_voxel(nodule.centre_mm)
                 output = classifier(data, geometry, context, voxel)
-                volume_mm3 = volume_at_centre(output, voxel, geometry.spacing_mm, classifier.plan)
+                volume_mm3 = volume_at_centre(output, voxel, geometry.spacing_mm)
                 found.append(describe(output, nodule.nodule_id, nodule.centre_mm, volume_mm3, classifier.plan, None))
                 outputs.append(output)
             yield CasePrediction(case_id, classifier.plan.schema, tuple(found), model), outputs

@@ -237,7 +237,7 @@ class ScanPredictor(AirPaddedPredictor):
                 except ValueError as error:
                     raise ValueError(f"model {self.name}, nodule '{nodule.nodule_id}': {error}") from error
                 outputs.append(output)
-                volume_mm3 = volume_at_centre(output, voxel, geometry.spacing_mm, self.plan)
+                volume_mm3 = volume_at_centre(output, voxel, geometry.spacing_mm)
                 answers[number] = self._told(output, nodule.nodule_id, nodule.centre_mm, volume_mm3)
             yield GivenPart(answers, paste_patches(outputs, data.shape[1:]), properties)
 

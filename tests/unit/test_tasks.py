@@ -154,3 +154,22 @@ def test_only_grades_are_asked() -> None:
         Task.from_block("a", {"classes": ["x", "y"], "colour": "red"})
     with pytest.raises(ValueError, match="true or false"):
         Task.from_block("a", {"classes": ["x", "y", "z"], "ordered": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("labels", "others"),
+    [
+        ({"background": 0, "nodule": 1}, None),
+        ({"background": 0, "lesion": 1}, None),
+        ({"background": 0, "solid nodule": 1, "ground-glass nodule": 2}, None),
+        ({"background": 0, "lung": 1, "nodule": 2}, "lung"),
+        ({"background": 0, "lung": 1, "vessel": 2}, "'lung', 'vessel'"),
+    ],
+)
+def test_what_is_no_nodule_is_no_label(labels: dict[str, int], others: str | None) -> None:
+    content = {"labels": labels, "classification": SCHEMA.to_block()}
+    if others is None:
+        assert ClassificationSchema.from_dataset_json(content) == SCHEMA
+    else:
+        with pytest.raises(ValueError, match=rf"Make \[.*{others}.*\] background"):
+            ClassificationSchema.from_dataset_json(content)

@@ -83,6 +83,7 @@ def test_table_arguments_reach_the_converter(
         "overwrite": False,
         "look_alike_patients": None,
         "encoding": None,
+        "images_anywhere": False,
     }
     assert "Next: nnUNetv2_plan_and_preprocess -d 501" in capsys.readouterr().out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +22,17 @@ SPACING = (1.0, 1.0, 2.0)
 ORIGIN = (-50.0, 20.0, -300.0)
 
 
-def to_image(array: np.ndarray, spacing: Sequence[float] = SPACING, origin: Sequence[float] = ORIGIN) -> sitk.Image:
+def to_image(
+    array: np.ndarray,
+    spacing: Sequence[float] = SPACING,
+    origin: Sequence[float] = ORIGIN,
+    direction: Sequence[float] | None = None,
+) -> sitk.Image:
     image = sitk.GetImageFromArray(array)
     image.SetSpacing(spacing)
     image.SetOrigin(origin)
+    if direction is not None:
+        image.SetDirection(direction)
     return image
 
 
@@ -61,7 +69,9 @@ class Hospital:
         return self.add("a", "AIS").add("b", "IAC")
 
     def put(self, name: str, mask: np.ndarray, image: np.ndarray | None = None) -> None:
-        self.put_image(f"{name}.nii.gz", lung(mask) if image is None else image)
+        own = lung(mask)
+        own[-1, -1, -1] += zlib.crc32(name.encode()) % 100  # no two scans are the same
+        self.put_image(f"{name}.nii.gz", own if image is None else image)
         self.put_mask(f"{name}.nii.gz", mask)
 
     def put_image(self, file: str, array: np.ndarray, **geometry: Any) -> Path:

@@ -116,9 +116,17 @@ def test_the_volume_is_that_of_the_nodule_at_the_position() -> None:
     segmentation[1, 0, 0, 0] = 1
     segmentation[0] = 0.5
     output = NoduleOutput((10, 10, 10), segmentation, {})
-    assert volume_at_centre(output, (14, 15, 15), (2.0, 1.0, 1.0), PLAN) == pytest.approx(27 * 2)
+    assert volume_at_centre(output, (14, 15, 15), (2.0, 1.0, 1.0)) == pytest.approx(27 * 2)
     segmentation[0] = 2.0
-    assert volume_at_centre(output, (14, 15, 15), (2.0, 1.0, 1.0), PLAN) == 0
+    assert volume_at_centre(output, (14, 15, 15), (2.0, 1.0, 1.0)) == 0
+
+
+def test_an_empty_place_has_no_volume_however_near_the_next_nodule_is_to_the_central_region() -> None:
+    segmentation = np.zeros((2, *PATCH), dtype=np.float32)
+    segmentation[0], segmentation[1, 4, 4, 6:8] = 0.5, 1
+    output = NoduleOutput((0, 0, 0), segmentation, {})
+    assert volume_at_centre(output, (4, 4, 3.6), (1.0, 1.0, 2.0)) == pytest.approx(4)
+    assert volume_at_centre(output, (4, 4, 3.4), (1.0, 1.0, 2.0)) == 0
 
 
 FOLDS = {

@@ -1,0 +1,119 @@
+"""Which nodule a row means, and whose scan an image is."""
+
+from __future__ import annotations
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from dsmt_nnunet.dataset_conversion.problems import ConversionError
+from tests.unit.dataset_conversion.hospital import Hospital, cube_mask, lung
+from tests.unit.dataset_conversion.test_cases import written_mask
+
+
+@pytest.mark.parametrize("flips", [(True, True, False), (False, False, True), (True, False, False)])
+def test_a_mask_stored_along_other_axes_is_the_same_mask(hospital: Hospital, flips: tuple[bool, ...]) -> None:
+    mask = np.zeros((10, 10, 10), np.uint8)
+    mask[1:4, 2:5, 5:9] = 1
+    hospital.add_pair().put("a", mask)
+    path = hospital.folder / "masks" / "a.nii.gz"
+    flipped = sitk.PermuteAxes(sitk.Flip(sitk.ReadImage(str(path)), flips, False), [1, 0, 2])
+    sitk.WriteImage(flipped, str(path))
+    np.testing.assert_array_equal(written_mask(hospital.convert()), mask)
+
+
+def test_an_oblique_mask_stays_where_it_is(hospital: Hospital) -> None:
+    angle = np.radians(20)
+    direction = (np.cos(angle), -np.sin(angle), 0, np.sin(angle), np.cos(angle), 0, 0, 0, 1)
+    mask = cube_mask(2, 4)
+    hospital.add_pair().put_mask("a.nii.gz", mask, direction=direction)
+    hospital.put_image("a.nii.gz", lung(mask), direction=direction)
+    np.testing.assert_array_equal(written_mask(hospital.convert()), mask)
+
+
+def test_diameters_in_cm_are_no_diameters_in_mm(hospital: Hospital) -> None:
+    hospital.add("a", "AIS", diameter_mm=0.45).add("b", "IAC", diameter_mm=0.5)
+    assert "seem to be in cm" in hospital.problem()
+
+
+def test_labels_of_a_mask_are_not_merged(hospital: Hospital) -> None:
+    mask = cube_mask(1, 8, value=1)
+    mask[4:6, 4:6, 4:6] = 2
+    hospital.add_pair().put("a", mask)
+    assert "holds the labels [1, 2] there" in hospital.problem()
+    hospital.rows[0].update(x_mm=-46, y_mm=24, z_mm=-292)
+    assert "holds the labels [1, 2] there" in hospital.problem()
+    hospital.rows[0].update(mask_label=2)
+    hospital.rows[1].update(mask_label=1)
+    assert written_mask(hospital.convert()).sum() == 8
+
+
+@pytest.mark.parametrize("position", [(9999, 9999, 9999), (46.0, -24.0, -292.0), (-41.0, 29.0, -282.0)])
+def test_a_position_that_is_not_in_the_nodule_is_refused_with_a_label_too(
+    hospital: Hospital, position: tuple[float, ...]
+) -> None:
+    hospital.add_pair()
+    for row in hospital.rows:
+        row.update(mask_label=1)
+    hospital.rows[0].update(zip(("x_mm", "y_mm", "z_mm"), position, strict=True))
+    assert "from label 1 of mask 'a', more than 5 mm" in hospital.problem()
+
+
+@pytest.mark.parametrize(("cell", "value"), [("patient_id", "q"), ("split", "test")])
+def test_one_scan_is_not_two_patients_and_not_in_two_splits(hospital: Hospital, cell: str, value: str) -> None:
+    hospital.add_pair().add("c", "IAC", files=False, **{"patient_id": "a", "split": "train", cell: value})
+    for row in hospital.rows[:2]:
+        row.update(patient_id=row["case_id"], split="train")
+    array = lung(cube_mask())
+    array[-1, -1, -1] += 5
+    hospital.put("a", cube_mask(), array)
+    hospital.put("c", cube_mask(), array)
+    assert any("voxel by voxel that of case 'a'" in problem for problem in hospital.problems())
+
+
+def test_further_channels_are_not_dropped(hospital: Hospital) -> None:
+    hospital.add_pair()
+    for case_id in "ab":
+        (hospital.folder / "images" / f"{case_id}.nii.gz").rename(hospital.folder / "images" / f"{case_id}_0000.nii.gz")
+    assert (hospital.convert() / "dataset.json").is_file()
+    hospital.put_image("a_0001.nii.gz", lung(cube_mask()))
+    with pytest.raises(ConversionError, match=r"further channels beside it \(a_0001\.nii\.gz\)"):
+        hospital.convert(overwrite=True)
+
+
+def test_a_table_reads_no_file_outside_of_its_folder(hospital: Hospital) -> None:
+    hospital.add_pair()
+    outside = hospital.folder / "elsewhere"
+    outside.mkdir()
+    (hospital.folder / "images" / "a.nii.gz").rename(outside / "scan.nii.gz")
+    for name in ("../elsewhere/scan.nii.gz", str(outside / "scan"), "sub/../../elsewhere/scan"):
+        hospital.rows[0].update(image=name)
+        hospital.rows[1].update(image="b")
+        assert "leads out of" in hospital.problem()
+    hospital.rows[0].update(image="../elsewhere/scan.nii.gz")
+    assert (hospital.convert(images_anywhere=True) / "dataset.json").is_file()
+
+
+@pytest.mark.parametrize("modality", ["RTSTRUCT", "SEG"])
+def test_a_structure_set_is_called_by_its_name(hospital: Hospital, modality: str) -> None:
+    hospital.add_pair()
+    (hospital.folder / "masks" / "a.nii.gz").unlink()
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, "1.2.840.10008.5.1.4.1.1.481.3"
+    dataset = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
+    dataset.Modality, dataset.SOPInstanceUID = modality, "1.2.3"
+    dataset.save_as(hospital.folder / "masks" / "a.dcm")
+    assert f"is a DICOM {modality}, not an image" in hospital.problem()
+
+
+def test_a_header_that_names_more_voxels_than_there_can_be_is_refused(hospital: Hospital) -> None:
+    path = hospital.add_pair().folder / "images" / "a.nii"
+    (hospital.folder / "images" / "a.nii.gz").unlink()
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((32767, 32767, 32767))
+    header.set_data_dtype(np.int16)
+    path.write_bytes(header.binaryblock + bytes(4))
+    assert "its header names" in hospital.problem()
