@@ -37,6 +37,11 @@ def _add_predictions(kinds: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--truth", type=Path, required=True, help="nodules.csv")
     parser.add_argument("-o", dest="out", type=Path, required=True, help="output folder")
     parser.add_argument("--labels", type=Path, help="folder of reference masks CASE.nii.gz, for Dice")
+    parser.add_argument(
+        "--only-predicted",
+        action="store_true",
+        help="leave out cases of the truth without a prediction; by default they count as not diagnosed",
+    )
     _add_truth_columns(parser)
     _add_settings(parser)
     parser.set_defaults(run=run_predictions)
@@ -140,13 +145,21 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def run_predictions(args: argparse.Namespace) -> int:
     """`dsmt evaluate predictions`."""
     from dsmt_nnunet.evaluation.predicted import PredictionInputs, evaluate_predictions
+    from dsmt_nnunet.evaluation.records.tasks import PredictedBinaryTask
 
-    inputs = PredictionInputs(args.folder, args.truth, args.labels, args.max_distance, _task_options(args))
+    options = _task_options(args)
+    inputs = PredictionInputs(args.folder, args.truth, args.labels, args.max_distance, options, args.only_predicted)
     metrics = evaluate_predictions(inputs, args.out, _settings(args))
     _print_tasks(metrics.tasks)
+    for name, task in metrics.tasks.items():
+        if isinstance(task, PredictedBinaryTask) and task.intention_to_diagnose.n_lost:
+            lost = task.intention_to_diagnose
+            print(f"{name}, all that were to be diagnosed ({lost.n_lost} without an answer). {lost.auc_sentence}")
+            print(f"  sensitivity {_shown(lost.sensitivity)}, specificity {_shown(lost.specificity)}")
     detection = metrics.detection
     print(
-        f"{detection.n_scans} scans: {detection.n_matched} nodules found, {detection.n_missed} missed, "
+        f"{detection.n_scans} scans, {detection.n_scans_crashed} of them without a prediction: {detection.n_matched} "
+        f"nodules found, {detection.n_missed} missed, {detection.n_crashed} in scans without a prediction, "
         f"{detection.n_extra} extra ({detection.extra_per_scan:.2f} a scan)"
     )
     if metrics.dice:

@@ -7,29 +7,33 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
+from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, Status
 from dsmt_nnunet.evaluation.nodule_matching import MIN_DISTANCE_LIMIT_MM
 from dsmt_nnunet.evaluation.records.metrics import Detection, Dice
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.task_cases import patient_of
+from dsmt_nnunet.predictions.results import CasePrediction
 from dsmt_nnunet.statistics.clusters.ratio import clustered_mean, clustered_proportion
 
 GIVEN_NOTE = (
     "Every predicted centre lies on a true one: positions were given to the predictor, and these counts say nothing "
     "about finding nodules."
 )
+STATUSES: tuple[Status, ...] = ("matched", "missed", "extra", "crashed")
 _GIVEN_WITHIN_MM = 0.01
 
 
 def detection_of(
     joined: Sequence[JoinedNodule],
-    n_scans: int,
+    predictions: Sequence[CasePrediction],
     max_distance_mm: float | None,
     settings: EvaluationSettings,
     cluster: str | None,
 ) -> Detection:
-    """Counts over all scans that were predicted; `sensitivity` is that of finding a nodule, patients the unit."""
-    counts = {status: sum(item.status == status for item in joined) for status in ("matched", "missed", "extra")}
+    """Counts over all scans; `sensitivity` is that of finding a nodule, patients the unit."""
+    counts = {status: sum(item.status == status for item in joined) for status in STATUSES}
+    crashed = {item.case_id for item in joined if item.status == "crashed"}
+    n_predicted = len(predictions)
     true = [item for item in joined if item.truth is not None]
     hits = [item.status == "matched" for item in true]
     patients = None if cluster is None else [patient_of(item.truth, cluster) for item in true if item.truth]
@@ -38,16 +42,18 @@ def detection_of(
     given = bool(distances) and max(distances) <= _GIVEN_WITHIN_MM and not counts["extra"]
     rule = f"larger of {MIN_DISTANCE_LIMIT_MM:g} mm and half the diameter of the true nodule"
     return Detection(
-        n_scans=n_scans,
+        n_scans=n_predicted + len(crashed),
+        n_scans_crashed=len(crashed),
         n_truth=found.total,
         n_predicted=counts["matched"] + counts["extra"],
         n_matched=counts["matched"],
         n_missed=counts["missed"],
+        n_crashed=counts["crashed"],
         n_extra=counts["extra"],
         sensitivity=found.value,
         sensitivity_ci=found.ci,
-        missed_per_scan=counts["missed"] / n_scans if n_scans else math.nan,
-        extra_per_scan=counts["extra"] / n_scans if n_scans else math.nan,
+        missed_per_scan=counts["missed"] / n_predicted if n_predicted else math.nan,
+        extra_per_scan=counts["extra"] / n_predicted if n_predicted else math.nan,
         median_distance_mm=float(np.median(distances)) if distances else math.nan,
         distance_limit=rule if max_distance_mm is None else f"{max_distance_mm:g} mm",
         note=GIVEN_NOTE if given else None,
@@ -57,15 +63,15 @@ def detection_of(
 def scan_rows(joined: Sequence[JoinedNodule], dice: dict[str, float]) -> tuple[list[str], list[list[object]]]:
     """Columns and rows of cases.csv: one row a scan."""
     scans = sorted({item.case_id for item in joined} | set(dice))
-    counts = {scan: {"matched": 0, "missed": 0, "extra": 0} for scan in scans}
+    counts = {scan: dict.fromkeys(STATUSES, 0) for scan in scans}
     for item in joined:
         counts[item.case_id][item.status] += 1
     rows: list[list[object]] = []
     for scan in scans:
         value = dice.get(scan, float("nan"))
         shown = "" if np.isnan(value) else round(value, 6)
-        rows.append([scan, counts[scan]["matched"], counts[scan]["missed"], counts[scan]["extra"], shown])
-    return ["case_id", "n_matched", "n_missed", "n_extra", "dice"], rows
+        rows.append([scan, *(counts[scan][status] for status in STATUSES), shown])
+    return ["case_id", *(f"n_{status}" for status in STATUSES), "dice"], rows
 
 
 def dice_of(dice: dict[str, float], patients: Mapping[str, str], settings: EvaluationSettings) -> Dice | None:

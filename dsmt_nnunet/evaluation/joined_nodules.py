@@ -11,7 +11,7 @@ from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction
 from dsmt_nnunet.tasks import ClassificationSchema, TaskKind
 
-Status = Literal["matched", "missed", "extra"]
+Status = Literal["matched", "missed", "extra", "crashed"]
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,10 @@ class JoinedNodule:
     Attributes:
         case_id: nnU-Net case identifier.
         truth: None for an extra nodule.
-        predicted: None for a missed one.
+        predicted: None for a missed one, and where the case has no prediction.
         distance_mm: between the centres; None unless both are there.
         fold: of a cross-validation; None elsewhere.
+        has_prediction: whether the case was predicted at all.
     """
 
     case_id: str
@@ -31,9 +32,12 @@ class JoinedNodule:
     predicted: NodulePrediction | None
     distance_mm: float | None = None
     fold: int | None = None
+    has_prediction: bool = True
 
     @property
     def status(self) -> Status:
+        if not self.has_prediction:
+            return "crashed"
         if self.predicted is None:
             return "missed"
         return "matched" if self.truth is not None else "extra"

@@ -19,6 +19,7 @@ from dsmt_nnunet.evaluation.files import (
     write_metrics,
     write_rows,
 )
+from dsmt_nnunet.evaluation.intention import intended_table, intention_to_diagnose
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
 from dsmt_nnunet.evaluation.records.metrics import PredictionMetrics, PredictionSources
@@ -27,7 +28,6 @@ from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.task import (
     evaluate_binary_task,
     evaluate_multiclass_task,
-    including_missed,
     warn_of_gaps,
     warn_of_patients,
 )
@@ -37,6 +37,8 @@ from dsmt_nnunet.predictions.results import CasePrediction, read_folder
 from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
 from dsmt_nnunet.tasks import FIXED_COLUMNS, ClassificationSchema
+
+COUNTED_AS_WRONG = "count as not diagnosed (--only-predicted leaves them out, where they were not to be predicted)"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class PredictionInputs:
         labels: folder of reference masks; None leaves Dice out.
         max_distance_mm: limit between centres; None for the default rule of `nodule_matching`.
         options: columns and thresholds.
+        only_predicted: leaves out cases of the truth that have no prediction, which else count as not diagnosed.
     """
 
     folder: Path
@@ -56,6 +59,7 @@ class PredictionInputs:
     labels: Path | None = None
     max_distance_mm: float | None = None
     options: TaskOptions = field(default_factory=TaskOptions)
+    only_predicted: bool = False
 
     def __post_init__(self) -> None:
         if self.max_distance_mm is not None and not self.max_distance_mm > 0:
@@ -87,7 +91,7 @@ def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: Evaluati
         labels=None if inputs.labels is None else inputs.labels.name,
         cluster=options.cluster,
     )
-    detection = detection_of(joined, len(predictions), inputs.max_distance_mm, settings, options.cluster)
+    detection = detection_of(joined, predictions, inputs.max_distance_mm, settings, options.cluster)
     over_cases = dice_of(dice, _patient_of_case(truth, options), settings)
     tasks, families = adjusted_tasks(tasks)
     metrics = widened(
@@ -157,11 +161,9 @@ def join_all(
         )
     absent = [case_id for case_id in by_case if case_id not in predicted]
     if absent:
-        log.add(
-            IncompleteDataWarning,
-            "cases",
-            f"{len(absent)} cases of the truth have no prediction and are left out: {_shortened(absent)}.",
-        )
+        counted = "are left out, as --only-predicted asks" if inputs.only_predicted else COUNTED_AS_WRONG
+        message = f"{len(absent)} cases of the truth have no prediction and {counted}: {_shortened(absent)}."
+        log.add(IncompleteDataWarning, "cases", message)
     without = sorted(predicted - set(by_case))
     if without:
         log.add(
@@ -170,11 +172,18 @@ def join_all(
             f"{len(without)} predicted cases have no row in the truth and count as scans without a nodule: "
             f"{_shortened(without)}.",
         )
-    return [
+    joined = [
         nodule
         for item in predictions
         for nodule in join_case(item, by_case.get(item.case_id, ()), inputs.max_distance_mm)
     ]
+    if not inputs.only_predicted:
+        joined += [
+            JoinedNodule(case_id, nodule, None, has_prediction=False)
+            for case_id in absent
+            for nodule in by_case[case_id]
+        ]
+    return joined
 
 
 def _patient_of_case(truth: NoduleTable, options: TaskOptions) -> dict[str, str]:
@@ -203,11 +212,12 @@ def _evaluate_tasks(
         if not cases.task.is_binary:
             tasks[task.name], curves[task.name] = evaluate_multiclass_task(cases, options, settings, log)
             continue
-        decisions = cases.file_decisions()
-        found, curves[task.name] = evaluate_binary_task(cases, [decisions], options, settings, log)
-        with log.collect(f"{task.name}, including missed nodules"):
-            missed = including_missed(cases, joined, decisions, options, settings)
-        tasks[task.name] = widened(PredictedBinaryTask, found, including_missed=missed)
+        decisions = [cases.file_decisions()]
+        everyone = intended_table(cases, joined, task, options, decisions)
+        found, curves[task.name] = evaluate_binary_task(cases, decisions, options, settings, log, everyone=everyone)
+        with log.collect(f"{task.name}, intention to diagnose"):
+            intended = intention_to_diagnose(everyone, cases, joined, task, settings)
+        tasks[task.name] = widened(PredictedBinaryTask, found, intention_to_diagnose=intended)
     return tasks, curves
 
 

@@ -42,6 +42,7 @@ def evaluate_table(
     settings: EvaluationSettings,
     log: WarningLog,
     probabilities: Mapping[str, FloatArray] | None = None,
+    everyone: ScoreTable | None = None,
 ) -> TableResult:
     """Evaluates all scores of a table.
 
@@ -50,6 +51,7 @@ def evaluate_table(
         settings: how intervals are made.
         log: takes the named warnings.
         probabilities: score name -> recalibrated probabilities, which calibration and decision curve then use.
+        everyone: the table on which readers are compared with the scores, where it holds more cases.
     """
     resampler = table.resampler(settings)
     if resampler is None and settings.n_resamples and 0 < table.y_true.sum() < len(table):
@@ -76,8 +78,8 @@ def evaluate_table(
         n_clusters=table.n_clusters,
         comparisons=(*between_scores, *between_levels),
         comparison_joint=joint_test(table),
-        readers=evaluate_readers(table, settings, log),
-        multi_reader=readers_together(table, settings, log),
+        readers=evaluate_readers(everyone or table, settings, log),
+        multi_reader=readers_together(everyone or table, settings, log),
         subgroups=subgroups,
     )
     return TableResult(scores, curves, comparisons)

@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
-import numpy as np
-
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, truth_value
 from dsmt_nnunet.evaluation.multiclass import class_curves, evaluate_classes
 from dsmt_nnunet.evaluation.patients import PATIENT_COLUMN, patients, warn_of_independence
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
 from dsmt_nnunet.evaluation.records.score import DecisionValues
-from dsmt_nnunet.evaluation.records.tasks import BinaryTask, IncludingMissed, MulticlassTask
+from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
+from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.table import evaluate_table
-from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions, known_label, patient_of
+from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions, known_label
 from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
-from dsmt_nnunet.statistics.decisions.metrics import decision_metrics
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
 from dsmt_nnunet.tasks import Task
 
 MISSED_NOTE = (
-    "AUC and calibration are of the nodules that were found; a missed nodule has no probability. In "
-    "'including_missed' a missed nodule counts as called negative."
+    "Calibration and the first AUC are of the nodules that were found; 'intention_to_diagnose' is of all that were to "
+    "be diagnosed, and so are the comparisons with readers."
 )
 
 
@@ -37,6 +35,7 @@ def evaluate_binary_task(
     log: WarningLog,
     probabilities: FloatArray | None = None,
     folds: IntArray | None = None,
+    everyone: ScoreTable | None = None,
 ) -> tuple[BinaryTask, ScoreCurves]:
     """Metrics and curves of a binary task.
 
@@ -48,10 +47,12 @@ def evaluate_binary_task(
         log: takes the named warnings.
         probabilities: recalibrated, for calibration and decision curve; those of `cases` by default.
         folds: fold of each nodule of a cross-validation, shape (N,).
+        everyone: the table of all nodules that were to be diagnosed, on which readers are compared with the model.
     """
     name = cases.task.name
     table = cases.score_table(options, decisions, folds)
-    result = evaluate_table(table, settings, log, None if probabilities is None else {name: probabilities})
+    recalibrated = None if probabilities is None else {name: probabilities}
+    result = evaluate_table(table, settings, log, recalibrated, everyone)
     score, curves = result.scores[name], result.curves[name]
     first = score.operating_points[0]
     stated = {item.name: getattr(first, item.name) for item in fields(DecisionValues)}
@@ -78,43 +79,14 @@ def evaluate_multiclass_task(
     return task, class_curves(*answers)
 
 
-def including_missed(
-    cases: TaskCases,
-    joined: Sequence[JoinedNodule],
-    decisions: Decisions,
-    options: TaskOptions,
-    settings: EvaluationSettings,
-) -> IncludingMissed:
-    """Metrics of a binary task over all true nodules with a known label, the missed ones called negative."""
-    lost = [item.truth for item in joined if item.status == "missed" and known_label(item.truth, cases.task) >= 0]
-    missed = np.array([known_label(nodule, cases.task) for nodule in lost], dtype=np.int64)
-    clusters = cases.clusters(options)
-    if clusters is not None and options.cluster is not None:
-        clusters = (*clusters, *(patient_of(nodule, options.cluster) for nodule in lost if nodule))
-    y_true = np.concatenate([cases.labels, missed]) == 1
-    called = np.concatenate([decisions.called_positive, np.zeros(len(missed), dtype=bool)])
-    metrics = decision_metrics(y_true, called, settings.interval, settings.level, clusters)
-    return IncludingMissed(
-        n=len(y_true),
-        n_missed=len(missed),
-        n_missed_positive=int((missed == 1).sum()),
-        sensitivity=metrics.sensitivity.value,
-        sensitivity_ci=metrics.sensitivity.ci,
-        specificity=metrics.specificity.value,
-        specificity_ci=metrics.specificity.ci,
-        accuracy=metrics.accuracy.value,
-        accuracy_ci=metrics.accuracy.ci,
-    )
-
-
 def warn_of_gaps(joined: Sequence[JoinedNodule], cases: TaskCases, task: Task, log: WarningLog) -> None:
     """Says how many nodules a task leaves out, and why."""
     unknown = sum(item.status == "matched" for item in joined) - len(cases.nodules)
-    missed = sum(item.status == "missed" and known_label(item.truth, task) >= 0 for item in joined)
+    missed = sum(item.predicted is None and known_label(item.truth, task) >= 0 for item in joined)
     if unknown:
         log.add(IncompleteDataWarning, task.name, f"{unknown} nodules have no known label and are left out.")
     if missed:
-        log.add(IncompleteDataWarning, task.name, f"{missed} labelled nodules were missed. {MISSED_NOTE}")
+        log.add(IncompleteDataWarning, task.name, f"{missed} labelled nodules have no answer. {MISSED_NOTE}")
 
 
 def warn_of_patients(joined: Sequence[JoinedNodule], options: TaskOptions, log: WarningLog) -> None:

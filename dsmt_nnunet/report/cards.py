@@ -74,7 +74,7 @@ class Card:
         case_id: nnU-Net case identifier.
         nodule_id: of the truth, of the prediction for an extra one.
         predicted_nodule_id: "" for a missed one.
-        status: matched, missed or extra.
+        status: matched, missed, extra or crashed (the case has no prediction).
         fold: of a cross-validation, "" elsewhere.
         centre_mm: (x, y, z), LPS; None where the table has none.
         answers: one a task, the primary one first.
@@ -229,7 +229,7 @@ def _answer(row: Row, task: str, metrics: BinaryTask | MulticlassTask) -> Answer
 
 
 def _outcome(status: str, truth: str, decision: str) -> Outcome:
-    if status == "missed":
+    if status in ("missed", "crashed"):
         return "missed"
     if status == "extra":
         return "extra"
@@ -239,7 +239,7 @@ def _outcome(status: str, truth: str, decision: str) -> Outcome:
 
 
 def _facts(row: Row, evaluation: EvaluationFolder) -> list[tuple[str, str]]:
-    facts = []
+    facts = [("Case", "no prediction")] if row["status"] == "crashed" else []
     for title, column, unit in (
         ("Diameter, truth", "truth_diameter_mm", "mm"),
         ("Diameter, predicted", "predicted_diameter_mm", "mm"),

@@ -15,7 +15,7 @@ from dsmt_nnunet.evaluation.records.score import Score
 from dsmt_nnunet.evaluation.records.tasks import (
     BinaryTask,
     CrossvalBinaryTask,
-    IncludingMissed,
+    IntentionToDiagnose,
     MulticlassTask,
     PredictedBinaryTask,
 )
@@ -61,7 +61,7 @@ class BinaryPanel:
         series: the scores, at least one.
         comparisons: of scores, levels and readers.
         crossval: the task of a cross-validation, with its folds; None elsewhere.
-        including_missed: of predictions; None elsewhere.
+        intended: of predictions, all nodules that were to be diagnosed; None elsewhere.
     """
 
     key: str
@@ -71,7 +71,7 @@ class BinaryPanel:
     series: tuple[Series, ...]
     comparisons: Comparisons
     crossval: CrossvalBinaryTask | None = None
-    including_missed: IncludingMissed | None = None
+    intended: IntentionToDiagnose | None = None
 
 
 @dataclass(frozen=True)
@@ -144,5 +144,5 @@ def _task_panel(evaluation: EvaluationFolder, name: str, task: BinaryTask | Mult
         series=(series,),
         comparisons=task,
         crossval=task if isinstance(task, CrossvalBinaryTask) else None,
-        including_missed=task.including_missed if isinstance(task, PredictedBinaryTask) else None,
+        intended=task.intention_to_diagnose if isinstance(task, PredictedBinaryTask) else None,
     )

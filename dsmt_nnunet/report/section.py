@@ -15,6 +15,7 @@ from dsmt_nnunet.evaluation.records.metrics import (
     TableMetrics,
 )
 from dsmt_nnunet.evaluation.records.reader_study import MeritResult
+from dsmt_nnunet.evaluation.records.score import DecisionValues
 from dsmt_nnunet.evaluation.records.tasks import BinaryTask
 from dsmt_nnunet.report import count_figures, score_figures, tables
 from dsmt_nnunet.report.cards import Card
@@ -22,7 +23,7 @@ from dsmt_nnunet.report.count_figures import ForestRow
 from dsmt_nnunet.report.figure_style import FigureFolder, PageFigure
 from dsmt_nnunet.report.folder import EvaluationFolder
 from dsmt_nnunet.report.numbers import counted, interval, is_number, readable, shown, with_interval
-from dsmt_nnunet.report.panel import BinaryPanel, MulticlassPanel, Panel, Series, panels_of
+from dsmt_nnunet.report.panel import BinaryPanel, MulticlassPanel, Panel, panels_of
 from dsmt_nnunet.report.plain_warnings import PlainWarning, plain_warnings
 from dsmt_nnunet.report.tables import Table
 
@@ -189,13 +190,8 @@ def _notes(panel: BinaryPanel) -> list[str]:
             for point in series.score.operating_points
             if point.threshold_chosen_on_reported_data
         ]
-    missed = panel.including_missed
-    if missed and missed.n_missed:
-        notes.append(
-            f"{counted(missed.n_missed, 'labelled nodule')} not found; counted as called negative, the figures are: "
-            f"sensitivity {with_interval(missed.sensitivity, missed.sensitivity_ci)}, "
-            f"specificity {with_interval(missed.specificity, missed.specificity_ci)}."
-        )
+    if panel.intended and panel.intended.n_lost:
+        notes.append(panel.intended.rule)
     return notes
 
 
@@ -238,13 +234,16 @@ def _score_headlines(panel: BinaryPanel, confidence: str) -> list[Headline]:
         title = f"{series.name}: {'mean AUC over folds' if panel.crossval else 'AUC'}"
         limits = interval(series.score.auc_ci, 2)
         result.append(Headline(title, shown(series.score.auc, 2), _limits(limits, confidence)))
+    lost = panel.intended if panel.intended and panel.intended.n_lost else None
+    if lost:
+        title = f"{panel.title}: AUC, all to be diagnosed"
+        result.append(Headline(title, shown(lost.auc, 2), _limits(interval(lost.auc_ci, 2), confidence)))
     if len(panel.series) == 1:
-        result += _point_headlines(panel.series[0], confidence)
+        result += _point_headlines(lost or panel.series[0].score.point, confidence)
     return result
 
 
-def _point_headlines(series: Series, confidence: str) -> list[Headline]:
-    point = series.score.point
+def _point_headlines(point: DecisionValues | None, confidence: str) -> list[Headline]:
     values = [] if point is None else [(name, *point.metric(name)) for name in ("sensitivity", "specificity")]
     return [
         Headline(readable(name), shown(value, 2), _limits(interval(ci, 2), confidence)) for name, value, ci in values
@@ -270,6 +269,8 @@ def _data_sentence(evaluation: EvaluationFolder) -> str:
         detection = metrics.detection
         text = f"{counted(detection.n_scans, 'scan')} with {counted(detection.n_truth, 'nodule')}: "
         text += f"{detection.n_matched} found, {detection.n_missed} missed, "
+        if detection.n_scans_crashed:
+            text += f"{detection.n_crashed} in {counted(detection.n_scans_crashed, 'scan')} without a prediction, "
         text += f"{counted(detection.n_extra, 'extra finding')}."
         text += f" {detection.note}" if detection.note else ""
     primary = metrics.tasks.get(metrics.primary_task)

@@ -15,8 +15,8 @@ from dsmt_nnunet.evaluation.records.comparisons import (
     UnpairedComparison,
 )
 from dsmt_nnunet.evaluation.records.metrics import ReaderStudyMetrics
-from dsmt_nnunet.evaluation.records.score import OperatingPoint
-from dsmt_nnunet.evaluation.records.tasks import CrossvalBinaryTask
+from dsmt_nnunet.evaluation.records.score import OperatingPoint, Score
+from dsmt_nnunet.evaluation.records.tasks import CrossvalBinaryTask, IntentionToDiagnose
 from dsmt_nnunet.report.numbers import is_number, p_value, readable, share, shown, with_interval
 from dsmt_nnunet.report.panel import BinaryPanel, MulticlassPanel, Series
 from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES
@@ -79,6 +79,8 @@ def metric_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
     points = list(_points(panel.series))
     if points:
         tables.append(_point_table(points, confidence))
+    if panel.intended and panel.intended.n_lost:
+        tables.append(_intended_table(panel.series[0].score, panel.intended, confidence))
     return tables
 
 
@@ -266,6 +268,21 @@ def _point_table(points: Sequence[tuple[str, OperatingPoint]], confidence: str) 
     sources = dict.fromkeys(point.threshold_source for _, point in points)
     note = f"Threshold: {'; '.join(sources)}. {confidence} intervals."
     return Table("At the operating point", ("", *columns), tuple(rows), note)
+
+
+def _intended_table(found: Score, intended: IntentionToDiagnose, confidence: str) -> Table:
+    """Those that were found beside all that were to be diagnosed."""
+    rows: list[Row] = [
+        ("Nodules", str(found.n), str(intended.n)),
+        ("Missed", "", f"{intended.n_missed}, {intended.n_missed_positive} positive"),
+        ("In scans without a prediction", "", f"{intended.n_crashed}, {intended.n_crashed_positive} positive"),
+        ("AUC", with_interval(found.auc, found.auc_ci), with_interval(intended.auc, intended.auc_ci)),
+    ]
+    for metric in METRIC_NAMES if found.point else ():
+        cells = (with_interval(*point.metric(metric)) for point in (found.point, intended) if point)
+        rows.append((METRIC_TITLES.get(metric, readable(metric)), *cells))
+    columns = ("", f"Found ({confidence} interval)", "To be diagnosed")
+    return Table("By intention to diagnose", columns, tuple(rows), intended.rule)
 
 
 def _difference(item: AucDifference) -> tuple[str, str]:

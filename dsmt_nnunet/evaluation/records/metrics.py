@@ -67,13 +67,21 @@ class PredictionSources:
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """How many nodules were found; `sensitivity` is that of finding one."""
+    """How many nodules were found; `sensitivity` is that of finding one, also in scans without a prediction.
+
+    Attributes:
+        n_scans: that were to be searched.
+        n_scans_crashed: of them without a prediction.
+        n_crashed: true nodules in those.
+    """
 
     n_scans: int
+    n_scans_crashed: int
     n_truth: int
     n_predicted: int
     n_matched: int
     n_missed: int
+    n_crashed: int
     n_extra: int
     sensitivity: float
     sensitivity_ci: Interval

@@ -11,7 +11,7 @@ from typing import Literal
 
 from dsmt_nnunet.evaluation.records.comparisons import Comparisons
 from dsmt_nnunet.evaluation.records.curves import DecisionCurve
-from dsmt_nnunet.evaluation.records.score import Calibration, DecisionValues, Interval, Score
+from dsmt_nnunet.evaluation.records.score import Calibration, DecisionValues, Interval, QuotedAuc, Score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,25 +23,37 @@ class BinaryTask(Score, DecisionValues, Comparisons):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IncludingMissed:
-    """All true nodules of known label, the missed ones called negative."""
+class IntentionToDiagnose(QuotedAuc, DecisionValues):
+    """All true nodules of known label that were to be diagnosed, by `rule`.
+
+    Attributes:
+        n, n_positive: nodules.
+        n_missed, n_missed_positive: not found.
+        n_crashed, n_crashed_positive: of cases without a prediction.
+    """
 
     n: int
+    n_positive: int
     n_missed: int
     n_missed_positive: int
-    sensitivity: float
-    sensitivity_ci: Interval
-    specificity: float
-    specificity_ci: Interval
-    accuracy: float
-    accuracy_ci: Interval
+    n_crashed: int
+    n_crashed_positive: int
+    rule: str
+
+    @property
+    def n_lost(self) -> int:
+        """Nodules without an answer."""
+        return self.n_missed + self.n_crashed
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedBinaryTask(BinaryTask):
-    """A binary task of predictions."""
+    """A binary task of predictions: of the nodules that were found, and of all that were to be diagnosed.
 
-    including_missed: IncludingMissed
+    Readers are compared with the model on all of them.
+    """
+
+    intention_to_diagnose: IntentionToDiagnose
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ def small(tmp_path) -> tuple[Path, Path]:
 
 
 def test_missed_and_extra_nodules(small, tmp_path) -> None:
-    metrics = run(*small, tmp_path / "metrics")
+    metrics = run(*small, tmp_path / "metrics", "--only-predicted")
     detection = metrics["detection"]
     assert {key: detection[f"n_{key}"] for key in ("scans", "truth", "predicted", "matched", "missed", "extra")} == {
         "scans": 3,
@@ -62,15 +62,57 @@ def test_missed_and_extra_nodules(small, tmp_path) -> None:
     cases = {row["case_id"]: row for row in rows_of(tmp_path / "metrics" / "cases.csv")}
     assert (cases["a"]["n_missed"], cases["a"]["n_extra"], cases["b"]["n_matched"]) == ("1", "1", "1")
     messages = " ".join(item["message"] for item in metrics["warnings"])
-    assert "1 cases of the truth have no prediction and are left out: d." in messages
+    assert "1 cases of the truth have no prediction and are left out, as --only-predicted asks: d." in messages
     assert "count as scans without a nodule: c." in messages
 
 
-def test_missed_nodules_count_as_called_negative_beside(small, tmp_path) -> None:
-    task = run(*small, tmp_path / "metrics")["tasks"]["invasiveness"]
+def test_missed_nodules_and_cases_without_prediction_are_to_be_diagnosed_too(small, tmp_path) -> None:
+    metrics = run(*small, tmp_path / "metrics")
+    task, detection = metrics["tasks"]["invasiveness"], metrics["detection"]
     assert (task["n"], task["n_positive"], task["auc"], task["sensitivity"]) == (2, 1, 1.0, 1.0)
-    missed = task["including_missed"]
-    assert (missed["n"], missed["n_missed_positive"], missed["sensitivity"]) == (3, 1, 0.5)
+    lost = task["intention_to_diagnose"]
+    assert (lost["n"], lost["n_missed"], lost["n_missed_positive"], lost["n_crashed"]) == (4, 1, 1, 1)
+    assert (lost["sensitivity"], lost["specificity"]) == (0.5, 0.5), "the crashed benign nodule counts as wrong"
+    # Positive 0.8 and last, negative 0.3 and first: one of four pairs in order.
+    assert lost["auc"] == 0.25
+    assert (detection["n_scans"], detection["n_scans_crashed"], detection["n_crashed"]) == (4, 1, 1)
+    assert detection["sensitivity"] == pytest.approx(2 / 4)
+    rows = {row["case_id"]: row["status"] for row in rows_of(tmp_path / "metrics" / "joined.csv")}
+    assert rows["d"] == "crashed"
+    assert any("count as not diagnosed (--only-predicted" in item["message"] for item in metrics["warnings"])
+
+
+def test_a_sensitivity_of_the_found_alone_flatters(tmp_path, capsys) -> None:
+    """Of 120 invasive nodules 90 are found, 81 called; 10 are missed and 20 lie in scans that crashed: 0.9 is 0.675."""
+    truth = [nodule(f"p{k}", 1, {"invasiveness": "invasive", "texture": None}) for k in range(120)]
+    benign = [nodule(f"b{k}", 1, {"invasiveness": "non-invasive", "texture": None}) for k in range(20)]
+    NoduleTable((*truth, *benign)).write(tmp_path / "nodules.csv", SCHEMA)
+    for k, item in enumerate(truth[:100]):
+        write_prediction(tmp_path / "out", item.case_id, [found(item, 0.9 if k < 81 else 0.1)] if k < 90 else [])
+    for item in benign:
+        write_prediction(tmp_path / "out", item.case_id, [found(item, 0.2)])
+    task = run(tmp_path / "out", tmp_path / "nodules.csv", tmp_path / "m")["tasks"]["invasiveness"]
+    lost = task["intention_to_diagnose"]
+    assert (task["sensitivity"], lost["sensitivity"], lost["specificity"]) == pytest.approx((0.9, 81 / 120, 1.0))
+    assert lost["auc"] == pytest.approx(81 / 120)
+    assert "all that were to be diagnosed (30 without an answer)" in capsys.readouterr().out
+
+
+def test_readers_are_compared_on_all_nodules(cohort, tmp_path) -> None:
+    folder, table, truth, _ = cohort
+    lost = truth.nodules[:6]
+    for item in lost[:3]:
+        (folder / f"{item.case_id}.json").unlink()
+    for item in lost[3:]:
+        write_prediction(folder, item.case_id, [])
+    options = ["--reader", "reader_1", "--reader", "reader_2", "--reader", "reader_3"]
+    task = run(folder, table, tmp_path / "m", *options)["tasks"]["invasiveness"]
+    assert (task["n"], task["intention_to_diagnose"]["n"]) == (54, 60)
+    assert task["readers"]["reader_2"]["n"] == 60
+    against = task["readers"]["reader_2"]["against"]["invasiveness"]["auc"]
+    assert against["aucs"][0] == pytest.approx(task["intention_to_diagnose"]["auc"])
+    assert task["readers"]["reader_1"]["against"]["invasiveness"]["decisions"]["accuracy"]["n"] == 60
+    assert task["multi_reader"]["n"] == 60
 
 
 def test_a_task_without_any_known_label_is_empty_not_an_error(small, tmp_path) -> None:
@@ -101,7 +143,7 @@ def test_dice_per_case(small, tmp_path) -> None:
     assert (metrics["dice"]["n"], metrics["dice"]["n_undefined"]) == (2, 1)
     assert metrics["dice"]["mean"] == pytest.approx((1 + 2 / 3) / 2)
     cases = {row["case_id"]: row["dice"] for row in rows_of(tmp_path / "m" / "cases.csv")}
-    assert cases == {"a": "1.0", "b": "0.666667", "c": ""}
+    assert cases == {"a": "1.0", "b": "0.666667", "c": "", "d": ""}
     assert "EmptyMaskWarning" in {item["name"] for item in metrics["warnings"]}
 
 

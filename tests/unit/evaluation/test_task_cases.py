@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from dsmt_nnunet.evaluation.intention import intended_table
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
-from dsmt_nnunet.evaluation.task_cases import TaskCases
+from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
 from dsmt_nnunet.inference.classifier import answer
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.plan_rules import derive_plan
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 from dsmt_nnunet.predictions.results import NodulePrediction
 from dsmt_nnunet.statistics.calibration.scaling import apply_temperature
+from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
 from dsmt_nnunet.tasks import ClassificationSchema, Question, Task
 from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, stock_plans
 
@@ -40,3 +42,14 @@ def test_grades_are_decided_and_evaluated_by_their_question() -> None:
     assert cases.labels.tolist() == [0, 1, 1]
     np.testing.assert_allclose(cases.probs, np.tile(calibrated, (3, 1)))
     assert cases.decided.tolist() == [0, 0, 0]
+
+
+def test_grades_of_missed_nodules_are_asked_by_their_question_too() -> None:
+    lost = [
+        JoinedNodule(grade, Nodule(grade, "1", "p", (0.0, 0.0, 0.0), labels={"vote": grade}), None)
+        for grade in GRADES.classes
+    ]
+    cases = TaskCases.of([], GRADES)
+    table = intended_table(cases, lost, GRADES, TaskOptions(), [Decisions(np.zeros(0, bool), 0.5, "")])
+    assert table.y_true.tolist() == [False, True, True]
+    assert table.decisions["vote"][0].called_positive.tolist() == [False] * 3
