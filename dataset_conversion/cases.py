@@ -169,6 +169,7 @@ class _Region:
             labels=row.labels,
             votes=row.votes,
             extra=row.extra,
+            covariates=row.covariates,
         )
 
     def doubts(self, image: sitk.Image) -> list[str]:

@@ -21,6 +21,11 @@ _COLUMNS = ("patient_id", "pseudonym")
 _SEPARATORS = re.compile(r"[\W_]+")
 
 
+def tells_who(column: str) -> bool:
+    """Whether a column's header says that it holds a name, a birth date or an accession number."""
+    return bool(_IDENTIFYING.search(column)) and not _NOT_IDENTIFYING.fullmatch(column)
+
+
 def identifying_columns(table: CsvTable, patients: Iterable[tuple[Series, CsvRow]]) -> set[str]:
     """Columns that hold names, birth dates or accession numbers: by their header, or by what DICOM says of the patient.
 
@@ -28,7 +33,7 @@ def identifying_columns(table: CsvTable, patients: Iterable[tuple[Series, CsvRow
         table: the table.
         patients: a series of the patient of each row, and the row.
     """
-    by_header = {name for name in table.columns if _IDENTIFYING.search(name) and not _NOT_IDENTIFYING.fullmatch(name)}
+    by_header = {name for name in table.columns if tells_who(name)}
     by_value = set()
     for series, row in patients:
         secret = {_plain(series.text(keyword)) for keyword in ("PatientBirthDate", "AccessionNumber")} - {""}

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 import SimpleITK as sitk
 
+from dsmt_nnunet.covariates import checked
 from dsmt_nnunet.files import clean_leftovers, temporary_folder, write_json, write_text
 from dsmt_nnunet.identifiers import case_id_problem, same_person_key
 from dsmt_nnunet.image_files import write_image
@@ -164,7 +165,7 @@ class RawDatasetWriter:
             raise ValueError(f"Case '{case_id}': the image must be 3-D with one value a voxel.")
         if image.GetSize() != mask.GetSize():
             raise ValueError(f"Case '{case_id}': the mask has size {mask.GetSize()}, the image {image.GetSize()}.")
-        reserved = {*FIXED_COLUMNS, *self.schema.task_names}
+        reserved = {*FIXED_COLUMNS, *self.schema.task_names, *(own.name for own in self.schema.covariates)}
         seen: set[str] = set()
         for nodule in nodules:
             where = f"Case '{case_id}', nodule '{nodule.nodule_id}'"
@@ -174,6 +175,7 @@ class RawDatasetWriter:
                 raise ValueError(f"{where}: nodule_id must be unique within a case.")
             seen.add(nodule.nodule_id)
             nodule.label_indices(self.schema)
+            checked(self.schema.covariates, nodule.covariates)
             if clashes := sorted(reserved & set(nodule.extra)):
                 raise ValueError(f"{where}: extra columns {clashes} have the name of a fixed column or of a task.")
             if self._split_of_patient.get(same_person_key(nodule.patient_id), split) != split:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeVar
 
+from dsmt_nnunet.covariates import Covariates
 from dsmt_nnunet.csv_table import CsvRow, CsvTable
 from dsmt_nnunet.dataset_conversion.cells import parse_diameter, parse_mask_label, parse_position, parse_split
 from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, TableMapping
@@ -41,6 +42,7 @@ class NoduleRow:
         labels: task -> class, None when not known.
         votes: task -> class of each reader's vote; no entry where there are none.
         extra: columns carried along.
+        covariates: covariate -> number or category, None when not known.
     """
 
     line: int
@@ -56,6 +58,7 @@ class NoduleRow:
     labels: Mapping[str, str | None]
     votes: Mapping[str, tuple[str, ...]]
     extra: Mapping[str, str]
+    covariates: Covariates
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ class _RowParser:
         roles = {column for column in self._columns.values() if column}
         names = mapping.schema.task_names
         voted = {column for task in mapping.tasks for column in task.votes}
-        reserved = {*FIXED_COLUMNS, *names, *(f"{name}{VOTES_SUFFIX}" for name in names), *voted}
+        told = {own.name for own in mapping.covariates}
+        reserved = {*told, *FIXED_COLUMNS, *names, *(f"{name}{VOTES_SUFFIX}" for name in names), *voted}
         self._extra_columns = [name for name in table.columns if name not in roles and name not in reserved]
 
     def parse(self, row: CsvRow) -> NoduleRow | None:
@@ -166,6 +170,9 @@ class _RowParser:
             labels={task.name: attempt.run(partial(task.label, row.get(task.column))) for task in self._mapping.tasks},
             votes=attempt.run(partial(self._votes, row)) or {},
             extra={name: row.get(name) for name in self._extra_columns},
+            covariates={
+                own.name: attempt.run(partial(own.value, row.get(own.column))) for own in self._mapping.covariates
+            },
         )
         return parsed if case_id else None
 

@@ -150,4 +150,18 @@ def _check_data_set(
                 f"({', '.join(known) or 'none is known'}); at least two are needed to learn from."
             )
         ]
-    return []
+    return _check_covariates(training, schema) if training else []
+
+
+def _check_covariates(training: Sequence[Nodule], schema: ClassificationSchema) -> list[Problem]:
+    problems = []
+    for covariate in schema.covariates:
+        known = {value for nodule in training if (value := nodule.covariates.get(covariate.name)) is not None}
+        if len(known) < 2:
+            problems.append(
+                Problem(
+                    f"covariate {covariate.name}: the training nodules show {len(known)} different values, and two are "
+                    f"needed to learn from. Take it out of the mapping."
+                )
+            )
+    return problems

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dsmt_nnunet.covariates import Covariate, Covariates, CovariateValue, as_text
 from dsmt_nnunet.csv_table import CsvRow, parse_number, read_csv
 from dsmt_nnunet.files import write_rows
 from dsmt_nnunet.tasks import (
@@ -31,6 +32,7 @@ class Nodule:
         labels: task name -> class name, None when not known.
         votes: task name -> class name of each reader's vote; no entry where there are none.
         extra: further columns, carried along untouched.
+        covariates: covariate -> number or category, None when not known.
     """
 
     case_id: str
@@ -41,6 +43,7 @@ class Nodule:
     labels: Mapping[str, str | None] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
     votes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    covariates: Covariates = field(default_factory=dict)
 
     def target(self, task: Task) -> tuple[float, ...] | None:
         """What a loss aims at: the share of the votes that each class has, or all on the label; None when not known."""
@@ -98,7 +101,12 @@ class NoduleTable:
         return patients
 
     @classmethod
-    def read(cls, path: str | Path, schema: ClassificationSchema | None = None) -> NoduleTable:
+    def read(
+        cls,
+        path: str | Path,
+        schema: ClassificationSchema | None = None,
+        covariates: Sequence[Covariate] | None = None,
+    ) -> NoduleTable:
         """Reads `nodules.csv`.
 
         `case_id`, `x_mm`, `y_mm` and `z_mm` are required; `nodule_id` defaults to a number within the case,
@@ -107,12 +115,15 @@ class NoduleTable:
         Args:
             path: the table.
             schema: tasks whose columns hold labels; without it every further column is `extra`.
+            covariates: whose columns are read; None for those of the schema. A column may be lacking: not known.
 
         Raises:
             FileNotFoundError: no such table.
             ValueError: columns are missing, or rows break the rules; all of them are named.
         """
-        names = [*FIXED_COLUMNS]
+        if covariates is None:
+            covariates = schema.covariates if schema else ()
+        names = [*FIXED_COLUMNS, *(covariate.name for covariate in covariates)]
         if schema is not None:
             names += [name for task in schema.task_names for name in (task, f"{task}{VOTES_SUFFIX}")]
         table = read_csv(path).spelt(names)
@@ -127,7 +138,7 @@ class NoduleTable:
         ids = nodule_ids([(row.get("case_id"), row.get("nodule_id")) for row in table.rows])
         for row, nodule_id in zip(table.rows, ids, strict=True):
             try:
-                nodules.append(_parse_nodule(row, table.columns, schema, nodule_id))
+                nodules.append(_parse_nodule(row, table.columns, schema, covariates, nodule_id))
             except ValueError as error:
                 problems.append(f"line {row.line}: {error}")
         if problems:
@@ -139,7 +150,8 @@ class NoduleTable:
         extra_columns = list(dict.fromkeys(name for nodule in self.nodules for name in nodule.extra))
         voted = [name for name in schema.task_names if any(name in nodule.votes for nodule in self.nodules)]
         votes_columns = [f"{name}{VOTES_SUFFIX}" for name in voted]
-        rows: list[list[str]] = [[*FIXED_COLUMNS, *schema.task_names, *votes_columns, *extra_columns]]
+        covariates = [covariate.name for covariate in schema.covariates]
+        rows: list[list[str]] = [[*FIXED_COLUMNS, *schema.task_names, *votes_columns, *covariates, *extra_columns]]
         rows += [
             [
                 nodule.case_id,
@@ -149,6 +161,7 @@ class NoduleTable:
                 "" if math.isnan(nodule.diameter_mm) else f"{nodule.diameter_mm:.2f}",
                 *(nodule.labels.get(name) or "" for name in schema.task_names),
                 *(join_votes(nodule.votes.get(name, ())) for name in voted),
+                *(as_text(nodule.covariates.get(name)) for name in covariates),
                 *(nodule.extra.get(name, "") for name in extra_columns),
             ]
             for nodule in self.nodules
@@ -199,7 +212,22 @@ def _parse_votes(row: CsvRow, task: Task) -> tuple[str, ...]:
     return votes
 
 
-def _parse_nodule(row: CsvRow, columns: Sequence[str], schema: ClassificationSchema | None, nodule_id: str) -> Nodule:
+def _parse_covariates(row: CsvRow, covariates: Sequence[Covariate]) -> dict[str, CovariateValue]:
+    values: dict[str, CovariateValue] = {}
+    for own in covariates:
+        text = row.get(own.name).strip()
+        value = parse_number(text, own.name) if text and own.is_number else text
+        values[own.name] = own.check(value) if text else None
+    return values
+
+
+def _parse_nodule(
+    row: CsvRow,
+    columns: Sequence[str],
+    schema: ClassificationSchema | None,
+    covariates: Sequence[Covariate],
+    nodule_id: str,
+) -> Nodule:
     case_id = row.get("case_id")
     if not case_id:
         raise ValueError("case_id is empty.")
@@ -214,11 +242,15 @@ def _parse_nodule(row: CsvRow, columns: Sequence[str], schema: ClassificationSch
                     votes[task.name] = _parse_votes(row, task)
             except ValueError as error:
                 raise ValueError(f"case '{case_id}': {error} Leave the cell empty when not known.") from error
+    try:
+        known_of_it = _parse_covariates(row, covariates)
+    except ValueError as error:
+        raise ValueError(f"case '{case_id}': {error}") from error
     centre = [_number(row, name) for name in POSITION_COLUMNS]
     diameter = _number(row, "diameter_mm") if row.get("diameter_mm") else math.nan
     if diameter <= 0:
         raise ValueError(f"case '{case_id}': diameter_mm must be positive, got {diameter:g}.")
-    known = {*FIXED_COLUMNS, *labels, *(f"{name}{VOTES_SUFFIX}" for name in votes)}
+    known = {*FIXED_COLUMNS, *labels, *(f"{name}{VOTES_SUFFIX}" for name in votes), *known_of_it}
     return Nodule(
         case_id=case_id,
         nodule_id=nodule_id,
@@ -228,6 +260,7 @@ def _parse_nodule(row: CsvRow, columns: Sequence[str], schema: ClassificationSch
         labels=labels,
         extra={name: row.get(name) for name in columns if name not in known},
         votes={name: own for name, own in votes.items() if own},
+        covariates=known_of_it,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from dsmt_nnunet.covariates import Covariate
 from dsmt_nnunet.tasks import ClassificationSchema
 
 PLAN_KEY = "dsmt"
@@ -86,12 +87,16 @@ class WidePlan:
         descriptors: names of the descriptors, in order.
         intensity_scale, intensity_shift: HU = scale * intensity + shift, which takes nnU-Net's normalisation back.
         penalty: of the squared weights of standardised descriptors, beside the sum of the nodules' log likelihoods.
+        covariates: names of the schema's covariates that enter beside the descriptors, in order.
+        covariate_penalty: of their squared weights.
     """
 
     descriptors: tuple[str, ...]
     intensity_scale: float
     intensity_shift: float
     penalty: float
+    covariates: tuple[str, ...] = ()
+    covariate_penalty: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,17 @@ class DSMTPlan:
     use_context: bool = True
     decisions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def covariates(self) -> tuple[Covariate, ...]:
+        """Those that enter the wide part, in the order of its columns."""
+        names = () if self.wide is None else self.wide.covariates
+        return tuple(covariate for name in names for covariate in self.schema.covariates if covariate.name == name)
+
+    @property
+    def covariate_columns(self) -> tuple[str, ...]:
+        """Names of the numbers that stand for the covariates."""
+        return tuple(column for covariate in self.covariates for column in covariate.columns)
+
     def to_block(self) -> dict[str, Any]:
         """JSON-ready; `from_block` reads it back."""
         return {
@@ -188,7 +204,7 @@ class DSMTPlan:
             "min_diameter_mm": self.min_diameter_mm,
             "max_candidates": self.max_candidates,
             "mirror_scans": self.mirror_scans,
-            "wide": None if self.wide is None else {**asdict(self.wide), "descriptors": list(self.wide.descriptors)},
+            "wide": None if self.wide is None else _wide_to_block(self.wide),
             "use_context": self.use_context,
             "decisions": dict(self.decisions),
         }
@@ -240,7 +256,14 @@ class DSMTPlan:
 
 
 def _wide_from_block(block: Mapping[str, Any] | None) -> WidePlan | None:
-    return None if block is None else WidePlan(**{**block, "descriptors": tuple(block["descriptors"])})
+    if block is None:
+        return None
+    names = {key: tuple(block.get(key, ())) for key in ("descriptors", "covariates")}
+    return WidePlan(**{**block, **names})
+
+
+def _wide_to_block(wide: WidePlan) -> dict[str, Any]:
+    return {**asdict(wide), "descriptors": list(wide.descriptors), "covariates": list(wide.covariates)}
 
 
 def probation(joint_epochs: int) -> int:

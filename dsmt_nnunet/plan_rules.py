@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dsmt_nnunet.covariates import Covariate
 from dsmt_nnunet.descriptors import DESCRIPTORS
 from dsmt_nnunet.nnunet_files import Configuration, resolve_configuration
 from dsmt_nnunet.plan import (
@@ -30,14 +31,21 @@ VIEWS_PER_EPOCH, MIN_ITERATIONS = 20, 25
 
 WIDE_PENALTY = 300.0
 """Strong and fixed: chosen by cross-validation on a hundred nodules it would be noise (docs/results.md)."""
+COVARIATE_PENALTY = 10.0
+"""Of covariates, which stand alone where descriptors come in groups of near copies: a normal prior whose standard
+deviation is 0.32 log odds a standard deviation, as large as the effects of age, sex and lobe in McWilliams et al. (N.
+Engl. J. Med. 369:910, 2013)."""
 
 
-def wide_plan(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> WidePlan | None:
+def wide_plan(
+    plans: Mapping[str, Any], configuration: Mapping[str, Any], covariates: Sequence[Covariate] = ()
+) -> WidePlan | None:
     """The wide part where the first channel is CT, whose HU can be had back; None for another modality."""
     if configuration["normalization_schemes"][0] != "CTNormalization":
         return None
     own = plans["foreground_intensity_properties_per_channel"]["0"]
-    return WidePlan(DESCRIPTORS, max(float(own["std"]), 1e-8), float(own["mean"]), WIDE_PENALTY)
+    scale, names = max(float(own["std"]), 1e-8), tuple(covariate.name for covariate in covariates)
+    return WidePlan(DESCRIPTORS, scale, float(own["mean"]), WIDE_PENALTY, names, COVARIATE_PENALTY)
 
 
 def padding_values(plans: Mapping[str, Any], configuration: Mapping[str, Any]) -> tuple[float | None, ...]:
@@ -114,7 +122,7 @@ def derive_plan(plans: Mapping[str, Any], configuration: str, dataset_json: Mapp
             probation_epochs=probation(200),
         ),
         padding_value=padding_values(plans, resolved),
-        wide=wide_plan(plans, resolved),
+        wide=wide_plan(plans, resolved, schema.covariates),
         use_context=min(scan_mm) >= SMALLEST_CONTEXT_MM,
     )
 

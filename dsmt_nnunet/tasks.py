@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dsmt_nnunet.covariates import Covariate
+
 FloatArray = npt.NDArray[np.floating[Any]]
 
 NODULE_TABLE_NAME = "nodules.csv"
@@ -237,10 +239,11 @@ class Task:
 
 @dataclass(frozen=True)
 class ClassificationSchema:
-    """The tasks of a data set, in order, and which of them is the primary one."""
+    """The tasks of a data set, in order, which of them is the primary one, and what is known beside the image."""
 
     tasks: tuple[Task, ...]
     primary_task: str
+    covariates: tuple[Covariate, ...] = ()
 
     def __post_init__(self) -> None:
         names = self.task_names
@@ -250,6 +253,14 @@ class ClassificationSchema:
             raise ValueError(f"Task names must be unique, got {list(names)}.")
         if self.primary_task not in names:
             raise ValueError(f"The primary task '{self.primary_task}' is not among the tasks {list(names)}.")
+        columns = [*FIXED_COLUMNS, *names, *(f"{name}{VOTES_SUFFIX}" for name in names)]
+        for covariate in self.covariates:
+            if covariate.name in columns:
+                raise ValueError(
+                    f"Covariate '{covariate.name}' has the name of another column of {NODULE_TABLE_NAME}: a fixed one, "
+                    f"a task or another covariate. Name it otherwise."
+                )
+            columns.append(covariate.name)
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -271,7 +282,7 @@ class ClassificationSchema:
 
     @classmethod
     def from_block(cls, block: Mapping[str, Any]) -> ClassificationSchema:
-        """Parses `{"tasks": {name: {"classes": [...]}}, "primary_task": name}`.
+        """Parses `{"tasks": {name: {"classes": [...]}}, "primary_task": name}`, and `covariates` where there are any.
 
         Raises:
             ValueError: the block lacks a part or breaks a rule of `Task` or of this class.
@@ -279,12 +290,14 @@ class ClassificationSchema:
         try:
             tasks = tuple(Task.from_block(str(name), spec) for name, spec in block["tasks"].items())
             primary = str(block["primary_task"])
+            told = block.get("covariates", {})
+            covariates = tuple(Covariate.from_block(str(name), spec) for name, spec in told.items())
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"The classification block must read {{'tasks': {{NAME: {{'classes': [...]}}}}, "
                 f"'primary_task': NAME}}; got {block!r}."
             ) from error
-        return cls(tasks, primary)
+        return cls(tasks, primary, covariates)
 
     @classmethod
     def from_dataset_json(cls, dataset_json: Mapping[str, Any]) -> ClassificationSchema:
@@ -311,10 +324,13 @@ class ClassificationSchema:
 
     def to_block(self) -> dict[str, Any]:
         """The `classification` block; `from_block` reads it back."""
-        return {
+        block: dict[str, Any] = {
             "tasks": {task.name: task.to_block() for task in self.tasks},
             "primary_task": self.primary_task,
         }
+        if self.covariates:
+            block["covariates"] = {covariate.name: covariate.to_block() for covariate in self.covariates}
+        return block
 
 
 def _class_names(names: Any) -> tuple[str, ...]:

@@ -20,7 +20,16 @@ from dsmt_nnunet.dataloading.sampling import MAX_CLASS_WEIGHT
 from dsmt_nnunet.nnunet_files import CaseFiles, Configuration, DatasetJson, Fingerprint, Json, NnunetPlans
 from dsmt_nnunet.nnunet_folders import read_nodule_table
 from dsmt_nnunet.nodules import NoduleTable
-from dsmt_nnunet.plan import MAX_BACKGROUND_SHARE, PLAN_KEY, ContextPlan, DSMTPlan, HeadPlan, TrainingPlan, probation
+from dsmt_nnunet.plan import (
+    MAX_BACKGROUND_SHARE,
+    PLAN_KEY,
+    ContextPlan,
+    DSMTPlan,
+    HeadPlan,
+    TrainingPlan,
+    WidePlan,
+    probation,
+)
 from dsmt_nnunet.plan_rules import (
     SMALLEST_CONTEXT_MM,
     VIEWS_PER_EPOCH,
@@ -255,11 +264,22 @@ class DSMTPlanning(_NnunetPlanner):
                 probation_epochs=probation(self.joint_epochs),
             ),
             padding_value=padding_values(plans, configuration.content),
-            wide=wide_plan(plans, configuration.content),
+            wide=self._wide_plan(plans, configuration),
             use_context=self._has_context(),
             mirror_scans=self.mirror_scans,
             decisions=self.decisions,
         )
+
+    def _wide_plan(self, plans: Json, configuration: Configuration) -> WidePlan | None:
+        wide = wide_plan(plans, configuration.content, self.schema.covariates)
+        if self.schema.covariates:
+            names = ", ".join(covariate.name for covariate in self.schema.covariates)
+            self.decisions["covariates"] = (
+                f"{names} enter beside the descriptors; one that is not known counts as on average"
+                if wide is not None
+                else f"{names} are left out: they enter beside descriptors, which need HU, and this is not CT"
+            )
+        return wide
 
     def _has_context(self) -> bool:
         """Whether the scans hold more than the nodule and its rim."""

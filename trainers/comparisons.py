@@ -36,6 +36,11 @@ def without_descriptors(plan: DSMTPlan) -> DSMTPlan:
     return replace(plan, wide=None, training=replace(plan.training, probation_epochs=0))
 
 
+def without_covariates(plan: DSMTPlan) -> DSMTPlan:
+    """The image alone."""
+    return plan if plan.wide is None else replace(plan, wide=replace(plan.wide, covariates=()))
+
+
 def descriptors_only(plan: DSMTPlan) -> DSMTPlan:
     """The wide part alone, on the masks of the segmentation."""
     training = replace(plan.training, probation_epochs=0)
@@ -77,6 +82,12 @@ class DSMTTrainerNoDescriptors(DSMTTrainer):
     changes = (without_descriptors,)
 
 
+class DSMTTrainerNoCovariates(DSMTTrainer):
+    """Without clinical covariates; the same as DSMTTrainer where there are none."""
+
+    changes = (without_covariates,)
+
+
 class DSMTTrainerDescriptorsOnly(DSMTTrainer):
     """Without the deep part."""
 
@@ -108,6 +119,7 @@ COMPARISONS = (
     DSMTTrainerNoSigns,
     DSMTTrainerJointOnly,
     DSMTTrainerNoDescriptors,
+    DSMTTrainerNoCovariates,
     DSMTTrainerDescriptorsOnly,
     DSMTTrainerAveragePooling,
     DSMTTrainerDenseNet,

@@ -14,6 +14,7 @@ import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dsmt_nnunet.architecture.build import build_network
+from dsmt_nnunet.covariates import Covariate
 from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.plan_rules import derive_plan
 from dsmt_nnunet.tasks import ClassificationSchema, Task
@@ -22,6 +23,7 @@ _CONFIGURATION = "3d_fullres"
 _SCHEMA = ClassificationSchema(
     (Task("texture", ("ground-glass", "part-solid", "solid")), Task("invasiveness", ("non-invasive", "invasive"))),
     "invasiveness",
+    (Covariate("age", "years"), Covariate("sex", categories=("female", "male"))),
 )
 _RESAMPLING = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from dsmt_nnunet.covariates import Covariate, CovariateValue, checked
 from dsmt_nnunet.dataset_conversion.images import read_volume
 from dsmt_nnunet.inference.given_nodules import positions_outside
 from dsmt_nnunet.nodules import Nodule
@@ -85,6 +86,32 @@ def nodules_at(positions: Positions, image: sitk.Image, case_id: str) -> tuple[N
     if problems:
         raise ValueError("Positions must be mm in LPS, inside the scan, but:\n  " + "\n  ".join(problems))
     return nodules
+
+
+def covariates_of(
+    known: Sequence[Covariate], given: Mapping[str, Any], nodules: Sequence[str]
+) -> tuple[dict[str, CovariateValue], dict[str, dict[str, CovariateValue]]]:
+    """Covariates of every nodule that a search finds, and of each named one.
+
+    Args:
+        known: those of the model.
+        given: name -> value for all nodules, or nodule name -> such a mapping.
+        nodules: names of the given nodules.
+
+    Raises:
+        ValueError: a name is neither a nodule nor a covariate, or a value is of another type.
+    """
+    each = {name: own for name, own in given.items() if isinstance(own, Mapping)}
+    if not each:
+        of_all = checked(known, given)
+        return of_all, dict.fromkeys(nodules, of_all)
+    strangers = sorted(set(given) - set(nodules))
+    if strangers:
+        raise ValueError(
+            f"covariates name {strangers}, which are no nodules; the nodules are {list(nodules) or 'searched for'}. "
+            f"Give name -> value for all nodules, or nodule -> such a mapping for each."
+        )
+    return checked(known, {}), {name: checked(known, each.get(name, {})) for name in nodules}
 
 
 def _channel(image: Any, place: ArrayPlace) -> sitk.Image:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import SimpleITK as sitk
 
-from dsmt_nnunet.api.images import ArrayPlace, ImageLike, Positions, channels_of, nodules_at
+from dsmt_nnunet.api.images import ArrayPlace, ImageLike, Positions, channels_of, covariates_of, nodules_at
 from dsmt_nnunet.api.prediction import Prediction
+from dsmt_nnunet.covariates import Covariate
 from dsmt_nnunet.inference.explain_scan import explain_scan
 from dsmt_nnunet.inference.model_files import load_predictor
 from dsmt_nnunet.inference.predictor import DSMTPredictor
@@ -83,6 +86,11 @@ class Model:
         return self._predictor.plan.schema.tasks
 
     @property
+    def covariates(self) -> tuple[Covariate, ...]:
+        """What it can be told of a nodule beside the image."""
+        return self._predictor.plan.covariates
+
+    @property
     def primary_task(self) -> str:
         """Name of the task it was trained for above all."""
         return self._predictor.plan.schema.primary_task
@@ -97,6 +105,7 @@ class Model:
         direction: Sequence[float] | None = None,
         case_id: str = "case",
         force_intensities: bool = False,
+        covariates: Mapping[str, Any] | None = None,
     ) -> Prediction:
         """Classifies and segments the nodules of a scan.
 
@@ -109,6 +118,8 @@ class Model:
             direction: of an array, nine cosines as SimpleITK has them; None for axes along the world's.
             case_id: name of the case in the result.
             force_intensities: whether intensities that do not look like HU are taken all the same.
+            covariates: name -> value, of the patient and so of every nodule; or nodule name -> such a mapping, for
+                given positions. What is left out is not known, and answered as on average over the training nodules.
 
         Raises:
             ValueError: an image that is not what the model needs, or positions outside of it.
@@ -131,7 +142,11 @@ class Model:
         nodules = None if positions is None else nodules_at(positions, channels[0], case_id)
         with _named(case_id):
             scan.check(self._windows, [nodule.centre_mm for nodule in nodules or ()], force=force_intensities)
-            answer = self._predictor.answer(scan, nodules)
+            names = [] if nodules is None else [nodule.nodule_id for nodule in nodules]
+            of_all, of_each = covariates_of(self.covariates, covariates or {}, names)
+            if nodules is not None:
+                nodules = tuple(replace(nodule, covariates=of_each[nodule.nodule_id]) for nodule in nodules)
+            answer = self._predictor.answer(scan, nodules, of_all)
         mask = scan.label_image(answer.mask, channels[0], self._predictor.plans_manager)
         return Prediction(self._predictor.case_prediction(case_id, scan, answer.nodules), mask)
 

@@ -56,6 +56,7 @@ def build_network(
             plan.heads.hidden_features,
             plan.heads.dropout,
             len(descriptors.names) if descriptors is not None else 0,
+            len(plan.covariate_columns),
         )
         for task in plan.schema.tasks
     ]

@@ -21,16 +21,18 @@ class WideAnswer(nn.Module):
     scale: Tensor
     weight: Tensor
 
-    def __init__(self, descriptors: int, scores: int) -> None:
+    def __init__(self, descriptors: int, scores: int, covariates: int = 0) -> None:
         """
         Args:
-            descriptors: D, how many there are.
+            descriptors: M, measured of the nodule.
             scores: S, scores of the task.
+            covariates: C, further columns, NaN where not known; D is M + C.
         """
         super().__init__()
-        self.register_buffer("mean", torch.zeros(descriptors))
-        self.register_buffer("scale", torch.ones(descriptors))
-        self.register_buffer("weight", torch.zeros(scores, descriptors))
+        self.measured = descriptors
+        self.register_buffer("mean", torch.zeros(descriptors + covariates))
+        self.register_buffer("scale", torch.ones(descriptors + covariates))
+        self.register_buffer("weight", torch.zeros(scores, descriptors + covariates))
 
     @torch.no_grad()
     def take(self, mean: Tensor, scale: Tensor, weight: Tensor) -> None:
@@ -40,12 +42,21 @@ class WideAnswer(nn.Module):
 
     @torch.no_grad()
     def contributions(self, descriptors: Tensor) -> Tensor:
-        """(B, S, D): the share of each descriptor in each score, in log odds."""
-        standardised = ((descriptors.float() - self.mean) / self.scale).clamp(-CLIP, CLIP)
+        """(B, S, D): the share of each column in each score, in log odds, against the mean of the training nodules.
+
+        The share of a covariate that is not known is 0: what a linear answer is on average over the training nodules.
+
+        Args:
+            descriptors: (B, D), or (B, M) where no covariate is known.
+        """
+        unknown = self.mean.numel() - descriptors.shape[1]
+        descriptors = functional.pad(descriptors.float(), (0, unknown), value=torch.nan)
+        standardised = ((descriptors - self.mean) / self.scale).clamp(-CLIP, CLIP)
+        standardised[:, self.measured :] = standardised[:, self.measured :].nan_to_num(0.0)
         return standardised[:, None] * self.weight[None]
 
     def forward(self, descriptors: Tensor) -> Tensor:
-        """(B, S) scores from descriptors (B, D)."""
+        """(B, S) scores from descriptors, see `contributions`."""
         return self.contributions(descriptors).sum(dim=-1)
 
 
@@ -59,19 +70,28 @@ class TaskHead(nn.Module):
 
     share: Tensor
 
-    def __init__(self, task: Task, in_features: int, hidden_features: int, dropout: float, descriptors: int) -> None:
+    def __init__(
+        self,
+        task: Task,
+        in_features: int,
+        hidden_features: int,
+        dropout: float,
+        descriptors: int,
+        covariates: int = 0,
+    ) -> None:
         """
         Args:
             task: its classes and their kind.
             in_features: width of the deep features.
             hidden_features: width of the bottleneck.
             dropout: before the last layer.
-            descriptors: D of the wide part; 0 for none.
+            descriptors: measured for the wide part; 0 for none.
+            covariates: columns of covariates beside them.
         """
         super().__init__()
         self.kind, self.classes = task.kind, len(task.classes)
         self.scores = self.classes if self.kind is TaskKind.NOMINAL else 1
-        self.wide = WideAnswer(descriptors, self.scores) if descriptors else None
+        self.wide = WideAnswer(descriptors, self.scores, covariates) if descriptors else None
         last = nn.Linear(hidden_features, self.scores, bias=False)
         nn.init.zeros_(last.weight)
         self.deep = nn.Sequential(

@@ -134,7 +134,7 @@ class DSMTNet(nn.Module):
         return measured
 
     def wide_scores(self, measured: Tensor | None) -> list[Tensor] | None:
-        """One (B, scores) tensor a task, from descriptors (B, D)."""
+        """One (B, scores) tensor a task, from descriptors (B, D), with the columns of the covariates or without."""
         if measured is None:
             return None
         return [head.wide(measured) for head in self.task_heads if head.wide is not None]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
 
 if TYPE_CHECKING:
+    from dsmt_nnunet.covariates import Covariate
     from dsmt_nnunet.nodules import NoduleTable
 
 PREPROCESSED_VARIABLE = "nnUNet_preprocessed"
@@ -124,7 +125,7 @@ def _add_data_set_arguments(parser: argparse.ArgumentParser, default_name: str |
 
 def run_table(args: argparse.Namespace) -> int:
     """Runs `dsmt convert table`."""
-    from dsmt_nnunet.dataset_conversion.mapping import read_mapping
+    from dsmt_nnunet.dataset_conversion.mapping_file import read_mapping
     from dsmt_nnunet.dataset_conversion.table import convert_table
     from dsmt_nnunet.intensities import FORCE_VARIABLE
 
@@ -153,7 +154,8 @@ def run_dicom(args: argparse.Namespace) -> int:
     from dsmt_nnunet.csv_table import read_table
     from dsmt_nnunet.dataset_conversion.archive import SERIES_COLUMN, STRUCTURE_COLUMN, convert_dicom, find_sources
     from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms
-    from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, read_mapping
+    from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING
+    from dsmt_nnunet.dataset_conversion.mapping_file import read_mapping
     from dsmt_nnunet.dataset_conversion.series_choice import Choice
     from dsmt_nnunet.dicom.export import read_export
 
@@ -232,7 +234,18 @@ def _describe_split(split: str, table: NoduleTable, schema: ClassificationSchema
         parts = [f"{counts[name]} {name}" for name in task.classes]
         parts += [f"{counts[None]} not known"] if counts[None] else []
         lines.append(f"    {task.name}: {', '.join(parts)}")
+    lines += [f"    {_describe_covariate(covariate, table)}" for covariate in schema.covariates]
     return lines
+
+
+def _describe_covariate(covariate: Covariate, table: NoduleTable) -> str:
+    values = [nodule.covariates.get(covariate.name) for nodule in table.nodules]
+    numbers = [value for value in values if isinstance(value, float)]
+    parts = [f"{values.count(name)} {name}" for name in covariate.categories]
+    if numbers:
+        parts.append(f"{min(numbers):g} to {max(numbers):g} {covariate.unit}".strip())
+    parts += [f"{values.count(None)} not known"] if None in values else []
+    return f"{covariate.name}: {', '.join(parts)}"
 
 
 def _next_steps(folder_name: str, dataset_id: int) -> list[str]:

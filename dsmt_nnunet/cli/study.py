@@ -20,6 +20,7 @@ TRAINERS = (
     "DSMTTrainerNoSigns",
     "DSMTTrainerJointOnly",
     "DSMTTrainerNoDescriptors",
+    "DSMTTrainerNoCovariates",
     "DSMTTrainerDescriptorsOnly",
     "DSMTTrainerAveragePooling",
     "DSMTTrainerDenseNet",
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     study.claim_folder()
     study.make_ready()
-    trainers = possible(args.trainers)
+    trainers = possible(args.trainers, study.has_covariates())
     question = study.question()
     floors = floors_of(question, out, worker_processes())
     finished = study.finished()

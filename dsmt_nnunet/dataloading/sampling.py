@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dsmt_nnunet.covariates import encode
 from dsmt_nnunet.dataloading.context_volumes import ContextStore
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
@@ -27,6 +28,7 @@ class SampledNodule:
         labels: class index of each task, `UNKNOWN_LABEL` where not known.
         targets: of each task the share of each class, see `Nodule.target`; None where not known.
         group: number of its patient among those of the list.
+        covariates: the columns of the plan's covariates, NaN where not known.
     """
 
     case_id: str
@@ -34,6 +36,7 @@ class SampledNodule:
     labels: tuple[int, ...]
     targets: tuple[tuple[float, ...] | None, ...] = ()
     group: int = 0
+    covariates: tuple[float, ...] = ()
 
 
 def locate_nodules(
@@ -66,6 +69,7 @@ def locate_nodules(
                     nodule.label_indices(plan.schema),
                     tuple(nodule.target(task) for task in plan.schema.tasks),
                     groups.setdefault(nodule.patient_id, len(groups)),
+                    encode(plan.covariates, nodule.covariates),
                 )
             )
     if problems:

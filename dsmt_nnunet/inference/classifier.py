@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dsmt_nnunet.architecture.network import DSMTNet
+from dsmt_nnunet.covariates import Covariates, encode
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume
 from dsmt_nnunet.dataloading.padding import fill_values, inside_scan
 from dsmt_nnunet.geometry import ArrayGeometry, Point, centred_start, crop, equivalent_diameter_mm, instance_at
@@ -33,9 +34,10 @@ class NoduleOutput:
         start: first voxel of the patch in the preprocessed array.
         segmentation: (K, Z, Y, X) logits, the mean over mirrorings and folds.
         fold_probabilities: task name -> (folds, classes).
-        descriptors: (D,), the mean over the folds; empty in a model that is deep alone.
-        contributions: task name -> (scores, D + 1): share of each descriptor and, last, of the deep features in the
-            score, in log odds, the mean over the folds; empty likewise.
+        descriptors: (M,), the mean over the folds; empty in a model that is deep alone.
+        contributions: task name -> (scores, D + 1): share of each descriptor, of each column of the covariates and,
+            last, of the deep features in the score, in log odds, the mean over the folds; empty likewise.
+        covariates: of the model, None where not known.
     """
 
     start: tuple[int, ...]
@@ -43,6 +45,7 @@ class NoduleOutput:
     fold_probabilities: Mapping[str, Array]
     descriptors: Array = field(default_factory=lambda: np.zeros(0))
     contributions: Mapping[str, Array] = field(default_factory=dict)
+    covariates: Covariates = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,21 +79,31 @@ class NoduleClassifier:
     batch_size: int = 1
 
     @torch.inference_mode()
-    def __call__(self, data: Array, geometry: ArrayGeometry, context: ContextVolume, voxel: Point) -> NoduleOutput:
+    def __call__(
+        self,
+        data: Array,
+        geometry: ArrayGeometry,
+        context: ContextVolume,
+        voxel: Point,
+        covariates: Covariates | None = None,
+    ) -> NoduleOutput:
         """
         Args:
             data: (C, Z, Y, X) preprocessed case.
             geometry: where it lies in the world.
             context: its coarse copy.
             voxel: centre of the nodule, in voxel coordinates of `data`.
+            covariates: of the nodule; what is left out is not known.
         """
+        told = {covariate.name: (covariates or {}).get(covariate.name) for covariate in self.plan.covariates}
+        columns = torch.tensor([encode(self.plan.covariates, told)], device=self.device)
         fill = fill_values(self.plan.padding_value, data)
         size = [int(length) for length in self.patch_size]
         start = centred_start(voxel, size)
         local = self._to_device(crop(data, start, size, fill))
         surroundings = self._to_device(context.patch(geometry.to_world(voxel), self.plan.context.grid))
         valid = torch.from_numpy(inside_scan(data.shape[1:], start, size))[None].to(self.device)
-        per_fold = [self._one_network(network, local, surroundings, valid) for network in self.networks]
+        per_fold = [self._one_network(network, local, surroundings, valid, columns) for network in self.networks]
         tasks = self.plan.schema.tasks
         probabilities = {
             task.name: torch.stack([torch.softmax(fold.tasks[position], -1) for fold in per_fold]).cpu().numpy()
@@ -107,13 +120,15 @@ class NoduleClassifier:
             for position, task in enumerate(tasks)
         }
         descriptors = torch.stack(measured).mean(0).cpu().numpy()
-        return NoduleOutput(start, segmentation, probabilities, descriptors, contributions)
+        return NoduleOutput(start, segmentation, probabilities, descriptors, contributions, told)
 
     def _to_device(self, patch: Array) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(patch, dtype=np.float32))[None]
         return tensor.to(self.device)
 
-    def _one_network(self, network: DSMTNet, local: Tensor, context: Tensor, valid: Tensor) -> _FoldOutput:
+    def _one_network(
+        self, network: DSMTNet, local: Tensor, context: Tensor, valid: Tensor, covariates: Tensor
+    ) -> _FoldOutput:
         """Segmentation and deep scores are averaged over mirrorings; the nodule is measured once, under their mask."""
         network.eval()
         none = [torch.zeros((), device=self.device)] * len(network.task_heads)
@@ -128,11 +143,12 @@ class NoduleClassifier:
         segmentation = torch.cat(segmentations).mean(0, keepdim=True)
         scores = [torch.cat(own).mean(0, keepdim=True) for own in zip(*deep, strict=True)]
         measured = network.measure(local, network.nodule_prob(segmentation), valid)
-        answers = [logits[0] for logits in network.answer(scores, network.wide_scores(measured))]
-        if measured is None:
+        inputs = None if measured is None else torch.cat([measured, covariates], dim=1)
+        answers = [logits[0] for logits in network.answer(scores, network.wide_scores(inputs))]
+        if measured is None or inputs is None:
             return _FoldOutput(segmentation[0], answers, None, [])
         contributions = [
-            torch.cat([head.wide.contributions(measured)[0], (head.share * own[0])[:, None]], dim=1)
+            torch.cat([head.wide.contributions(inputs)[0], (head.share * own[0])[:, None]], dim=1)
             for head, own in zip(network.task_heads, scores, strict=True)
             if head.wide is not None
         ]
@@ -224,12 +240,11 @@ def describe(
     for task in plan.schema.tasks:
         if task.name in output.contributions:
             shares = contributions_of(output.contributions[task.name], task, tasks[task.name].decision)
-            told = dict(zip((*names, DEEP_FEATURES), shares.tolist(), strict=True))
+            told = dict(zip((*names, *plan.covariate_columns, DEEP_FEATURES), shares.tolist(), strict=True))
             tasks[task.name] = replace(tasks[task.name], contributions=told)
     measured = dict(zip(names, output.descriptors.tolist(), strict=True)) if output.descriptors.size else {}
-    return NodulePrediction(
-        nodule_id, (x_mm, y_mm, z_mm), equivalent_diameter_mm(volume_mm3), volume_mm3, tasks, measured
-    )
+    diameter_mm = equivalent_diameter_mm(volume_mm3)
+    return NodulePrediction(nodule_id, (x_mm, y_mm, z_mm), diameter_mm, volume_mm3, tasks, measured, output.covariates)
 
 
 def contributions_of(contributions: Array, task: Task, decision: str) -> Array:

@@ -42,7 +42,7 @@ def check_output_folder(folder: Path, own: CasePrediction, replaced: Sequence[st
 
 
 def is_finished(mask: Path, case_file: Path, image_crc32: str, given: Sequence[Nodule]) -> bool:
-    """Whether mask and CASE.json are whole, of this image, and of these positions where some are given."""
+    """Whether mask and CASE.json are whole, of this image, and of these positions and covariates where given."""
     if not (mask.is_file() and case_file.is_file() and is_whole_image(mask)):
         return False
     try:
@@ -56,5 +56,6 @@ def is_finished(mask: Path, case_file: Path, image_crc32: str, given: Sequence[N
     return len(case.nodules) == len(given) and all(
         found.nodule_id == nodule.nodule_id
         and all(abs(a - b) < _SAME_MM for a, b in zip(found.centre_mm, nodule.centre_mm, strict=True))
+        and all(found.covariates.get(name) == value for name, value in nodule.covariates.items())
         for found, nodule in zip(case.nodules, given, strict=True)
     )

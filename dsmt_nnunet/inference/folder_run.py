@@ -254,7 +254,9 @@ class FolderRun(ScanPredictor):
         inputs, outputs, _ = super()._manage_input_and_output_lists(
             source, output_folder_or_list_of_truncated_output_files, None, True, part_id, num_parts, save_probabilities
         )
-        given = [()] * len(inputs) if cases is None else read_positions(Path(source), inputs, ending, cases)
+        given: list[tuple[Nodule, ...]] = [()] * len(inputs)
+        if cases is not None:
+            given = read_positions(Path(source), inputs, ending, cases, self.plan.covariates)
         todo = list(range(len(inputs)))
         if outputs:
             todo = self._prepare_output(inputs, outputs, given, overwrite, save_probabilities)

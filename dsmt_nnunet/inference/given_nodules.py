@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from dsmt_nnunet.covariates import Covariate
 from dsmt_nnunet.inference.classifier import NoduleOutput
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME
@@ -51,7 +52,11 @@ class GivenCase:
 
 
 def read_positions(
-    folder: Path, inputs: Sequence[Sequence[str]], file_ending: str, cases: Sequence[str]
+    folder: Path,
+    inputs: Sequence[Sequence[str]],
+    file_ending: str,
+    cases: Sequence[str],
+    covariates: Sequence[Covariate] = (),
 ) -> list[tuple[Nodule, ...]]:
     """Nodules of the input folder's table, for each case at hand; none where it has no row, or there is no table.
 
@@ -60,14 +65,15 @@ def read_positions(
         inputs: files of each case at hand, one a channel.
         file_ending: of the images.
         cases: identifiers of all cases of the folder.
+        covariates: of the model, read where the table has their columns.
 
     Raises:
-        ValueError: rows name cases that the folder does not hold, positions lie outside their scans, or two rows of a
-            case name one place; all of them are named, before anything is predicted.
+        ValueError: a covariate is of another type, rows name cases that the folder does not hold, positions lie
+            outside their scans, or two rows of a case name one place; before anything is predicted.
     """
     if not (folder / NODULE_TABLE_NAME).is_file():
         return [()] * len(inputs)
-    table = NoduleTable.read(folder / NODULE_TABLE_NAME).by_case()
+    table = NoduleTable.read(folder / NODULE_TABLE_NAME, covariates=covariates).by_case()
     problems = [f"there is no image of case '{case_id}'" for case_id in table if case_id not in cases]
     given = []
     for files in inputs:

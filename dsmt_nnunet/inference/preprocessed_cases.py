@@ -46,7 +46,7 @@ class PreprocessedCases:
             found, outputs = [], []
             for nodule in nodules_of.get(case_id, ()):
                 voxel = geometry.to_voxel(nodule.centre_mm)
-                output = classifier(data, geometry, context, voxel)
+                output = classifier(data, geometry, context, voxel, nodule.covariates)
                 volume_mm3 = volume_at_centre(output, voxel, geometry.spacing_mm)
                 found.append(describe(output, nodule.nodule_id, nodule.centre_mm, volume_mm3, classifier.plan, None))
                 outputs.append(output)

@@ -19,6 +19,7 @@ from torch._dynamo import OptimizedModule
 from dsmt_nnunet import __version__
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.precision import Precision
+from dsmt_nnunet.covariates import Covariates
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume, coarse_copy
 from dsmt_nnunet.files import check_archive
 from dsmt_nnunet.geometry import ArrayGeometry, Point, nodule_instances
@@ -147,15 +148,18 @@ class ScanPredictor(AirPaddedPredictor):
             batch_size=self.configuration_manager.batch_size,
         )
 
-    def answer(self, image: ScanImage, nodules: Sequence[Nodule] | None = None) -> ScanAnswer:
+    def answer(
+        self, image: ScanImage, nodules: Sequence[Nodule] | None = None, covariates: Covariates | None = None
+    ) -> ScanAnswer:
         """Classifies and segments the nodules of a scan.
 
         Args:
             image: the scan.
-            nodules: with their positions; None to search the scan.
+            nodules: with their positions and covariates; None to search the scan.
+            covariates: of all nodules that a search finds.
         """
         if nodules is None:
-            return self._searched(image)
+            return self._searched(image, covariates)
         mask: Array | None = None
         found: dict[int, NodulePrediction] = {}
         for part in self.at_positions(image, nodules):
@@ -166,9 +170,9 @@ class ScanPredictor(AirPaddedPredictor):
             mask = np.zeros(image.array.shape[1:], dtype=np.uint8)
         return ScanAnswer(tuple(found[number] for number in range(len(nodules))), mask)
 
-    def _searched(self, image: ScanImage) -> ScanAnswer:
+    def _searched(self, image: ScanImage, covariates: Covariates | None) -> ScanAnswer:
         data, properties = self.preprocessed(image)
-        logits, nodules = self.search(image, data, properties)
+        logits, nodules = self.search(image, data, properties, covariates)
         return ScanAnswer(nodules, self.mask_of(logits.numpy(), properties))
 
     def preprocessed(self, image: ScanImage) -> tuple[Array, dict[str, Any]]:
@@ -193,7 +197,7 @@ class ScanPredictor(AirPaddedPredictor):
 
     @torch.inference_mode()
     def search(
-        self, image: ScanImage, data: Array, properties: dict[str, Any]
+        self, image: ScanImage, data: Array, properties: dict[str, Any], covariates: Covariates | None = None
     ) -> tuple[torch.Tensor, tuple[NodulePrediction, ...]]:
         """Segments a scan near its lungs and classifies what is found.
 
@@ -201,6 +205,7 @@ class ScanPredictor(AirPaddedPredictor):
             image: the scan.
             data: (C, Z, Y, X), the same scan preprocessed.
             properties: as the preprocessor noted them.
+            covariates: of all nodules that are found.
 
         Returns:
             Logits (K, Z, Y, X) on the CPU, and the nodules, the largest first.
@@ -213,7 +218,7 @@ class ScanPredictor(AirPaddedPredictor):
         region = None if lungs is None else on_grid(lungs, context.geometry, geometry)
         logits = self._segment(torch.from_numpy(data), region)
         check_finite_logits(logits)
-        return logits, tuple(self._found(data, geometry, context, logits))
+        return logits, tuple(self._found(data, geometry, context, logits, covariates))
 
     def at_positions(self, image: ScanImage, nodules: Sequence[Nodule], together: bool = False) -> Iterator[GivenPart]:
         """Classifies given nodules and segments around them; nothing else of the scan is preprocessed.
@@ -233,7 +238,7 @@ class ScanPredictor(AirPaddedPredictor):
                 nodule = nodules[number]
                 voxel = geometry.to_voxel(nodule.centre_mm)
                 try:
-                    output = self.classifier(data, geometry, context, voxel)
+                    output = self.classifier(data, geometry, context, voxel, nodule.covariates)
                 except ValueError as error:
                     raise ValueError(f"model {self.name}, nodule '{nodule.nodule_id}': {error}") from error
                 outputs.append(output)
@@ -275,7 +280,12 @@ class ScanPredictor(AirPaddedPredictor):
         return tiles_that_touch(tiles, np.pad(self._region, padding))
 
     def _found(
-        self, data: Array, geometry: ArrayGeometry, context: ContextVolume, logits: torch.Tensor
+        self,
+        data: Array,
+        geometry: ArrayGeometry,
+        context: ContextVolume,
+        logits: torch.Tensor,
+        covariates: Covariates | None,
     ) -> Iterator[NodulePrediction]:
         mask = (logits.argmax(0) > 0).numpy()
         instances = nodule_instances(mask, geometry.spacing_mm, self.plan.min_diameter_mm)
@@ -285,7 +295,7 @@ class ScanPredictor(AirPaddedPredictor):
                 f"So many mean that the segmentation has not learnt yet, or does not fit these scans."
             )
         for number, instance in enumerate(instances[: self.plan.max_candidates], start=1):
-            output = self.classifier(data, geometry, context, instance.centroid)
+            output = self.classifier(data, geometry, context, instance.centroid, covariates)
             yield self._told(output, str(number), geometry.to_world(instance.centroid), instance.volume_mm3)
 
     def _told(self, output: NoduleOutput, nodule_id: str, centre_mm: Point, volume_mm3: float) -> NodulePrediction:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, files
+from dsmt_nnunet.covariates import Covariates, checked
 from dsmt_nnunet.tasks import ClassificationSchema, Task, TaskKind
 
 SCHEMA_VERSION = 3
@@ -30,9 +31,9 @@ class TaskPrediction:
         decision: class name chosen at the operating point; of grades, the answer to their question.
         threshold: of the positive class; None for a nominal task, which takes the most probable class.
         answers: of an ordinal task, the probability of each answer to its question, calibrated; else empty.
-        contributions: descriptor (`dsmt_nnunet.descriptors`) or `DEEP_FEATURES` -> its share in the score in log odds,
-            before calibration, against the mean of the training nodules; of a nominal task in the score of the
-            decision less the mean over the classes. Empty in a model without descriptors.
+        contributions: descriptor (`dsmt_nnunet.descriptors`), column of a covariate or `DEEP_FEATURES` -> its share in
+            the score in log odds, before calibration, against the mean of the training nodules; of a nominal task in
+            the score of the decision less the mean over the classes. Empty in a model without descriptors.
     """
 
     probabilities: Mapping[str, float]
@@ -54,6 +55,8 @@ class NodulePrediction:
         volume_mm3: of the predicted mask.
         tasks: task name -> answer.
         descriptors: name -> value, measured under the predicted mask; names and units in `dsmt_nnunet.descriptors`.
+        covariates: of the model -> value; None where it is not known, which is answered as on average over the
+            training nodules.
     """
 
     nodule_id: str
@@ -62,6 +65,7 @@ class NodulePrediction:
     volume_mm3: float
     tasks: Mapping[str, TaskPrediction]
     descriptors: Mapping[str, float] = field(default_factory=dict)
+    covariates: Covariates = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ class CasePrediction:
                         for name, task in nodule.tasks.items()
                     },
                     "descriptors": {key: float(f"{value:.6g}") for key, value in nodule.descriptors.items()},
+                    **({"covariates": dict(nodule.covariates)} if nodule.covariates else {}),
                 }
                 for nodule in self.nodules
             ],
@@ -143,6 +148,7 @@ def _nodule(item: Mapping[str, Any], schema: ClassificationSchema) -> NodulePred
         _number(item["volume_mm3"], "volume_mm3"),
         {task.name: _task(answers[task.name], task) for task in schema.tasks},
         {name: _number(value, name) for name, value in item["descriptors"].items()},
+        checked(schema.covariates, item.get("covariates", {})) if "covariates" in item else {},
     )
 
 

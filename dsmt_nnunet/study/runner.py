@@ -26,6 +26,7 @@ DATASET = f"Dataset{DATASET_ID}_Phantom"
 PRESETS = {"XS": ("DSMTPlannerXS", "DSMTPlansXS"), "standard": ("DSMTPlanner", "DSMTPlans")}
 """Planner and plans."""
 DENSENET = "DSMTTrainerDenseNet"
+NO_COVARIATES = "DSMTTrainerNoCovariates"
 FINAL_CHECKPOINT, JOINT_CHECKPOINT = "checkpoint_final.pth", "checkpoint_joint.pth"
 JOINT = "@joint"
 """Suffix of a row: DSMTTrainer before fine-tuning."""
@@ -55,8 +56,10 @@ def in_parallel(study: Trainings, wanted: Sequence[tuple[str, int]]) -> Generato
             raise
 
 
-def possible(trainers: Sequence[str]) -> list[str]:
-    """The trainers without the one that lacks its library, which is named."""
+def possible(trainers: Sequence[str], has_covariates: bool = False) -> list[str]:
+    """The trainers without the one that lacks its library, which is named, or that leaves out what is not there."""
+    if not has_covariates:
+        trainers = [trainer for trainer in trainers if trainer != NO_COVARIATES]
     if DENSENET in trainers and importlib.util.find_spec("monai") is None:
         print(f"{DENSENET} is left out: MONAI is not installed (pip install 'dsmt-nnunet[study]').")
         return [trainer for trainer in trainers if trainer != DENSENET]
@@ -88,6 +91,11 @@ class Trainings(ABC):
     @abstractmethod
     def make_ready(self) -> None:
         """Sees to raw and preprocessed data and plans."""
+
+    def has_covariates(self) -> bool:
+        """Whether the data set tells of its nodules more than the image."""
+        path = self.raw / "dataset.json"
+        return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8"))["classification"].get("covariates"))
 
     @abstractmethod
     def question(self) -> Any:

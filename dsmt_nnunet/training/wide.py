@@ -28,19 +28,21 @@ class WideFit:
     """A fitted wide answer.
 
     Attributes:
-        mean, scale: (D,) of the descriptors, by which they are standardised.
+        mean, scale: (D,) of the descriptors, by which they are standardised; of covariates where they are known.
         weight: (S, D), of the standardised descriptors in log odds.
         thresholds: (K - 1,) of a binary or ordinal task, (K,) biases of a nominal one.
+        covariates: so many of the last columns are covariates.
     """
 
     mean: FloatArray
     scale: FloatArray
     weight: FloatArray
     thresholds: FloatArray
+    covariates: int = 0
 
     def scores(self, descriptors: FloatArray) -> FloatArray:
         """(N, S) of descriptors (N, D)."""
-        scores: FloatArray = standardise(descriptors, self.mean, self.scale) @ self.weight.T
+        scores: FloatArray = standardise(descriptors, self.mean, self.scale, self.covariates) @ self.weight.T
         return scores
 
     def scaled(self, calibration: Calibration) -> WideFit:
@@ -74,17 +76,33 @@ class Calibration:
     log_likelihoods: FloatArray
 
 
-def standardise(descriptors: FloatArray, mean: FloatArray, scale: FloatArray) -> FloatArray:
-    """(N, D) of zero mean and unit variance, held within `CLIP` standard deviations."""
-    return np.clip((descriptors - mean) / scale, -CLIP, CLIP)
+def standardise(descriptors: FloatArray, mean: FloatArray, scale: FloatArray, covariates: int = 0) -> FloatArray:
+    """(N, D) of zero mean and unit variance, held within `CLIP` standard deviations.
+
+    A NaN among the last `covariates` columns is not known, and becomes the mean of what is.
+    """
+    standardised: FloatArray = np.clip((descriptors - mean) / scale, -CLIP, CLIP)
+    first = standardised.shape[1] - covariates
+    standardised[:, first:] = np.nan_to_num(standardised[:, first:], nan=0.0)
+    return standardised
+
+
+def _moments(descriptors: FloatArray, covariates: int) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation (D,) of what is known; 0 and 1 of what never is, 1 of what is always the same."""
+    mean, sd = descriptors.mean(axis=0), descriptors.std(axis=0)
+    for column in range(descriptors.shape[1] - covariates, descriptors.shape[1]):
+        known = descriptors[~np.isnan(descriptors[:, column]), column]
+        mean[column], sd[column] = (known.mean(), known.std()) if known.size else (0.0, 0.0)
+    return mean, np.where(sd < _SMALLEST_SD, 1.0, sd)
 
 
 def fit_wide(
     descriptors: FloatArray,
     targets: FloatArray,
     task: Task,
-    penalty: float,
+    penalty: float | FloatArray,
     sample_weight: FloatArray | None = None,
+    covariates: int = 0,
 ) -> WideFit:
     """Maximises the penalised likelihood of soft labels.
 
@@ -95,8 +113,10 @@ def fit_wide(
         descriptors: (N, D).
         targets: (N, K), the share of each class; rows with NaN are not known and left out.
         task: its kind and classes.
-        penalty: half of it times the sum of the squared weights is added to the negative log likelihood.
+        penalty: half of it times the squared weights, summed, is added to the negative log likelihood; one number, or
+            (D,).
         sample_weight: (N,), 1 each where None.
+        covariates: so many of the last columns are covariates, NaN where not known.
 
     Raises:
         ValueError: no target is known.
@@ -106,14 +126,13 @@ def fit_wide(
         raise ValueError(f"Task '{task.name}' has no nodule with a known label, so that there is nothing to fit.")
     weight_of = np.ones(len(targets)) if sample_weight is None else sample_weight
     own, chosen, importance = descriptors[known], targets[known], weight_of[known]
-    mean, scale = own.mean(axis=0), np.maximum(own.std(axis=0), _SMALLEST_SD)
-    scale = np.where(own.std(axis=0) < _SMALLEST_SD, 1.0, scale)
+    mean, scale = _moments(own, covariates)
     head = _bare_head(task, own.shape[1], start_thresholds(chosen, task, importance))
     weight = torch.zeros(head.scores, own.shape[1], dtype=torch.float64, requires_grad=True)
-    inputs = torch.from_numpy(standardise(own, mean, scale))
+    inputs = torch.from_numpy(standardise(own, mean, scale, covariates))
     weighted = torch.from_numpy(chosen * importance[:, None])
     _maximise([weight, head.bias], lambda: _log_likelihood(head, inputs @ weight.T, weighted), weight, penalty)
-    return WideFit(mean, scale, weight.detach().numpy().copy(), _thresholds(head))
+    return WideFit(mean, scale, weight.detach().numpy().copy(), _thresholds(head), covariates)
 
 
 def calibrate(scores: FloatArray, targets: FloatArray, task: Task) -> Calibration:
@@ -170,8 +189,9 @@ def _maximise(
     parameters: list[Tensor],
     log_likelihood: Callable[[], Tensor],
     penalised: Tensor | None = None,
-    penalty: float = 0.0,
+    penalty: float | FloatArray = 0.0,
 ) -> None:
+    half = torch.as_tensor(penalty, dtype=torch.float64) / 2
     optimizer = torch.optim.LBFGS(
         parameters, max_iter=MOST_ITERATIONS, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
     )
@@ -180,7 +200,7 @@ def _maximise(
         optimizer.zero_grad()
         value = -log_likelihood()
         if penalised is not None:
-            value = value + penalty / 2 * penalised.square().sum()
+            value = value + (half * penalised.square()).sum()
         value.backward()
         return value
 
@@ -209,8 +229,9 @@ def out_of_fold_scores(
     targets: FloatArray,
     groups: Sequence[int],
     task: Task,
-    penalty: float,
+    penalty: float | FloatArray,
     folds: int = 5,
+    covariates: int = 0,
 ) -> FloatArray:
     """(N, S) scores of each nodule by a fit on the patients of the other folds, thresholds left out.
 
@@ -223,6 +244,7 @@ def out_of_fold_scores(
         task: its kind and classes.
         penalty: see `fit_wide`.
         folds: at most so many, one a patient.
+        covariates: see `fit_wide`.
     """
     parts = min(folds, len(set(groups)))
     scores = np.zeros((len(descriptors), len(task.classes) if task.kind is TaskKind.NOMINAL else 1))
@@ -230,5 +252,6 @@ def out_of_fold_scores(
         return scores
     for train, held_out in GroupKFold(parts).split(descriptors, groups=np.asarray(groups)):
         if not np.isnan(targets[train]).any(axis=1).all():
-            scores[held_out] = fit_wide(descriptors[train], targets[train], task, penalty).scores(descriptors[held_out])
+            fit = fit_wide(descriptors[train], targets[train], task, penalty, covariates=covariates)
+            scores[held_out] = fit.scores(descriptors[held_out])
     return scores

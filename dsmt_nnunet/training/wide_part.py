@@ -17,7 +17,7 @@ from dsmt_nnunet.dataloading.context_volumes import ContextStore
 from dsmt_nnunet.dataloading.padding import fill_values, inside_scan
 from dsmt_nnunet.dataloading.sampling import NO_NODULE, SampledNodule
 from dsmt_nnunet.geometry import centred_start, crop
-from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.plan import DSMTPlan, WidePlan
 from dsmt_nnunet.tasks import Task
 from dsmt_nnunet.training.losses import target_table
 from dsmt_nnunet.training.wide import (
@@ -98,6 +98,9 @@ class WidePart:
         """
         self._network, self._plan, self._nodules, self._patches = network, plan, list(nodules), patches
         self._targets = target_table(nodules, plan.schema)
+        self._covariates = np.zeros((len(nodules), len(plan.covariate_columns)))
+        for row, nodule in zip(self._covariates, nodules, strict=True):
+            row[:] = nodule.covariates
         groups = [nodule.group for nodule in nodules]
         self._held_out = torch.tensor([group % HELD_OUT == HELD_OUT - 1 for group in groups] + [False])
         self._given: FloatArray | None = None
@@ -120,12 +123,14 @@ class WidePart:
         for position, (head, targets, task) in enumerate(self._heads()):
             if np.isnan(targets).any(axis=1).all():
                 continue
-            scores = out_of_fold_scores(self._given, targets, groups, task, wide.penalty)
+            columns, penalties = self._covariates.shape[1], self._penalties(wide)
+            scores = out_of_fold_scores(self._given, targets, groups, task, penalties, covariates=columns)
             calibration = calibrate(scores, targets, task)
             self._calibrations[position] = calibration
             self._offsets[position][:-1] = torch.from_numpy(calibration.scale * scores).float()
             if not continued:
-                fit_wide(self._given, targets, task, wide.penalty).scaled(calibration).give_to(head)
+                fit = fit_wide(self._given, targets, task, penalties, covariates=columns)
+                fit.scaled(calibration).give_to(head)
 
     def ask_fitted(self) -> None:
         """Takes for every nodule what the heads, fitted on others, say of it under its given mask."""
@@ -140,15 +145,20 @@ class WidePart:
         for head, table, task in zip(self._network.task_heads, self._targets, self._plan.schema.tasks, strict=True):
             yield head, table[:-1].double().numpy(), task
 
+    def _penalties(self, wide: WidePlan) -> FloatArray:
+        """(D,) of the descriptors and, behind them, of the columns of the covariates."""
+        columns = self._covariates.shape[1]
+        return np.array([wide.penalty] * len(wide.descriptors) + [wide.covariate_penalty] * columns)
+
     @torch.no_grad()
     def _measured(self, mask_of: Callable[[Patches], Tensor]) -> FloatArray:
-        """(N, D) descriptors of all nodules under some mask."""
+        """(N, D) descriptors of all nodules under some mask, and their covariates."""
         rows = []
         for patches in self._patches.of(self._nodules):
             measured = self._network.measure(patches.local, mask_of(patches), patches.valid)
             assert measured is not None
             rows.append(measured.double().cpu().numpy())
-        return np.concatenate(rows)
+        return np.concatenate([np.concatenate(rows), self._covariates], axis=1)
 
     def batch(
         self, nodules: npt.ArrayLike, device: torch.device, on_probation: bool
@@ -213,12 +223,13 @@ class WidePart:
         self._network.eval()
         predicted = self._measured(lambda patches: self._network.nodule_prob(self._network(patches.local)))
         descriptors = np.concatenate([self._given, predicted])
-        halves = np.full(len(descriptors), 0.5)
+        halves, columns = np.full(len(descriptors), 0.5), self._covariates.shape[1]
         for position, (head, targets, task) in enumerate(self._heads()):
             if position not in self._calibrations:
                 continue
             with torch.enable_grad():
-                fit = fit_wide(descriptors, np.concatenate([targets, targets]), task, wide.penalty, halves)
+                both = np.concatenate([targets, targets])
+                fit = fit_wide(descriptors, both, task, self._penalties(wide), halves, columns)
             take_weights(head, fit.scaled(self._calibrations[position]))
 
 

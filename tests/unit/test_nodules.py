@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dsmt_nnunet.covariates import Covariate
 from dsmt_nnunet.nodules import Nodule, NoduleTable, join_votes, nodule_ids, split_votes
 from dsmt_nnunet.tasks import UNKNOWN_LABEL, ClassificationSchema, Task
 
@@ -134,3 +136,25 @@ def test_a_nodule_without_an_id_gets_a_number_that_no_other_has() -> None:
 def test_a_label_whose_column_is_in_other_letters_is_a_label(tmp_path: Path) -> None:
     table = NoduleTable.read(write(tmp_path, "case_id,x_mm,y_mm,z_mm,Texture\na,1,2,3,solid\n"), SCHEMA)
     assert table.nodules[0].labels["texture"] == "solid"
+
+
+TOLD = replace(SCHEMA, covariates=(Covariate("age", "years"), Covariate("sex", "", ("f", "m"))))
+
+
+def test_covariates_are_written_and_read_typed(tmp_path: Path) -> None:
+    known = replace(nodule("a", "1"), covariates={"age": 63.5, "sex": "m"}, extra={"ward": "3"})
+    unknown = replace(nodule("b", "1"), covariates={"age": None})
+    path = tmp_path / "nodules.csv"
+    NoduleTable((known, unknown)).write(path, TOLD)
+    table = NoduleTable.read(path, TOLD)
+    assert [dict(own.covariates) for own in table.nodules] == [{"age": 63.5, "sex": "m"}, {"age": None, "sex": None}]
+    assert table.nodules[0].extra == {"ward": "3"}
+    assert NoduleTable.read(path, covariates=TOLD.covariates).nodules[0].covariates == known.covariates
+    assert NoduleTable.read(path).nodules[0].covariates == {}
+
+
+def test_covariates_may_be_lacking_but_not_be_wrong(tmp_path: Path) -> None:
+    table = NoduleTable.read(write(tmp_path, "case_id,x_mm,y_mm,z_mm,age\na,1,2,3, \n"), TOLD)
+    assert table.nodules[0].covariates == {"age": None, "sex": None}
+    with pytest.raises(ValueError, match="line 2: case 'a': covariate sex is 'x'; its categories are"):
+        NoduleTable.read(write(tmp_path, "case_id,x_mm,y_mm,z_mm,sex\na,1,2,3,x\n"), TOLD)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dsmt_nnunet.covariates import Covariate
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.tasks import UNKNOWN_LABEL, ClassificationSchema, Question, Task, TaskKind
 
@@ -173,3 +174,15 @@ def test_what_is_no_nodule_is_no_label(labels: dict[str, int], others: str | Non
     else:
         with pytest.raises(ValueError, match=rf"Make \[.*{others}.*\] background"):
             ClassificationSchema.from_dataset_json(content)
+
+
+def test_covariates_are_in_the_block_and_share_no_name() -> None:
+    tasks = (Task("invasiveness", ("no", "yes")),)
+    schema = ClassificationSchema(tasks, "invasiveness", (Covariate("age", "years"), Covariate("sex", "", ("f", "m"))))
+    assert ClassificationSchema.from_block(schema.to_block()) == schema
+    assert "covariates" not in ClassificationSchema(tasks, "invasiveness").to_block()
+    for name in ("invasiveness", "diameter_mm", "invasiveness_votes"):
+        with pytest.raises(ValueError, match="has the name of another column"):
+            ClassificationSchema(tasks, "invasiveness", (Covariate(name),))
+    with pytest.raises(ValueError, match="another covariate"):
+        ClassificationSchema(tasks, "invasiveness", (Covariate("age"), Covariate("age")))

@@ -221,3 +221,43 @@ def test_plans_that_import_from_elsewhere_are_refused(folder: Path, tmp_path: Pa
     (foreign / "plans.json").write_text(json.dumps(plans))
     with pytest.raises(ValueError, match=r"evil\.Net"):
         dsmt.load_model(foreign, device="cpu")
+
+
+def test_covariates_are_told_for_all_nodules_or_for_each(model: dsmt.Model) -> None:
+    assert [own.name for own in model.covariates] == ["age", "sex"]
+    positions = {"left": CENTRE, "right": CENTRE}
+    for given, left, right in (
+        (None, {"age": None, "sex": None}, {"age": None, "sex": None}),
+        ({"age": 63}, {"age": 63.0, "sex": None}, {"age": 63.0, "sex": None}),
+        ({"left": {"sex": "male"}}, {"age": None, "sex": "male"}, {"age": None, "sex": None}),
+    ):
+        told = model.predict(IMAGE, positions, covariates=given).nodules
+        assert [dict(nodule.covariates) for nodule in told] == [left, right]
+    for wrong, message in (
+        ({"cea": 3}, "no covariates of the model"),
+        ({"age": "old"}, "finite number in years"),
+        ({"top": {"age": 63}}, r"covariates name \['top'\], which are no nodules"),
+        ({"left": {"age": 63}, "sex": "male"}, r"\['sex'\], which are no nodules"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.predict(IMAGE, positions, covariates=wrong)
+
+
+def test_what_is_searched_for_is_told_of_the_patient(model: dsmt.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model._predictor, "_segment", lambda data, region=None: torch.stack([-data[0], data[0]]))
+    assert model.predict(IMAGE, covariates={"age": 63}).nodules[0].covariates == {"age": 63.0, "sex": None}
+    with pytest.raises(ValueError, match="searched for"):
+        model.predict(IMAGE, covariates={"1": {"age": 63}})
+
+
+def test_the_table_of_the_input_folder_tells_them(model: dsmt.Model, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    sitk.WriteImage(IMAGE, str(source / "c_0000.nii.gz"))
+    x, y, z = CENTRE
+    (source / "nodules.csv").write_text(f"case_id,x_mm,y_mm,z_mm,age\nc,{x},{y},{z},63\n")
+    model._predictor.predict_from_files_sequential(str(source), str(tmp_path / "out"))
+    assert read_case(tmp_path / "out" / "c.json").nodules[0].covariates == {"age": 63.0, "sex": None}
+    (source / "nodules.csv").write_text(f"case_id,x_mm,y_mm,z_mm,sex\nc,{x},{y},{z},x\n")
+    with pytest.raises(ValueError, match="case 'c': covariate sex is 'x'"):
+        model._predictor.predict_from_files_sequential(str(source), str(tmp_path / "other"))

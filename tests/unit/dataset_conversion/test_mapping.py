@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,8 @@ from dsmt_nnunet.dataset_conversion.mapping import (
     DEFAULT_MAPPING,
     TaskMapping,
     normalise_term,
-    parse_mapping,
-    read_mapping,
 )
+from dsmt_nnunet.dataset_conversion.mapping_file import parse_mapping, read_mapping
 from dsmt_nnunet.tasks import TaskKind
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "lidc-mapping.yaml"
@@ -188,3 +188,54 @@ def test_grades_that_make_no_sense_are_refused(change: dict[str, Any], message: 
 )
 def test_codes_are_compared_digit_by_digit(one: str, other: str, same: bool) -> None:
     assert (normalise_term(one) == normalise_term(other)) is same
+
+
+TOLD = """
+primary_task: t
+tasks: {t: {classes: {a: [a], b: [b]}}}
+covariates:
+  age: {unit: years}
+  cea: {column: "CEA [ng/ml]", unit: ng/mL, unknown: [n/a]}
+  sex: {categories: {female: [f, w, 女], male: [m, 男]}, unknown: ["?"]}
+  packs:
+"""
+
+
+def test_covariates_are_numbers_with_units_or_categories(tmp_path: Path) -> None:
+    mapping = read_mapping(write(tmp_path, TOLD))
+    age, cea, sex, packs = mapping.covariates
+    assert [own.covariate for own in mapping.covariates] == list(mapping.schema.covariates)
+    assert (age.column, age.unit, cea.column, packs.unit) == ("age", "years", "CEA [ng/ml]", "")
+    assert (age.value("63"), cea.value("3,25"), cea.value("N/A"), age.value("")) == (63.0, 3.25, None, None)
+    assert (sex.value("W"), sex.value("男"), sex.value("?"), sex.value(" ")) == ("female", "male", None, None)
+    assert mapping.restrict_to(["t"]).covariates == mapping.covariates
+    assert mapping.missing_columns(["t", "age", "sex", "packs"]) == [
+        "the column for covariate cea (column 'CEA [ng/ml]') is missing; the table has ['t', 'age', 'sex', 'packs']."
+    ]
+
+
+@pytest.mark.parametrize(("name", "text"), [("age", "old"), ("age", "<5"), ("cea", "1,234"), ("sex", "x")])
+def test_covariates_of_another_type_are_refused(tmp_path: Path, name: str, text: str) -> None:
+    (own,) = (own for own in read_mapping(write(tmp_path, TOLD)).covariates if own.name == name)
+    with pytest.raises(ValueError, match=re.escape(f"column '{own.column}'")):
+        own.value(text)
+
+
+@pytest.mark.parametrize(
+    ("covariates", "message"),
+    [
+        ("{born: {column: Date of birth}}", "tells who a patient is"),
+        ("{who: {column: 姓名}}", "tells who a patient is"),
+        ("{id: {column: patient_id}}", "names the case or its files"),
+        ("{scan: {column: scan}}", "names the case or its files"),
+        ("{answer: {column: t}}", "holds what is asked for"),
+        ("{t: {column: other}}", "another column"),
+        ("{age: {units: years}}", "allowed are"),
+        ("{sex: {categories: {f: [x], m: [x]}}}", "A term has one meaning"),
+        ("[age]", "must be a mapping"),
+    ],
+)
+def test_covariates_that_break_a_rule(tmp_path: Path, covariates: str, message: str) -> None:
+    text = "columns: {image: scan}\nprimary_task: t\ntasks: {t: {classes: {a: [a], b: [b]}}}\n"
+    with pytest.raises(ValueError, match=message):
+        read_mapping(write(tmp_path, text + f"covariates: {covariates}"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dsmt_nnunet.dataset_conversion.mapping import parse_mapping, read_mapping
+from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, CovariateMapping, TableMapping
+from dsmt_nnunet.dataset_conversion.mapping_file import parse_mapping, read_mapping
 from dsmt_nnunet.dataset_conversion.problems import ConversionError
 from dsmt_nnunet.dataset_conversion.table import convert_table
 from dsmt_nnunet.nodules import NoduleTable
@@ -152,3 +154,33 @@ def test_columns_in_other_letters_keep_their_meaning(hospital: Hospital) -> None
     assert schema.task_names == ("invasiveness", "bubble_lucency")
     (test,) = NoduleTable.read(folder / "nodulesTs.csv", schema).nodules
     assert (test.case_id, test.patient_id, test.labels["bubble_lucency"]) == ("c", "pc", "present")
+
+
+def told(**covariates: CovariateMapping) -> TableMapping:
+    return replace(DEFAULT_MAPPING, covariates=tuple(covariates.values()))
+
+
+AGE = CovariateMapping("age", "Alter", "years")
+SEX = CovariateMapping("sex", "sex", categories={"female": ("f",), "male": ("m",)})
+
+
+def test_covariates_are_kept_typed_and_declared(hospital: Hospital) -> None:
+    hospital.add("a", "AIS", Alter="63,5", sex="F").add("b", "IAC", Alter="", sex="m").add("c", "IAC", Alter="70")
+    folder = hospital.convert(mapping=told(age=AGE, sex=SEX))
+    schema = schema_of(folder)
+    assert schema.covariates == (AGE.covariate, SEX.covariate)
+    nodules = NoduleTable.read(folder / "nodules.csv", schema).nodules
+    assert [dict(nodule.covariates) for nodule in nodules] == [
+        {"age": 63.5, "sex": "female"},
+        {"age": None, "sex": "male"},
+        {"age": 70.0, "sex": None},
+    ]
+
+
+def test_a_covariate_that_tells_nothing_or_nonsense_is_a_problem(hospital: Hospital) -> None:
+    hospital.add("a", "AIS", Alter="63").add("b", "IAC", Alter="63")
+    assert "the training nodules show 1 different values" in hospital.problem(mapping=told(age=AGE))
+    hospital.add("c", "IAC", Alter="old")
+    problem = hospital.problem(mapping=told(age=AGE))
+    assert "line 4" in problem
+    assert "age in years must be a number, got 'old'" in problem

@@ -10,6 +10,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet, DSMTOutput
+from dsmt_nnunet.covariates import Covariate, Covariates
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume
 from dsmt_nnunet.descriptors import DESCRIPTORS
 from dsmt_nnunet.geometry import ArrayGeometry
@@ -168,10 +169,14 @@ def test_the_diameter_is_that_of_the_ball_of_the_same_volume() -> None:
     assert np.isnan(describe(output, "1", (0, 0, 0), 0.0, PLAN, None).diameter_mm)
 
 
-def _told(seed: int) -> tuple[DSMTNet, NodulePrediction]:
+COVARIATES = (Covariate("age", "years"), Covariate("sex", categories=("female", "male")))
+
+
+def _told(seed: int, covariates: Covariates | None = None) -> tuple[DSMTNet, NodulePrediction]:
     """A network whose parts all say something, and what it says of a nodule."""
     torch.manual_seed(seed)
-    plan = replace(PLAN, wide=wide_plan(stock_plans(), stock_plans()["configurations"][CONFIGURATION]))
+    wide = wide_plan(stock_plans(), stock_plans()["configurations"][CONFIGURATION], COVARIATES)
+    plan = replace(PLAN, wide=wide, schema=replace(PLAN.schema, covariates=COVARIATES))
     assert plan.wide is not None
     own = build_network(plan, PlansManager(stock_plans()).get_configuration(CONFIGURATION), 1, 2, False)
     for head in own.task_heads:
@@ -181,18 +186,19 @@ def _told(seed: int) -> tuple[DSMTNet, NodulePrediction]:
         torch.nn.init.normal_(head.bias)
         head.share.fill_(0.5)
     data, geometry, context = case()
-    output = NoduleClassifier([own], plan, PATCH, (), CPU)(data, geometry, context, (9.0, 10.0, 11.0))
+    output = NoduleClassifier([own], plan, PATCH, (), CPU)(data, geometry, context, (9.0, 10.0, 11.0), covariates)
     return own, describe(output, "1", (1, 2, 3), 100.0, plan, None)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_contributions_add_up_to_the_answer(seed: int) -> None:
-    network, told = _told(seed)
+@pytest.mark.parametrize("covariates", [None, {"age": 2.0, "sex": "male"}])
+def test_contributions_add_up_to_the_answer(seed: int, covariates: Covariates | None) -> None:
+    network, told = _told(seed, covariates)
     assert list(told.descriptors) == list(DESCRIPTORS)
     probabilities = told.tasks["invasiveness"].probabilities
     log_odds = np.log(probabilities["invasive"] / probabilities["non-invasive"])
     shares = told.tasks["invasiveness"].contributions
-    assert list(shares) == [*DESCRIPTORS, DEEP_FEATURES]
+    assert list(shares) == [*DESCRIPTORS, "age", "sex=male", DEEP_FEATURES]
     bias = network.task_heads[PLAN.schema.primary_index].bias.item()
     assert sum(shares.values()) - bias == pytest.approx(log_odds, abs=1e-3)
     texture = told.tasks["texture"]
@@ -201,6 +207,14 @@ def test_contributions_add_up_to_the_answer(seed: int) -> None:
     biases = dict(zip(logs, head.bias.tolist(), strict=True))
     expected = (logs[texture.decision] - biases[texture.decision]) - np.mean([logs[key] - biases[key] for key in logs])
     assert sum(texture.contributions.values()) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_covariate_that_is_not_known_is_told_and_adds_nothing() -> None:
+    _, told = _told(0, {"age": 2.0})
+    shares = told.tasks["invasiveness"].contributions
+    assert told.covariates == {"age": 2.0, "sex": None}
+    assert shares["age"] != 0
+    assert shares["sex=male"] == 0
 
 
 def test_nan_never_becomes_a_decision() -> None:

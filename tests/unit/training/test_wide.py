@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from statsmodels.miscmodels.ordinal_model import OrderedModel
 
 from dsmt_nnunet.architecture.heads import TaskHead
@@ -147,3 +148,70 @@ def test_a_scaled_fit_answers_with_scaled_scores() -> None:
     assert own.scale > 1.1  # the penalty has shrunk it
     np.testing.assert_allclose(fit.scaled(own).scores(descriptors), own.scale * fit.scores(descriptors))
     np.testing.assert_array_equal(fit.scaled(own).thresholds, own.thresholds)
+
+
+def with_missing(seed: int = 2, n: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Descriptors that say little, behind them a covariate that says all, a third of it not known; labels, targets."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, n)
+    measured = rng.normal(size=(n, 3)) + 0.5 * labels[:, None]
+    covariate = np.where(rng.random(n) < 1 / 3, np.nan, 60.0 + 10.0 * labels)
+    return np.column_stack([measured, covariate]), labels, np.eye(2)[labels]
+
+
+def test_a_covariate_that_tells_the_label_raises_the_auc_and_without_it_the_descriptors_answer() -> None:
+    inputs, labels, targets = with_missing()
+    groups, known = list(range(len(labels))), ~np.isnan(inputs[:, 3])
+    penalties = np.array([300.0, 300.0, 300.0, 10.0])
+    told = out_of_fold_scores(inputs, targets, groups, BINARY, penalties, covariates=1)[:, 0]
+    alone = out_of_fold_scores(inputs[:, :3], targets, groups, BINARY, 300.0)[:, 0]
+    assert roc_auc_score(labels[known], told[known]) == 1.0
+    assert roc_auc_score(labels[known], alone[known]) < 0.9
+    # Where it is not known the order is that of the descriptors.
+    fit = fit_wide(inputs, targets, BINARY, penalties, covariates=1)
+    own = standardise(inputs[~known, :3], fit.mean[:3], fit.scale[:3]) @ fit.weight[0, :3]
+    np.testing.assert_allclose(fit.scores(inputs[~known])[:, 0], own, atol=1e-12)
+
+
+def test_not_known_answers_as_the_mean_over_the_training_nodules() -> None:
+    inputs, _, targets = with_missing()
+    fit = fit_wide(inputs, targets, BINARY, 5.0, covariates=1)
+    nodule = inputs[:1].copy()
+    nodule[0, 3] = np.nan
+    seen = inputs[~np.isnan(inputs[:, 3]), 3]
+    every = np.repeat(nodule, len(seen), axis=0)
+    every[:, 3] = seen
+    assert fit.scores(nodule)[0, 0] == pytest.approx(fit.scores(every).mean(), abs=1e-9)
+    head = TaskHead(BINARY, 2, 2, 0.0, 3, 1)
+    fit.give_to(head)
+    assert head.wide is not None
+    for given in (nodule, nodule[:, :3]):
+        found = head.wide(torch.from_numpy(given))
+        np.testing.assert_allclose(found.numpy(), fit.scores(nodule), atol=1e-5)
+
+
+def test_a_descriptor_that_is_not_a_number_stays_one() -> None:
+    inputs, _, targets = with_missing()
+    fit = fit_wide(inputs, targets, BINARY, 5.0, covariates=1)
+    head = TaskHead(BINARY, 2, 2, 0.0, 3, 1)
+    fit.give_to(head)
+    assert head.wide is not None
+    damaged = torch.tensor([[np.nan, 0.0, 0.0, 60.0]])
+    assert head.wide(damaged).isnan().all()
+    assert np.isnan(fit.scores(damaged.double().numpy())).all()
+
+
+def test_each_column_may_have_a_penalty_of_its_own() -> None:
+    descriptors, labels, targets = cohort(2)
+    penalties = np.array([50.0, 5.0, 1.0, 20.0])
+    fit = fit_wide(descriptors, targets, BINARY, penalties)
+    inputs = standardise(descriptors, fit.mean, fit.scale) / np.sqrt(penalties)
+    reference = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(inputs, labels)
+    np.testing.assert_allclose(fit.weight, reference.coef_ / np.sqrt(penalties), atol=1e-4)
+
+
+def test_a_covariate_that_is_never_known_has_no_weight() -> None:
+    inputs, _, targets = with_missing()
+    inputs[:, 3] = np.nan
+    fit = fit_wide(inputs, targets, BINARY, 5.0, covariates=1)
+    assert (fit.mean[3], fit.scale[3], fit.weight[0, 3]) == (0.0, 1.0, 0.0)
