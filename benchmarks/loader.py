@@ -89,7 +89,7 @@ def _write_cases(folder: Path, store: ContextStore) -> None:
             blocks_seg=blocks_seg,
         )
         surroundings = noisy_lung(shape, number).astype(np.float16)
-        store.save(case_id, ContextVolume(surroundings, coarse, (-1.0,)), fine, "")
+        store.save(case_id, ContextVolume(surroundings, coarse, (-1.0,)), fine, [])
 
 
 def _loaders(folder: Path, store: ContextStore, plan: DSMTPlan) -> dict[str, Callable[[], object]]:

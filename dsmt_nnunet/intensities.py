@@ -7,11 +7,13 @@ Air and lung lie below -200 HU, soft tissue above. Whoever knows that an image i
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from dsmt_nnunet.geometry import index_from_world
 
 FORCE_VARIABLE = "DSMT_FORCE_INTENSITIES"
 DARKEST_TISSUE_HU = -200.0
@@ -39,6 +41,8 @@ TOUCH_MM = 5.0
 _LUNG_SHARE = 0.005
 _PADDING_VALUES = 3
 Array = npt.NDArray[Any]
+Window = tuple[float, float] | None
+"""Of a CT channel, in HU; None for other modalities."""
 
 
 def is_forced() -> bool:
@@ -138,6 +142,41 @@ def check_position(array: Array, voxel: Sequence[float], spacing_mm: Sequence[fl
             f"{_RAS}"
         )
     _check_lung_near(array, centre, centre, spacing_mm)
+
+
+def check_scan(
+    channels: Array,
+    properties: Mapping[str, Any],
+    windows: Sequence[Window],
+    points_mm: Sequence[Sequence[float]] = (),
+    *,
+    force: bool = False,
+) -> None:
+    """Checks that CT channels are in HU, and that a nodule can lie at each of some positions.
+
+    Args:
+        channels: (C, Z, Y, X) as nnU-Net's reader gives them.
+        properties: as the reader gives them.
+        windows: of each channel, in HU; None for other modalities, which may hold anything finite.
+        points_mm: world points (x, y, z).
+        force: take intensities that do not look like HU.
+
+    Raises:
+        ValueError: they are not, or none can.
+    """
+    if len(windows) != len(channels):
+        raise ValueError(f"the model needs {len(windows)} channels, got {len(channels)}.")
+    for channel, window in zip(channels, windows, strict=True):
+        if window is None or force:
+            check_finite(channel)
+            continue
+        check_hu(channel)
+        for point in points_mm:
+            voxel = index_from_world(properties) @ np.array([*point, 1.0])
+            try:
+                check_position(channel, voxel, properties["spacing"])
+            except ValueError as error:
+                raise ValueError(f"position {tuple(round(float(value), 1) for value in point)}: {error}") from error
 
 
 _RAS = "Positions are x, y, z in mm, LPS as in DICOM; from RAS (as in NIfTI viewers) change the sign of x and y."

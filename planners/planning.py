@@ -13,16 +13,20 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.dataset_name_id_conversion import convert_id_to_dataset_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
-from dsmt_nnunet.dataloading.splits import grouped_splits
+from dsmt_nnunet.dataloading.splits import check_patients, grouped_splits
 from dsmt_nnunet.files import write_json
-from dsmt_nnunet.nnunet_files import NnunetPlans
+from dsmt_nnunet.nnunet_files import CaseFiles, NnunetPlans
 from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
+from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.planners.dsmt_planner import PLANNERS
 from dsmt_nnunet.planners.nodule_planning import CONFIGURATION
-from dsmt_nnunet.planners.preprocessing import preprocess_what_is_missing
+from dsmt_nnunet.planners.preprocessing import file_times, preprocess_what_is_missing
+
+FINGERPRINT_SOURCES = "dataset_fingerprint_sources.json"
 
 
 def plan_and_preprocess(
@@ -47,9 +51,7 @@ def plan_and_preprocess(
     if planner not in PLANNERS:
         raise ValueError(f"Unknown planner '{planner}'. There are: {', '.join(PLANNERS)}.")
     dataset_name = convert_id_to_dataset_name(dataset_id)
-    extract_fingerprint_dataset(
-        dataset_id, num_processes=processes, check_dataset_integrity=verify, clean=clean, verbose=False
-    )
+    _extract_fingerprint(dataset_id, dataset_name, processes, verify, clean)
     plans, plans_name = plan_experiment_dataset(
         dataset_id,
         PLANNERS[planner],
@@ -67,19 +69,42 @@ def plan_and_preprocess(
     dataset = infer_dataset_class(str(folder))(str(folder))
     store = ContextStore.beside(folder, plan.context)
     make_context_volumes(
-        dataset, store, training_images(dataset_name), PlansManager(plans), list(configuration.spacing_mm), processes
-    )
-    _write_splits(folder.parent / "splits_final.json", grouped_splits(table, dataset.identifiers, plan.schema))
+        dataset, store, training_images(dataset_name), PlansManager(plans), list(configuration.spacing_mm), processes,
+        {case: [nodule.centre_mm for nodule in nodules] for case, nodules in table.by_case().items()},
+    )  # fmt: skip
+    splits = grouped_splits(table, dataset.identifiers, plan.schema)
+    _write_splits(folder.parent / "splits_final.json", splits, table)
     return plans_name
 
 
-def _write_splits(path: Path, splits: list[dict[str, list[str]]]) -> None:
+def _extract_fingerprint(dataset_id: int, dataset_name: str, processes: int, verify: bool, clean: bool) -> None:
+    """nnU-Net's fingerprint; made anew where it was made of other files, which nnU-Net does not see."""
+    folder = folder_from_environment("nnUNet_preprocessed") / dataset_name
+    raw = folder_from_environment("nnUNet_raw") / dataset_name
+    found = get_filenames_of_train_images_and_targets(str(raw))
+    cases = {name: CaseFiles.parse(files) for name, files in found.items()}
+    sources = {name: file_times([*case.images, case.mask]) for name, case in cases.items()}
+    noted, fingerprint = folder / FINGERPRINT_SOURCES, folder / "dataset_fingerprint.json"
+    known = load_json(str(noted)) if noted.is_file() else None
+    if fingerprint.is_file() and known != sources:
+        print("The fingerprint was made of other files, or does not tell of which; it is made anew.")
+        clean = True
+    extract_fingerprint_dataset(
+        dataset_id, num_processes=processes, check_dataset_integrity=verify, clean=clean, verbose=False
+    )
+    write_json(noted, sources, indent=None)
+
+
+def _write_splits(path: Path, splits: list[dict[str, list[str]]], table: NoduleTable) -> None:
     """Writes the folds, unless there are some: trained models rest on them.
 
     Raises:
-        ValueError: the folds that are there name other cases.
+        ValueError: the folds that are there name other cases, or have a patient on both sides.
     """
     if path.is_file():
+        existing = load_json(str(path))
+        for number in range(len(existing)):
+            check_patients(existing, number, table)
         there = {case_id for fold in load_json(str(path)) for case_id in (*fold["train"], *fold["val"])}
         wanted = {case_id for fold in splits for case_id in (*fold["train"], *fold["val"])}
         if there != wanted:

@@ -72,22 +72,7 @@ def preprocess_what_is_missing(
     dataset_json = DatasetJson.read(raw / "dataset.json")
     found = get_filenames_of_train_images_and_targets(str(raw), dataset_json.content)
     cases = {name: CaseFiles.parse(files) for name, files in found.items()}
-    recipe = _recipe(plans)
-    sources = {name: _stamps([*case.images, case.mask]) for name, case in cases.items()}
-    path = folder.with_name(f"{folder.name}_recipe.json")
-    before = None if clean else Recipe.read(path)
-    if before is None or before.recipe != recipe:
-        shutil.rmtree(folder, ignore_errors=True)
-        before = None
-    done = {file.stem for file in folder.glob("*.pkl")}
-    for name in done - set(cases):
-        _remove(folder, name)
-    known = {} if before is None else before.sources
-    missing = [name for name in cases if name not in done or known.get(name) != sources[name]]
-    for name in missing:
-        _remove(folder, name)
-    # Only now: an interruption before must not leave old cases that pass for new ones.
-    Recipe(recipe, sources).write(path)
+    missing = _take_away_what_changed(folder, cases, plans, clean)
     if len(missing) == len(cases):
         preprocess_dataset(dataset_id, plans_name, (CONFIGURATION,), num_processes=[processes])
         return len(missing)
@@ -118,9 +103,9 @@ def preprocess_test_cases(raw: Path, preprocessed: Path, plans_name: str, proces
     images = {name: [str(raw / "imagesTs" / f"{name}_{channel:04d}{ending}") for channel in channels] for name in names}
     configuration = plans.configuration(CONFIGURATION)
     folder = preprocessed / f"{configuration.data_identifier}_test"
+    cases = {name: CaseFiles(tuple(images[name]), str(raw / "labelsTs" / f"{name}{ending}")) for name in names}
+    missing = _take_away_what_changed(folder, cases, plans)
     folder.mkdir(exist_ok=True)
-    missing = [name for name in names if not (folder / f"{name}.pkl").is_file()]
-    cases = {name: CaseFiles(tuple(images[name]), str(raw / "labelsTs" / f"{name}{ending}")) for name in missing}
     _run(missing, cases, folder, plans.content, dataset_json.content, processes)
     make_context_volumes(
         infer_dataset_class(str(folder))(str(folder)),
@@ -133,6 +118,29 @@ def preprocess_test_cases(raw: Path, preprocessed: Path, plans_name: str, proces
     return folder
 
 
+def _take_away_what_changed(
+    folder: Path, cases: Mapping[str, CaseFiles], plans: NnunetPlans, clean: bool = False
+) -> list[str]:
+    """Removes preprocessed cases whose files or plans are others than they were made of; the cases to preprocess."""
+    recipe = _recipe(plans)
+    sources = {name: file_times([*case.images, case.mask]) for name, case in cases.items()}
+    path = folder.with_name(f"{folder.name}_recipe.json")
+    before = None if clean else Recipe.read(path)
+    if before is None or before.recipe != recipe:
+        shutil.rmtree(folder, ignore_errors=True)
+        before = None
+    done = {file.stem for file in folder.glob("*.pkl")}
+    for name in done - set(cases):
+        _remove(folder, name)
+    known = {} if before is None else before.sources
+    missing = [name for name in cases if name not in done or known.get(name) != sources[name]]
+    for name in missing:
+        _remove(folder, name)
+    # Only now: an interruption before must not leave old cases that pass for new ones.
+    Recipe(recipe, sources).write(path)
+    return missing
+
+
 def _recipe(plans: NnunetPlans) -> dict[str, object]:
     configuration = plans.configuration(CONFIGURATION).content
     recipe: dict[str, object] = {key: configuration.get(key) for key in _DECISIVE}
@@ -142,7 +150,7 @@ def _recipe(plans: NnunetPlans) -> dict[str, object]:
     return normalised
 
 
-def _stamps(files: Sequence[str]) -> list[list[int]]:
+def file_times(files: Sequence[str]) -> list[list[int]]:
     """Size and time of change of each file."""
     return [[Path(file).stat().st_size, Path(file).stat().st_mtime_ns] for file in files]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from batchgenerators.utilities.file_and_folder_operations import load_pickle
 
+from dsmt_nnunet.file_stamps import stamps_fit, stamps_of
 from dsmt_nnunet.files import write_array, write_json
 from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop
-from dsmt_nnunet.intensities import check_hu
+from dsmt_nnunet.image_files import check_scan_file
+from dsmt_nnunet.intensities import check_scan
 from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.plan import ContextPlan
 
@@ -168,7 +169,12 @@ class ContextStore:
 
     def load(self, case_id: str) -> ContextVolume:
         """Opens a coarse copy without reading it whole."""
-        array = np.load(self.folder / f"{case_id}.npy", mmap_mode="r")
+        try:
+            array = np.load(self._array_path(case_id), mmap_mode="r")
+        except (ValueError, EOFError) as error:
+            raise ValueError(
+                f"{self._array_path(case_id)} is cut off or damaged ({error}). Remove it; it is made again."
+            ) from error
         header = self._header(case_id)
         return ContextVolume(array, ArrayGeometry.from_json(header["context"]), tuple(header["fill"]))
 
@@ -176,22 +182,31 @@ class ContextStore:
         """Where the case's preprocessed array lies in the world."""
         return ArrayGeometry.from_json(self._header(case_id)["local"])
 
-    def has(self, case_id: str, source_stamp: str) -> bool:
-        """Whether a copy is there that was made as planned, from the preprocessed case as it is."""
+    def has(self, case_id: str, sources: Sequence[Path]) -> bool:
+        """Whether a whole copy is there that was made as planned, from the preprocessed case as it is.
+
+        Args:
+            case_id: of the case.
+            sources: files of the preprocessed case.
+        """
         try:
             header = self._header(case_id)
         except (FileNotFoundError, json.JSONDecodeError):
             return False
-        wanted = {"source_stamp": source_stamp, **self._recipe()}
-        return all(header.get(key) == value for key, value in wanted.items()) and self._array_path(case_id).is_file()
+        return (
+            all(header.get(key) == value for key, value in self._recipe().items())
+            and stamps_fit(header.get("sources", {}), sources)
+            and stamps_fit(header.get("array", {}), [self._array_path(case_id)])
+        )
 
-    def save(self, case_id: str, volume: ContextVolume, local_geometry: ArrayGeometry, source_stamp: str) -> None:
+    def save(self, case_id: str, volume: ContextVolume, local_geometry: ArrayGeometry, sources: Sequence[Path]) -> None:
         """Writes both files, each whole or not at all, the header last."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_array(self._array_path(case_id), volume.array)
         header = {
             **self._recipe(),
-            "source_stamp": source_stamp,
+            "sources": stamps_of(sources),
+            "array": stamps_of([self._array_path(case_id)]),
             "fill": list(volume.fill),
             "context": volume.geometry.to_json(),
             "local": local_geometry.to_json(),
@@ -217,6 +232,7 @@ def make_context_volumes(
     plans_manager: PlansManager,
     spacing_mm: Sequence[float],
     processes: int = 1,
+    points_of: Mapping[str, Sequence[Sequence[float]]] | None = None,
 ) -> int:
     """Makes the coarse copies that are missing; safe when two processes do so at once.
 
@@ -227,16 +243,17 @@ def make_context_volumes(
         plans_manager: nnU-Net's plans, for the reader and the order of axes.
         spacing_mm: of the configuration.
         processes: workers.
+        points_of: world points (x, y, z) of each case's nodules, to be looked at where a copy is made.
 
     Returns:
         How many were made.
 
     Raises:
+        ValueError: an image is damaged or not in HU, or a nodule lies in air or far from lung; names the case.
         FileNotFoundError: a copy has to be made, and the case's images are not at hand.
     """
     source = Path(dataset.source_folder)
-    stamps = {case_id: source_stamp(source, case_id) for case_id in dataset.identifiers}
-    missing = [case_id for case_id in dataset.identifiers if not store.has(case_id, stamps[case_id])]
+    missing = [case_id for case_id in dataset.identifiers if not store.has(case_id, source_files(source, case_id))]
     absent = [case_id for case_id in missing if case_id not in images_of]
     if absent:
         raise FileNotFoundError(
@@ -246,16 +263,19 @@ def make_context_volumes(
         )
     jobs = [
         _Job(type(dataset), str(source), case_id, store, tuple(images_of[case_id]), plans_manager.plans,
-             tuple(spacing_mm), stamps[case_id])
+             tuple(spacing_mm), tuple((points_of or {}).get(case_id, ())))
         for case_id in missing
     ]  # fmt: skip
     in_processes(_Job.run, [(job,) for job in jobs], processes, "Context volumes")
     return len(jobs)
 
 
-def source_stamp(preprocessed_folder: Path, case_id: str) -> str:
-    """Tells one preprocessing of a case from another; the same after the folder was copied elsewhere."""
-    return f"{zlib.crc32((preprocessed_folder / f'{case_id}.pkl').read_bytes()):08x}"
+def source_files(preprocessed_folder: Path, case_id: str) -> list[Path]:
+    """The files of a preprocessed case that a coarse copy must fit: image and properties."""
+    names = [f"{case_id}{ending}" for ending in (".pkl", ".b2nd", ".npy")]
+    found = [preprocessed_folder / name for name in names if (preprocessed_folder / name).is_file()]
+    packed = preprocessed_folder / f"{case_id}.npz"
+    return [*found, packed] if len(found) == 1 and packed.is_file() else found
 
 
 @dataclass(frozen=True)
@@ -269,7 +289,7 @@ class _Job:
     images: tuple[str, ...]
     plans: Mapping[str, Any]
     spacing_mm: tuple[float, ...]
-    source_stamp: str
+    points: tuple[Sequence[float], ...]
 
     def run(self) -> None:
         from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -279,11 +299,12 @@ class _Job:
         properties = load_pickle(str(Path(self.source) / f"{self.case_id}.pkl"))
         try:
             local = ArrayGeometry.from_properties(properties, transpose_forward, self.spacing_mm, shape)
+            for file in self.images:
+                check_scan_file(file)
             reader = PlansManager(dict(self.plans)).image_reader_writer_class()
             image, image_properties = reader.read_images(list(self.images))
-            if self.store.plan.windows[0] is not None:  # CT
-                check_hu(image[0])
+            check_scan(image, image_properties, self.store.plan.windows, self.points)
             volume = coarse_copy(image, image_properties, transpose_forward, self.store.plan)
         except ValueError as error:
             raise ValueError(f"Case '{self.case_id}': {error}") from error
-        self.store.save(self.case_id, volume, local, self.source_stamp)
+        self.store.save(self.case_id, volume, local, source_files(Path(self.source), self.case_id))

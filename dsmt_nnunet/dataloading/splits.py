@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold
 
 from dsmt_nnunet.identifiers import same_person_key
@@ -62,17 +63,32 @@ def grouped_splits(
     if largest < 2:  # nothing to stratify, which scikit-learn refuses
         strata, largest = ["any"] * len(cases), len(cases)
     folds = min(folds, largest)
-    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=SPLIT_SEED)
+    splitter = StratifiedGroupKFold(n_splits=folds)
     with warnings.catch_warnings():
         # A rare stratum ("several", "unknown") cannot be in every fold, and need not be.
         warnings.filterwarnings("ignore", message="The least populated class")
-        parts = list(splitter.split(np.zeros(len(cases)), strata, groups))
+        parts = list(splitter.split(np.zeros(len(cases)), strata, _shuffled(groups)))
     splits = [
         {"train": [cases[i] for i in train], "val": [cases[i] for i in validation]} for train, validation in parts
     ]
     if any(not split["val"] for split in splits):
         return grouped_splits(table, case_ids, schema, folds - 1)
     return splits
+
+
+def _shuffled(groups: Sequence[str]) -> npt.NDArray[np.int_]:
+    """A number for each group, in random order, the same every time.
+
+    scikit-learn before 1.8 does not stratify where it shuffles itself (its issue 32478); of groups that are numbered so
+    it makes the folds that 1.8 makes by shuffling.
+    """
+    _, inverse = np.unique(np.asarray(groups), return_inverse=True)
+    order = np.arange(inverse.max() + 1)
+    np.random.RandomState(SPLIT_SEED).shuffle(order)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    numbers: npt.NDArray[np.int_] = place[inverse]
+    return numbers
 
 
 def check_fold(
@@ -86,20 +102,29 @@ def check_fold(
     """
     if not 0 <= fold < len(splits):
         raise ValueError(f"There is no fold {fold}: splits_final.json holds the folds 0 to {len(splits) - 1}.")
-    patient_of = {case: same_person_key(patient) for case, patient in table.patient_of_case().items()}
-    sides = [{patient_of.get(case, f"case {case}") for case in splits[fold][side]} for side in ("train", "val")]
-    if shared := sides[0] & sides[1]:
-        raise ValueError(
-            f"Fold {fold} has {len(shared)} patients in training and in validation. Were patient_ids changed after the "
-            f"folds were made? Remove splits_final.json and train anew, all folds."
-        )
+    check_patients(splits, fold, table)
     training = set(splits[fold]["train"])
     labels = [nodule.labels.get(schema.primary_task) for nodule in table.nodules if nodule.case_id in training]
     counts = Counter(label for label in labels if label is not None)
     if len(counts) < 2:
         raise ValueError(
             f"The training cases of fold {fold} show {dict(counts) or 'no known class'} of {schema.primary_task}; two "
-            f"classes are needed to learn from. Give more cases, or make fewer folds."
+            f"classes are needed to learn from. Add cases of the class that is missing: folds are drawn the same way "
+            f"every time, so that making them anew does not help."
+        )
+
+
+def check_patients(splits: Sequence[Mapping[str, Sequence[str]]], fold: int, table: NoduleTable) -> None:
+    """
+    Raises:
+        ValueError: a patient is in training and in validation of a fold.
+    """
+    patient_of = {case: same_person_key(patient) for case, patient in table.patient_of_case().items()}
+    sides = [{patient_of.get(case, f"case {case}") for case in splits[fold][side]} for side in ("train", "val")]
+    if shared := sides[0] & sides[1]:
+        raise ValueError(
+            f"Fold {fold} has {len(shared)} patients in training and in validation. Were patient_ids changed after the "
+            f"folds were made? Remove splits_final.json and train anew, all folds."
         )
 
 

@@ -15,11 +15,9 @@ import SimpleITK as sitk
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from dsmt_nnunet.geometry import index_from_world
 from dsmt_nnunet.image_files import check_scan_file
-from dsmt_nnunet.intensities import check_finite, check_hu, check_position
+from dsmt_nnunet.intensities import Window, check_scan
 
-Window = tuple[float, float] | None
 Array = npt.NDArray[Any]
 
 
@@ -63,19 +61,7 @@ class ScanImage:
         Raises:
             ValueError: they are not, or none can.
         """
-        if len(windows) != len(self.array):
-            raise ValueError(f"the model needs {len(windows)} channels, got {len(self.array)}.")
-        for channel, window in zip(self.array, windows, strict=True):
-            if window is None or force:
-                check_finite(channel)
-                continue
-            check_hu(channel)
-            for point in points_mm:
-                voxel = index_from_world(self.properties) @ np.array([*point, 1.0])
-                try:
-                    check_position(channel, voxel, self.properties["spacing"])
-                except ValueError as error:
-                    raise ValueError(f"position {tuple(round(float(value), 1) for value in point)}: {error}") from error
+        check_scan(self.array, self.properties, windows, points_mm, force=force)
 
     @property
     def checksum(self) -> str:

@@ -19,6 +19,7 @@ from dsmt_nnunet.dataloading.context_volumes import (
     averaging_matrix,
     coarse_copy,
     make_context_volumes,
+    source_files,
 )
 from dsmt_nnunet.geometry import ArrayGeometry
 from dsmt_nnunet.plan import ContextPlan
@@ -146,6 +147,51 @@ def test_a_copy_of_a_case_that_was_preprocessed_again_is_made_again(data: SmallD
     assert make(data) == 1
 
 
+def test_a_copy_of_a_case_whose_intensities_alone_changed_is_made_again(data: SmallData) -> None:
+    make(data)
+    array = Path(data.dataset.source_folder) / "case1.npy"
+    np.save(array, np.load(array) + 0.1)
+    assert make(data) == 1
+    assert make(data) == 0
+
+
+@pytest.mark.parametrize("keep", [0, 100, -8])
+def test_a_cut_copy_is_named_when_read_and_made_again(data: SmallData, keep: int) -> None:
+    make(data)
+    array = data.store.folder / "case0.npy"
+    array.write_bytes(array.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"case0\.npy is cut off"):
+        data.store.load("case0")
+    assert make(data) == 1
+    assert data.store.load("case0").array.shape[0] == 1
+
+
+def test_a_copy_of_other_bytes_is_made_again(data: SmallData) -> None:
+    make(data)
+    array = data.store.folder / "case0.npy"
+    content = bytearray(array.read_bytes())
+    content[-7] ^= 1
+    array.write_bytes(content)
+    assert make(data) == 1
+
+
+def test_what_a_case_is_not_is_named(data: SmallData) -> None:
+    points = {nodule.case_id: [nodule.centre_mm] for nodule in data.table.nodules}
+    in_air = {**points, "case1": [(-29.0, 8.0, 101.0)]}
+    arguments = (data.dataset, data.store, data.images, PlansManager(data.plans), SPACING)
+    with pytest.raises(ValueError, match=r"Case 'case1': position .* only air"):
+        make_context_volumes(*arguments, points_of=in_air)
+    image = Path(data.images["case1"][0])
+    whole = image.read_bytes()
+    try:
+        image.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ValueError, match=r"Case 'case1': .*cannot be read"):
+            make_context_volumes(*arguments, points_of=points)
+    finally:
+        image.write_bytes(whole)
+    assert make_context_volumes(*arguments, points_of=points) == 1
+
+
 @pytest.mark.parametrize("damage", ["half a header", "no array"])
 def test_a_damaged_copy_is_made_again(data: SmallData, damage: str) -> None:
     make(data)
@@ -177,8 +223,7 @@ def test_an_interrupted_write_leaves_no_copy(data: SmallData, monkeypatch: pytes
         patch.setattr(Path, "write_bytes", full_disk)
         with pytest.raises(OSError, match="No space"):
             make(data)
-    stamp = (Path(data.dataset.source_folder) / "case0.pkl").stat().st_mtime
-    assert not data.store.has("case0", stamp)
+    assert not data.store.has("case0", source_files(Path(data.dataset.source_folder), "case0"))
     assert make(data) == 2
 
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import sklearn
+from sklearn.model_selection import StratifiedGroupKFold
 
-from dsmt_nnunet.dataloading.splits import check_fold, grouped_splits
+from dsmt_nnunet.dataloading.splits import SPLIT_SEED, check_fold, grouped_splits
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from tests.unit.small_plans import SCHEMA
 
@@ -129,3 +131,16 @@ def test_a_fold_of_one_class_is_refused() -> None:
     nodules = table([NEGATIVE, NEGATIVE, POSITIVE, None])
     with pytest.raises(ValueError, match="two classes"):
         check_fold([{"train": ["case000", "case001", "case003"], "val": ["case002"]}], 0, nodules, SCHEMA)
+
+
+@pytest.mark.parametrize("patients", [1, 2])
+def test_the_folds_are_those_of_a_scikit_learn_that_shuffles_rightly(patients: int) -> None:
+    if tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8):
+        pytest.skip("this release of scikit-learn does not stratify where it shuffles")
+    nodules = table([POSITIVE, NEGATIVE, NEGATIVE] * 12, cases_per_patient=patients)
+    names = cases(nodules)
+    strata = [nodule.labels["invasiveness"] for nodule in nodules.nodules]
+    groups = [nodule.patient_id for nodule in nodules.nodules]
+    splitter = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=SPLIT_SEED)
+    expected = [[names[i] for i in validation] for _, validation in splitter.split(names, strata, groups)]
+    assert [split["val"] for split in grouped_splits(nodules, names, SCHEMA)] == expected

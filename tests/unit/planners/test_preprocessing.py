@@ -10,11 +10,13 @@ import SimpleITK as sitk
 from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
 
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
+from dsmt_nnunet.intensities import FORCE_VARIABLE
 from dsmt_nnunet.nnunet_files import CaseFiles
-from dsmt_nnunet.nodules import Nodule
-from dsmt_nnunet.planners import preprocessing
-from dsmt_nnunet.planners.preprocessing import preprocess_what_is_missing
-from tests.unit.small_plans import CONFIGURATION, SCHEMA, stock_plans
+from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.plan import PLAN_KEY
+from dsmt_nnunet.planners import planning, preprocessing
+from dsmt_nnunet.planners.preprocessing import preprocess_test_cases, preprocess_what_is_missing
+from tests.unit.small_plans import CONFIGURATION, SCHEMA, small_plan, stock_plans
 
 NAME = "Dataset901_Tiny"
 CASES = 3
@@ -100,3 +102,65 @@ def test_a_case_that_is_gone_is_taken_away(folder: Path, tmp_path: Path) -> None
     (raw / "labelsTr" / "c0.nii.gz").unlink()
     assert run(folder) == 0
     assert not list(folder.glob("c0*"))
+
+
+def test_test_cases_are_preprocessed_again_when_they_or_the_plans_change(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FORCE_VARIABLE, "1")  # the images are constant
+    raw = tmp_path / "raw" / NAME
+    for split in ("images", "labels"):
+        (raw / f"{split}Tr").rename(raw / f"{split}Ts")
+    path = folder.parent / "nnUNetPlans.json"
+    plans = load_json(str(path))
+    plans[PLAN_KEY] = small_plan(plans).to_block()
+    save_json(plans, str(path), sort_keys=False)
+
+    def again() -> list[str]:
+        before = {file.name: file.stat().st_mtime_ns for file in test_folder.glob("*.b2nd")}
+        assert preprocess_test_cases(raw, folder.parent, "nnUNetPlans") == test_folder
+        return [
+            file.name
+            for file in sorted(test_folder.glob("c?.b2nd"))
+            if before.get(file.name) != file.stat().st_mtime_ns
+        ]
+
+    test_folder = folder.with_name(f"{folder.name}_test")
+    assert len(again()) == CASES
+    assert again() == []
+    os.utime(raw / "imagesTs" / "c1_0000.nii.gz", (1, 1))
+    assert again() == ["c1.b2nd"]
+    plans["configurations"][CONFIGURATION]["spacing"] = [2.0, 2.0, 2.0]
+    save_json(plans, str(path), sort_keys=False)
+    assert len(again()) == CASES
+
+
+def test_the_fingerprint_of_other_files_is_made_anew(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned = []
+
+    def extract(dataset_id: int, clean: bool, **_: Any) -> None:
+        cleaned.append(clean)
+        (folder.parent / "dataset_fingerprint.json").write_text("{}")
+
+    monkeypatch.setattr(planning, "extract_fingerprint_dataset", extract)
+    for _ in range(2):
+        planning._extract_fingerprint(901, NAME, 1, False, False)
+    os.utime(tmp_path / "raw" / NAME / "imagesTr" / "c2_0000.nii.gz", (1, 1))
+    for _ in range(2):
+        planning._extract_fingerprint(901, NAME, 1, False, False)
+    (folder.parent / planning.FINGERPRINT_SOURCES).unlink()
+    planning._extract_fingerprint(901, NAME, 1, False, False)
+    assert cleaned == [False, False, True, False, True]
+
+
+def test_folds_with_a_patient_on_both_sides_are_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "splits_final.json"
+    folds = [{"train": ["a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}]
+    apart = NoduleTable(tuple(Nodule(case, "1", f"p{case}", (0, 0, 0)) for case in "ab"))
+    together = NoduleTable(tuple(Nodule(case, "1", "p", (0, 0, 0)) for case in "ab"))
+    for _ in range(2):
+        planning._write_splits(path, folds, apart)
+    with pytest.raises(ValueError, match="Fold 0 has 1 patients in training and in validation"):
+        planning._write_splits(path, folds, together)
