@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dsmt_nnunet.covariates import Covariate, CovariateValue
 from dsmt_nnunet.csv_table import CsvTable, parse_number
 from dsmt_nnunet.dataset_conversion.deidentification import tells_who
+from dsmt_nnunet.dataset_conversion.terms import GRADES_OR_INVASIVE, INVASIVENESS, NOT_KNOWN, SIGN
 from dsmt_nnunet.nodules import split_votes
 from dsmt_nnunet.tasks import ClassificationSchema, Question, Task
 
@@ -33,8 +35,9 @@ _WHOLE_OR_DECIMAL = re.compile(r"[+-]?(?P<whole>[0-9]+)(?:\.(?P<part>[0-9]+))?")
 
 
 def normalise_term(text: str) -> str:
-    """The form in which terms are compared: no surrounding blanks, lower case, 1.0 and 01 as 1, digit by digit."""
-    term = " ".join(text.split()).casefold()
+    """The form in which terms are compared: no surrounding blanks, lower case, full-width letters as plain ones, 1.0
+    and 01 as 1, digit by digit."""
+    term = " ".join(unicodedata.normalize("NFKC", text).split()).casefold()
     number = _WHOLE_OR_DECIMAL.fullmatch(term)
     if number is None:
         return term
@@ -269,34 +272,21 @@ class TableMapping:
         )
 
 
-_UNKNOWN_TERMS = ("na", "n/a", "nan", "none", "null", "unknown", "not known", "?")
-_SIGN_CLASSES = {
-    "absent": ("no", "0", "absent", "false", "n", "-", "negative"),
-    "present": ("yes", "1", "present", "true", "y", "+", "positive"),
-}
-_PATHOLOGY_CLASSES = {
-    "non-invasive": (
-        "AAH",
-        "atypical adenomatous hyperplasia",
-        "AIS",
-        "adenocarcinoma in situ",
-        "MIA",
-        "minimally invasive adenocarcinoma",
-        "pre-invasive",
-        "preinvasive",
-        "non-invasive",
-        "noninvasive",
-        "non invasive",
-    ),
-    "invasive": ("IAC", "IA", "invasive adenocarcinoma", "invasive"),
-}
-
+_SIGNS = (
+    TaskMapping("bubble_lucency", "bubble_lucency", SIGN, NOT_KNOWN, optional=True),
+    TaskMapping("pleural_retraction", "pleural_retraction", SIGN, NOT_KNOWN, optional=True),
+)
+BY_GRADES = Question("non-invasive", "invasive", "IAC")
+"""What the grades of adenocarcinoma are asked."""
 DEFAULT_MAPPING = TableMapping(
-    tasks=(
-        TaskMapping("invasiveness", "pathology", _PATHOLOGY_CLASSES, _UNKNOWN_TERMS),
-        TaskMapping("bubble_lucency", "bubble_lucency", _SIGN_CLASSES, _UNKNOWN_TERMS, optional=True),
-        TaskMapping("pleural_retraction", "pleural_retraction", _SIGN_CLASSES, _UNKNOWN_TERMS, optional=True),
+    (TaskMapping("invasiveness", "pathology", INVASIVENESS, NOT_KNOWN), *_SIGNS), primary_task="invasiveness"
+)
+"""What a table means without a mapping file."""
+GRADED_MAPPING = TableMapping(
+    (
+        TaskMapping("invasiveness", "pathology", GRADES_OR_INVASIVE, NOT_KNOWN, ordered=True, question=BY_GRADES),
+        *_SIGNS,
     ),
     primary_task="invasiveness",
 )
-"""What a table means without a mapping file."""
+"""The same with the grades of adenocarcinoma kept, AAH < AIS < MIA < IAC."""

@@ -13,6 +13,7 @@ from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, Classif
 
 if TYPE_CHECKING:
     from dsmt_nnunet.covariates import Covariate
+    from dsmt_nnunet.dataset_conversion.mapping import TableMapping
     from dsmt_nnunet.nodules import NoduleTable
 
 PREPROCESSED_VARIABLE = "nnUNet_preprocessed"
@@ -35,9 +36,18 @@ def _add_table_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
         "right. docs/data-format.md describes the columns and the mapping file.",
     )
     parser.add_argument("table", type=Path, help="CSV, .xlsx or .ods, one row a nodule")
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the CTs")
-    parser.add_argument("--masks", type=Path, required=True, metavar="DIR", help="folder of the nodule masks")
-    _add_data_set_arguments(parser)
+    parser.add_argument(
+        "--suggest",
+        nargs="?",
+        const=Path(),
+        type=Path,
+        metavar="FILE.yaml",
+        help="only write the mapping file that the table seems to need, with a count for every term "
+        "(default: TABLE-mapping.yaml)",
+    )
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the CTs")
+    parser.add_argument("--masks", type=Path, metavar="DIR", help="folder of the nodule masks")
+    _add_data_set_arguments(parser, required=False)
     _add_reading_arguments(parser)
     parser.add_argument(
         "--look-alike-patients",
@@ -87,6 +97,12 @@ def _add_dicom_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
 
 def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mapping", type=Path, metavar="FILE.yaml", help="what the columns mean, if not the usual")
+    parser.add_argument("--sheet", metavar="NAME", help="of a workbook; default: the first one that holds anything")
+    parser.add_argument(
+        "--grades",
+        action="store_true",
+        help="keep the grades of adenocarcinoma, AAH < AIS < MIA < IAC, as an ordered task",
+    )
     parser.add_argument("--encoding", metavar="NAME", help="of a CSV table that is no UTF-8, e.g. gb18030 or cp1252")
     parser.add_argument(
         "--diameter-range",
@@ -115,30 +131,39 @@ def _add_phantom_parser(sources: argparse._SubParsersAction[argparse.ArgumentPar
     parser.set_defaults(run=run_phantom)
 
 
-def _add_data_set_arguments(parser: argparse.ArgumentParser, default_name: str | None = None) -> None:
-    parser.add_argument("-d", type=int, required=True, dest="dataset_id", metavar="ID", help="data set id, 1 to 999")
+def _add_data_set_arguments(
+    parser: argparse.ArgumentParser, default_name: str | None = None, required: bool = True
+) -> None:
     parser.add_argument(
-        "-n", default=default_name, required=default_name is None, dest="name", metavar="NAME", help="data set name"
+        "-d", type=int, required=required, dest="dataset_id", metavar="ID", help="data set id, 1 to 999"
     )
+    needed = required and default_name is None
+    parser.add_argument("-n", default=default_name, required=needed, dest="name", metavar="NAME", help="data set name")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set of the same id and name")
 
 
 def run_table(args: argparse.Namespace) -> int:
     """Runs `dsmt convert table`."""
-    from dsmt_nnunet.dataset_conversion.mapping_file import read_mapping
+    from dsmt_nnunet.csv_table import read_table
     from dsmt_nnunet.dataset_conversion.table import convert_table
     from dsmt_nnunet.intensities import FORCE_VARIABLE
 
+    if args.suggest is not None:
+        return _suggest(args)
+    needed = {"--images": args.images, "--masks": args.masks, "-d": args.dataset_id, "-n": args.name}
+    lacking = [name for name, value in needed.items() if value is None]
+    if lacking:
+        raise ValueError(f"{', '.join(lacking)} must be given, or --suggest for a mapping file alone.")
     if args.force_intensities:
         os.environ[FORCE_VARIABLE] = "1"
 
     folder = convert_table(
-        table=args.table,
+        table=read_table(args.table, args.sheet, args.encoding) if args.sheet else args.table,
         images=args.images,
         masks=args.masks,
         dataset_id=args.dataset_id,
         name=args.name,
-        mapping=read_mapping(args.mapping) if args.mapping else None,
+        mapping=_chosen_mapping(args),
         diameter_range=tuple(args.diameter_range) if args.diameter_range else None,
         overwrite=args.overwrite,
         look_alike_patients=args.look_alike_patients,
@@ -149,19 +174,46 @@ def run_table(args: argparse.Namespace) -> int:
     return 0
 
 
+def _chosen_mapping(args: argparse.Namespace) -> TableMapping | None:
+    from dsmt_nnunet.dataset_conversion.mapping import GRADED_MAPPING
+    from dsmt_nnunet.dataset_conversion.mapping_file import read_mapping
+
+    if args.mapping and args.grades:
+        raise ValueError("--grades is for tables without a mapping file; in one, say 'ordered: true' of the task.")
+    if args.grades:
+        return GRADED_MAPPING
+    return read_mapping(args.mapping) if args.mapping else None
+
+
+def _suggest(args: argparse.Namespace) -> int:
+    from dsmt_nnunet.csv_table import read_table
+    from dsmt_nnunet.dataset_conversion.suggestion import suggest
+    from dsmt_nnunet.files import write_text
+
+    path = Path(f"{args.table.stem}-mapping.yaml") if args.suggest == Path() else args.suggest
+    if path.exists() and not args.overwrite:
+        raise FileExistsError(f"{path} exists already, and may have been corrected. Replace it with --overwrite.")
+    found = suggest(read_table(args.table, args.sheet, args.encoding), args.grades)
+    write_text(path, found.text)
+    print("\n".join(found.lines))
+    if found.unsorted:
+        print(f"{len(found.unsorted)} terms are not known, see '# Not sorted' in the file: {', '.join(found.unsorted)}")
+    print(f"Wrote {path}. Read and correct it, then convert with --mapping {path}")
+    return 0
+
+
 def run_dicom(args: argparse.Namespace) -> int:
     """Runs `dsmt convert dicom`."""
     from dsmt_nnunet.csv_table import read_table
     from dsmt_nnunet.dataset_conversion.archive import SERIES_COLUMN, STRUCTURE_COLUMN, convert_dicom, find_sources
     from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms
     from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING
-    from dsmt_nnunet.dataset_conversion.mapping_file import read_mapping
     from dsmt_nnunet.dataset_conversion.series_choice import Choice
     from dsmt_nnunet.dicom.export import read_export
 
-    mapping = read_mapping(args.mapping) if args.mapping else DEFAULT_MAPPING
+    mapping = _chosen_mapping(args) or DEFAULT_MAPPING
     choices = [Choice.parse(text) for text in args.choose]
-    table = read_table(args.table, encoding=args.encoding).spelt([SERIES_COLUMN, STRUCTURE_COLUMN])
+    table = read_table(args.table, args.sheet, args.encoding).spelt([SERIES_COLUMN, STRUCTURE_COLUMN])
     table = mapping.spelt(table)
     sources = find_sources(read_export(args.export), table, mapping, choices, args.structures)
     for source in sources:

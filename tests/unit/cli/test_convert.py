@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dsmt_nnunet.cli import convert
+from dsmt_nnunet.dataset_conversion.mapping_file import read_mapping
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.tasks import ClassificationSchema, Task
 
@@ -86,6 +87,35 @@ def test_table_arguments_reach_the_converter(
         "images_anywhere": False,
     }
     assert "Next: nnUNetv2_plan_and_preprocess -d 501" in capsys.readouterr().out
+
+
+def test_what_a_conversion_needs_is_named(tmp_path: Path) -> None:
+    args = parse("table", "labels.csv", "--images", "i", "-d", "501")
+    with pytest.raises(ValueError, match=r"--masks, -n must be given, or --suggest"):
+        args.run(args)
+    args = parse(
+        "table", "labels.csv", "--images", "i", "--masks", "m", "-d", "501", "-n", "A", "--grades", "--mapping", "m"
+    )
+    with pytest.raises(ValueError, match="--grades is for tables without a mapping file"):
+        args.run(args)
+
+
+def test_a_suggested_mapping_is_written_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("labels.csv").write_text("case_id,pathology\na,AIS\nb,IAC\nc,carcinoid\n", encoding="utf-8")
+    args = parse("table", "labels.csv", "--suggest")
+    assert args.run(args) == 0
+    out = capsys.readouterr().out
+    assert "task invasiveness: column 'pathology': 1 non-invasive, 1 invasive, 0 not known, 1 'carcinoid' (?)" in out
+    assert "1 terms are not known" in out
+    assert read_mapping(tmp_path / "labels-mapping.yaml").tasks[0].label("IAC") == "invasive"
+    with pytest.raises(FileExistsError, match="may have been corrected"):
+        args.run(args)
+    again = parse("table", "labels.csv", "--suggest", "labels-mapping.yaml", "--overwrite", "--grades")
+    assert again.run(again) == 0
+    assert read_mapping(tmp_path / "labels-mapping.yaml").tasks[0].ordered
 
 
 def test_phantom_arguments_reach_the_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
