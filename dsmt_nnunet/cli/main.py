@@ -9,14 +9,17 @@ from importlib import import_module
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
 
-COMMANDS = ("demo", "env", "convert", "plan", "train", "predict", "explain", "evaluate", "report", "export", "study")
+COMMANDS = (
+    *("demo", "env", "convert", "plan", "train", "predict", "explain"),
+    *("evaluate", "report", "export", "model", "study"),
+)
 """Modules of this package; each has `add_parser(subparsers)`, which sets `run` as a default: args -> exit status."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `dsmt`. Errors of the user's input end in one message and exit status 2.
 
-    nnU-Net's own commands keep their tracebacks.
+    nnU-Net's training keeps its tracebacks.
     """
     parser = argparse.ArgumentParser(
         prog="dsmt",
@@ -28,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in COMMANDS:
         import_module(f"dsmt_nnunet.cli.{name}").add_parser(subparsers)
     args = parser.parse_args(argv)
-    if args.command in ("train", "predict"):
+    if args.command == "train":
         return int(args.run(args) or 0)
     try:
         return int(args.run(args) or 0)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from dsmt_nnunet.cli.stock import run_stock
+from dsmt_nnunet.cli.stock import is_given, run_stock
 from dsmt_nnunet.environment import prepare
 
 
@@ -15,7 +17,8 @@ def add_parser(subparsers: Any) -> None:
         "predict",
         add_help=False,
         prefix_chars="\0",  # argparse would take a leading option for its own; all of them are nnU-Net's
-        help="the same as nnUNetv2_predict, environment and device set, -tr DSMTTrainer unless given",
+        help="the same as nnUNetv2_predict, environment and device set, -tr DSMTTrainer unless given; checkpoints that "
+        "could run code are refused unless --trust is given",
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     parser.set_defaults(run=run)
@@ -23,9 +26,13 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     arguments = list(args.arguments)
-    if "-tr" not in arguments:
+    if not is_given(arguments, "-tr"):
         arguments += ["-tr", "DSMTTrainer"]
     prepare()
+    trust = "--trust" in arguments
+    arguments = [word for word in arguments if word != "--trust"]
+    if not trust:
+        _check_model(arguments)
     from nnunetv2.inference.predict_from_raw_data import predict_entry_point as entry_point
 
     from dsmt_nnunet.inference.folder_run import CasesFailed
@@ -35,3 +42,25 @@ def run(args: argparse.Namespace) -> int:
     except CasesFailed as error:
         print(f"dsmt predict: {error}", file=sys.stderr)
         return 1
+
+
+def _check_model(arguments: Sequence[str]) -> None:
+    """Looks at the model before nnU-Net reads it, which runs whatever code a checkpoint or the plans bring.
+
+    Raises:
+        ValueError: they bring some.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    for option, default in (("-d", None), ("-c", None), ("-tr", None), ("-p", "nnUNetPlans"), ("-chk", None)):
+        parser.add_argument(option, default=default)
+    parser.add_argument("-f", nargs="+", default=None)
+    known, _ = parser.parse_known_args(arguments)
+    if known.d is None or known.c is None:
+        return  # nnU-Net says what is missing
+    from nnunetv2.utilities.file_path_utilities import get_output_folder
+
+    from dsmt_nnunet.inference.model_files import DEFAULT_CHECKPOINT, check_model
+
+    dataset = int(known.d) if known.d.isdigit() else known.d
+    folder = Path(get_output_folder(dataset, known.tr, known.p, known.c))
+    check_model(folder, known.f, known.chk or DEFAULT_CHECKPOINT)

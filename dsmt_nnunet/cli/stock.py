@@ -9,6 +9,12 @@ from typing import Any
 from dsmt_nnunet.environment import best_device
 
 
+def is_given(arguments: Sequence[str], option: str) -> bool:
+    """Whether an option is among the words, as `-tr X`, as `-tr=X` or cut short, as nnU-Net's parser allows."""
+    heads = [word.split("=")[0] for word in arguments if word.startswith("-") and word != "-d"]
+    return any(len(head) > 1 and option.startswith(head) for head in heads)
+
+
 def run_stock(command: str, entry_point: Callable[[], Any], arguments: Sequence[str]) -> int:
     """Runs an entry point of nnU-Net as if `command` had been typed with these arguments.
 
@@ -18,7 +24,7 @@ def run_stock(command: str, entry_point: Callable[[], Any], arguments: Sequence[
         arguments: as typed; `-device` is added when absent.
     """
     chosen = list(arguments)
-    if not any(word.split("=")[0] in ("-device", "-h", "--help") for word in chosen):
+    if not is_given(chosen, "-device") and not {"-h", "--help"} & set(chosen):
         chosen += ["-device", best_device()]
     before = sys.argv
     sys.argv = [command, *chosen]

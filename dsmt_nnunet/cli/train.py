@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dsmt_nnunet.cli.stock import run_stock
+from dsmt_nnunet.cli.stock import is_given, run_stock
 from dsmt_nnunet.environment import prepare
 
 
@@ -22,7 +22,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     arguments = list(args.arguments)
-    if "-tr" not in arguments:
+    if not is_given(arguments, "-tr"):
         arguments += ["-tr", "DSMTTrainer"]
     prepare()
     from nnunetv2.run.run_training import run_training_entry as entry_point

@@ -22,6 +22,7 @@ from dsmt_nnunet.files import check_archive
 from dsmt_nnunet.inference.predictor import DSMTPredictor
 from dsmt_nnunet.plan import DSMTPlan
 
+DEFAULT_CHECKPOINT = "checkpoint_final.pth"
 _NETWORKS = "dynamic_network_architectures."
 _LAYERS = "torch.nn."
 _PLAIN_NUMBERS: list[Any] = [
@@ -35,7 +36,7 @@ _PLAIN_NUMBERS: list[Any] = [
 def load_predictor(
     folder: Path,
     folds: Sequence[int | str] | None = None,
-    checkpoint: str = "checkpoint_final.pth",
+    checkpoint: str = DEFAULT_CHECKPOINT,
     device: str | None = None,
     *,
     mirroring: bool = True,
@@ -55,17 +56,17 @@ def load_predictor(
         FileNotFoundError: no model is there, or a fold lacks the checkpoint.
         ValueError: not a DSMT model, folds of different configurations, or code would run.
     """
-    plans, dataset_json = (_read_json(folder / name, folder) for name in ("plans.json", "dataset.json"))
+    plans, dataset_json = (read_json(folder / name, folder) for name in ("plans.json", "dataset.json"))
     plan = DSMTPlan.from_plans(plans)
-    paths = _checkpoint_paths(folder, folds, checkpoint)
-    checkpoints = [_read_checkpoint(path, trust) for path in paths]
+    paths = checkpoint_paths(folder, folds, checkpoint)
+    checkpoints = [read_checkpoint(path, trust) for path in paths]
     configurations = sorted({str(content["init_args"]["configuration"]) for content in checkpoints})
     if len(configurations) != 1:
         raise ValueError(f"{folder}: the folds were trained with different configurations, {configurations}.")
     manager = PlansManager(plans)
     configuration = manager.get_configuration(configurations[0])
     if not trust:
-        _check_architecture(configuration.configuration["architecture"], folder)
+        check_architecture(configuration.configuration["architecture"], folder)
     network = build_network(
         plan,
         configuration,
@@ -89,7 +90,26 @@ def load_predictor(
     return DSMTPredictor.adopt(stock, folder, paths)
 
 
-def _checkpoint_paths(folder: Path, folds: Sequence[int | str] | None, checkpoint: str) -> list[Path]:
+def check_model(folder: Path, folds: Sequence[int | str] | None, checkpoint: str = DEFAULT_CHECKPOINT) -> None:
+    """Checks that a model's checkpoints and plans can be read without running code that they bring.
+
+    Raises:
+        FileNotFoundError: no model is there, or a fold lacks the checkpoint.
+        ValueError: a file is damaged, or would run code.
+    """
+    plans = read_json(folder / "plans.json", folder)
+    for path in checkpoint_paths(folder, folds, checkpoint):
+        configuration = str(read_checkpoint(path, trust=False)["init_args"]["configuration"])
+        architecture = PlansManager(plans).get_configuration(configuration).configuration["architecture"]
+        check_architecture(architecture, folder)
+
+
+def checkpoint_paths(folder: Path, folds: Sequence[int | str] | None, checkpoint: str) -> list[Path]:
+    """The checkpoints of the folds named, or of all that hold one ("all" only where there is no other).
+
+    Raises:
+        FileNotFoundError: there is none, or a fold lacks it.
+    """
     trained = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}"))
     if not trained:
         raise FileNotFoundError(f"{folder} holds no fold_K/{checkpoint}. Was the training finished?")
@@ -102,7 +122,11 @@ def _checkpoint_paths(folder: Path, folds: Sequence[int | str] | None, checkpoin
     return [folder / f"fold_{fold}" / checkpoint for fold in chosen]
 
 
-def _read_checkpoint(path: Path, trust: bool) -> dict[str, Any]:
+def read_checkpoint(path: Path, trust: bool) -> dict[str, Any]:
+    """
+    Raises:
+        ValueError: the file is damaged, or (unless trusted) holds more than weights and plain values.
+    """
     check_archive(path)
     try:
         with torch.serialization.safe_globals(_PLAIN_NUMBERS):
@@ -110,12 +134,12 @@ def _read_checkpoint(path: Path, trust: bool) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} holds more than weights and plain values, and reading it could run code. If you know who made it, "
-            f"load it with trust=True. ({str(error).splitlines()[0]})"
+            f"load it with trust=True (--trust). ({str(error).splitlines()[0]})"
         ) from error
     return content
 
 
-def _check_architecture(architecture: Mapping[str, Any], folder: Path) -> None:
+def check_architecture(architecture: Mapping[str, Any], folder: Path) -> None:
     """Refuses names in the plans that nnU-Net would import from elsewhere."""
     kwargs = architecture["arch_kwargs"]
     layers = [kwargs[name] for name in architecture["_kw_requires_import"] if kwargs.get(name) is not None]
@@ -125,11 +149,16 @@ def _check_architecture(architecture: Mapping[str, Any], folder: Path) -> None:
     if foreign:
         raise ValueError(
             f"{folder}/plans.json names {foreign}, which import code that is neither {_LAYERS}* nor {_NETWORKS}*. "
-            f"If you know who made it, load it with trust=True."
+            f"If you know who made it, load it with trust=True (--trust)."
         )
 
 
-def _read_json(path: Path, folder: Path) -> dict[str, Any]:
+def read_json(path: Path, folder: Path) -> dict[str, Any]:
+    """
+    Raises:
+        FileNotFoundError: there is no such file in the model folder.
+        ValueError: it is no JSON object.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is no model folder: it has no {path.name}.")
     content = json.loads(path.read_text(encoding="utf-8"))

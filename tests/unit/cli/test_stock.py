@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from dsmt_nnunet.api.examples import example_model
 from dsmt_nnunet.cli import predict, stock, train
+from dsmt_nnunet.cli.main import main
 
 
 def typed(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -42,3 +46,40 @@ def test_every_word_is_passed_on_to_nnunet(module: object, words: list[str]) -> 
     name = module.__name__.rsplit(".", 1)[1]
     module.add_parser(parser.add_subparsers(dest="command"))
     assert parser.parse_args([name, *words]).arguments == words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [(["-tr", "X"], True), (["-tr=X"], True), (["-t", "X"], True), (["501", "-p", "tr"], False), (["-d", "1"], False)],
+)
+def test_an_option_is_seen_in_every_form(arguments: list[str], given: bool) -> None:
+    assert stock.is_given(arguments, "-tr") is given
+
+
+def test_a_trainer_that_is_named_is_not_overruled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen: list[list[str]] = []
+    monkeypatch.setattr(train, "run_stock", lambda command, entry_point, arguments: seen.append(list(arguments)))
+    for words in (["501", "-tr=X"], ["501"]):
+        train.run(argparse.Namespace(arguments=words))
+    assert seen == [["501", "-tr=X"], ["501", "-tr", "DSMTTrainer"]]
+
+
+def test_a_model_that_could_run_code_is_refused_before_nnunet_reads_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    results = tmp_path / "nnUNet_results"
+    folder = example_model(results / "Dataset501_A" / "DSMTTrainer__nnUNetPlans__3d_fullres")
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setattr("nnunetv2.utilities.file_path_utilities.get_output_folder", lambda *_: str(folder))
+    plans = json.loads((folder / "plans.json").read_text())
+    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["conv_op"] = "evil.Net"
+    (folder / "plans.json").write_text(json.dumps(plans))
+    seen: list[list[str]] = []
+    monkeypatch.setattr(predict, "run_stock", lambda command, entry_point, arguments: seen.append(list(arguments)) or 0)
+    words = ["-i", "in", "-o", "out", "-d", "501", "-c", "3d_fullres"]
+    assert main(["predict", *words]) == 2
+    assert seen == []
+    assert main(["predict", *words, "--trust"]) == 0
+    assert seen == [[*words, "-tr", "DSMTTrainer"]]

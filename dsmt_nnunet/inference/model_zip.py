@@ -1,0 +1,128 @@
+"""Handing a model on as a zip file, and taking one in: what prediction needs and nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+
+from dsmt_nnunet.files import check_archive, temporary_folder, whole_file
+from dsmt_nnunet.inference.model_files import checkpoint_paths, load_predictor, read_checkpoint, read_json
+from dsmt_nnunet.predictions.operating_point import OPERATING_POINT_NAME
+
+_OF_DATASET_JSON = (
+    *("channel_names", "labels", "file_ending", "classification", "numTraining", "regions_class_order"),
+    *("overwrite_image_reader_writer", "name", "description", "reference", "licence", "license", "release"),
+)
+"""What prediction reads of dataset.json, and what its author says of it; lists of cases stay behind."""
+_OF_CHECKPOINT = ("network_weights", "trainer_name", "inference_allowed_mirroring_axes")
+_NO_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def export_model(
+    folder: Path, output: Path, folds: Sequence[int | str] | None = None, checkpoint: str = "checkpoint_final.pth"
+) -> bool:
+    """Writes a model as nnU-Net's own install command takes it: no paths, host names or cases, no state of training.
+
+    Args:
+        folder: `nnUNet_results/DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION`.
+        output: the zip file; whole or not at all.
+        folds: numbers, or "all"; None for all that hold the checkpoint.
+        checkpoint: file in each fold's folder.
+
+    Returns:
+        Whether an operating point lies in it.
+
+    Raises:
+        FileNotFoundError: no model is there, or a fold lacks the checkpoint.
+        ValueError: a checkpoint is damaged, or holds more than weights and plain values.
+    """
+    paths = checkpoint_paths(folder, folds, checkpoint)
+    plans, dataset_json = (read_json(folder / name, folder) for name in ("plans.json", "dataset.json"))
+    point = folder / OPERATING_POINT_NAME
+    inside = PurePosixPath(folder.resolve().parent.name) / folder.resolve().name
+    with whole_file(output, check_archive) as place, zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
+        kept = {key: dataset_json[key] for key in _OF_DATASET_JSON if key in dataset_json}
+        _add(archive, inside / "plans.json", json.dumps(plans, indent=1).encode())
+        _add(archive, inside / "dataset.json", json.dumps(kept, indent=1).encode())
+        if point.is_file():
+            _add(archive, inside / OPERATING_POINT_NAME, point.read_bytes())
+        for path in paths:
+            _add(archive, inside / path.parent.name / path.name, _slim(read_checkpoint(path, trust=False)))
+    return point.is_file()
+
+
+def install_model(archive: Path, results: Path, trust: bool = False) -> list[Path]:
+    """Unpacks models into nnUNet_results, after a look at each.
+
+    Args:
+        archive: a zip file of `export_model`, or of nnUNetv2_export_model_to_zip.
+        results: the folder nnUNet_results.
+        trust: whether checkpoints and plans may run code of their own.
+
+    Returns:
+        The folders of the models.
+
+    Raises:
+        ValueError: damaged, names that lead elsewhere, no DSMT model, or one that wants to run code.
+        FileExistsError: such a model is there already.
+    """
+    if not archive.is_file():
+        raise FileNotFoundError(f"{archive}: there is no such file.")
+    check_archive(archive)
+    results.mkdir(parents=True, exist_ok=True)
+    hidden = temporary_folder(results)
+    hidden.mkdir()
+    try:
+        with zipfile.ZipFile(archive) as content:
+            _check_names(archive, content)
+            content.extractall(hidden)
+        found = list(_models(hidden))
+        if not found:
+            raise ValueError(f"{archive} holds no model: no DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION/plans.json.")
+        targets = [results / path.relative_to(hidden) for path in found]
+        for path, target in zip(found, targets, strict=True):
+            if target.exists():
+                raise FileExistsError(f"{target} exists already. Remove it first, or keep it.")
+            for name in sorted({file.name for file in path.glob("fold_*/checkpoint_*.pth")}):
+                load_predictor(path, checkpoint=name, device="cpu", trust=trust)
+        for path, target in zip(found, targets, strict=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+        return targets
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _slim(checkpoint: dict[str, Any]) -> bytes:
+    """A checkpoint with what prediction reads alone."""
+    kept = {key: checkpoint[key] for key in _OF_CHECKPOINT if key in checkpoint}
+    kept["init_args"] = {"configuration": checkpoint["init_args"]["configuration"]}
+    stream = io.BytesIO()
+    torch.save(kept, stream)
+    return stream.getvalue()
+
+
+def _add(archive: zipfile.ZipFile, name: PurePosixPath, content: bytes) -> None:
+    entry = zipfile.ZipInfo(str(name), _NO_TIME)
+    entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+    archive.writestr(entry, content)
+
+
+def _check_names(archive: Path, content: zipfile.ZipFile) -> None:
+    for entry in content.infolist():
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or ":" in entry.filename or (entry.external_attr >> 28) == 0xA:
+            raise ValueError(f"{archive}: '{entry.filename}' leads out of the folder. Nothing was unpacked.")
+
+
+def _models(folder: Path) -> Iterator[Path]:
+    for plans in sorted(folder.glob("Dataset*/*__*__*/plans.json")):
+        if list(plans.parent.glob("fold_*/checkpoint_*.pth")):
+            yield plans.parent
