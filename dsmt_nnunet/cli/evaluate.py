@@ -140,6 +140,12 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--confidence", type=float, default=0.95, help="confidence level (0.95)")
     parser.add_argument("--bootstrap", type=int, default=2000, metavar="N", help="resamples (2000), 0 for none")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--prevalence",
+        type=float,
+        metavar="P",
+        help="share of positives where the model is to be used: PPV, NPV, net benefit; that of the cases by default",
+    )
 
 
 def run_predictions(args: argparse.Namespace) -> int:
@@ -185,6 +191,13 @@ def run_crossval(args: argparse.Namespace) -> int:
     out = args.out or model_folder / "dsmt_crossval"
     metrics = evaluate_crossval(inputs, out, _settings(args))
     _print_tasks(metrics.tasks)
+    for name, task in metrics.tasks.items():
+        chosen = task.chosen_operating_point
+        if chosen.sensitivity_to_expect is not None and chosen.sensitivity_to_expect_ci is not None:
+            print(
+                f"{name}: threshold {chosen.threshold:.4g} was chosen on these cases; on others expect a sensitivity "
+                f"{_shown(chosen.sensitivity_to_expect)} ({_interval(chosen.sensitivity_to_expect_ci)})"
+            )
     print(f"operating point: {model_folder / 'operating_point.json'}")
     return _finish(metrics, out)
 
@@ -251,7 +264,7 @@ def run_readers(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace) -> EvaluationSettings:
     from dsmt_nnunet.evaluation.settings import EvaluationSettings
 
-    return EvaluationSettings(args.ci, args.confidence, args.bootstrap, args.seed)
+    return EvaluationSettings(args.ci, args.confidence, args.bootstrap, args.seed, args.prevalence)
 
 
 def _task_options(args: argparse.Namespace) -> TaskOptions:
@@ -323,6 +336,18 @@ def _print_score(name: str, score: Score) -> None:
         )
         threshold = "each fold its own" if math.isnan(point.threshold) else f"{point.threshold:.4g}"
         print(f"  threshold {threshold}: {values}")
+        if point.elsewhere:
+            print(
+                f"  chosen on these cases; on others expect a sensitivity of {_shown(point.elsewhere.sensitivity)} "
+                f"({_interval(point.elsewhere.sensitivity_ci)}), a specificity of "
+                f"{_shown(point.elsewhere.specificity)} ({_interval(point.elsewhere.specificity_ci)})"
+            )
+        if point.at_prevalence:
+            rare = point.at_prevalence
+            print(
+                f"  at a prevalence of {rare.prevalence:g}: PPV {_shown(rare.ppv)} ({_interval(rare.ppv_ci)}), "
+                f"NPV {_shown(rare.npv)} ({_interval(rare.npv_ci)})"
+            )
 
 
 def _holm(value: float | None) -> str:

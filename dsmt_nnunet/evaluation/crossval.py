@@ -101,7 +101,9 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
         cases = uncalibrated_cases(TaskCases.of(joined, task), temperatures)
         warn_of_gaps(joined, cases, task, log)
         with log.collect(f"{task.name}, operating point"):
-            points[task.name] = choose_operating_point(cases.labels, cases.probs, inputs.target_sensitivity)
+            points[task.name] = choose_operating_point(
+                cases.labels, cases.probs, inputs.target_sensitivity, cases.clusters(inputs.options)
+            )
         tasks[task.name], curves[task.name] = _task(task, cases, points[task.name], inputs, settings, log)
     tasks, families = adjusted_tasks(tasks)
     classes = {task.name: task.classes for task in schema.tasks}
@@ -188,11 +190,20 @@ def _task(
     nested = None
     if len(np.unique(folds)) > 1:
         with log.collect(f"{task.name}, other folds"):
-            nested = nested_calibration(cases.labels, cases.probs, folds, inputs.target_sensitivity)
+            nested = nested_calibration(
+                cases.labels, cases.probs, folds, inputs.target_sensitivity, cases.clusters(inputs.options)
+            )
     else:
         message = "One fold only: a chosen threshold and temperature cannot be judged on data they were not chosen on."
         log.add(ThresholdWarning, task.name, message)
-    chosen = ChosenPoint(temperature=point.temperature, threshold=point.threshold, method=point.method)
+    expected, limits = (point.details.get(f"sensitivity_to_expect{end}") for end in ("", "_ci"))
+    chosen = ChosenPoint(
+        temperature=point.temperature,
+        threshold=point.threshold,
+        method=point.method,
+        sensitivity_to_expect=None if expected is None else float(expected),
+        sensitivity_to_expect_ci=None if limits is None else (float(limits[0]), float(limits[1])),
+    )
     if not cases.task.is_binary:
         of_classes, class_curves = evaluate_multiclass_task(cases, inputs.options, settings, log)
         return widened(CrossvalMulticlassTask, of_classes, chosen_operating_point=chosen), class_curves

@@ -43,16 +43,17 @@ def score_curves(
         roc_band=None if resampler is None else roc_band(y_true, y_score, resampler, settings.level),
         precision_recall=both,
         calibration=bins,
-        decision_curve=net_benefit(y_true, y_prob),
+        decision_curve=net_benefit(y_true, y_prob, settings.prevalence),
     )
 
 
-def net_benefit(y_true: BoolArray, y_prob: FloatArray) -> DecisionCurve | None:
+def net_benefit(y_true: BoolArray, y_prob: FloatArray, prevalence: float | None = None) -> DecisionCurve | None:
     """Net benefit of the model, of all and of none; None for scores that are no probabilities."""
     if not is_probability(y_prob) or not len(y_prob):
         return None
-    curve = decision_curve(y_true, y_prob)
+    curve = decision_curve(y_true, y_prob, prevalence=prevalence)
     return DecisionCurve(
+        prevalence=curve.prevalence,
         threshold=curve.thresholds,
         net_benefit_model=curve.model,
         net_benefit_all=curve.treat_all,

@@ -34,6 +34,7 @@ def head_of(settings: EvaluationSettings, log: WarningLog, families: Sequence[Ad
             proportion_interval=settings.interval,
             bootstrap_resamples=settings.n_resamples,
             seed=settings.seed,
+            prevalence=settings.prevalence,
         ),
         conventions=Conventions(),
         multiplicity=tuple(families),

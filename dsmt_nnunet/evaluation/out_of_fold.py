@@ -11,7 +11,13 @@ from dsmt_nnunet.predictions.operating_point import TaskOperatingPoint
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD, apply_temperature
 from dsmt_nnunet.statistics.calibration.temperature import fit_temperature
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray
-from dsmt_nnunet.statistics.decisions.threshold import ThresholdChoice, target_sensitivity_threshold, youden_threshold
+from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
+from dsmt_nnunet.statistics.decisions.threshold import (
+    ThresholdChoice,
+    sensitivity_to_expect,
+    target_sensitivity_threshold,
+    youden_threshold,
+)
 from dsmt_nnunet.statistics.named_warnings import ThresholdWarning
 
 
@@ -40,7 +46,7 @@ class NestedCalibration:
 
 
 def choose_operating_point(
-    labels: IntArray, probs: FloatArray, target_sensitivity: float | None = None
+    labels: IntArray, probs: FloatArray, target_sensitivity: float | None = None, clusters: Clusters = None
 ) -> TaskOperatingPoint:
     """Temperature by likelihood, then the threshold on the calibrated probability of the positive class.
 
@@ -50,8 +56,13 @@ def choose_operating_point(
         labels: class indices, shape (N,).
         probs: uncalibrated out-of-fold probabilities, shape (N, K).
         target_sensitivity: sensitivity to reach; None for Youden's J.
+        clusters: patient of each case.
+
+    Returns:
+        Its `details` tell `sensitivity_to_expect` on other cases, with limits: a threshold aimed at 0.95 of 20
+        positives gives 0.91 on average.
     """
-    temperature = fit_temperature(labels, probs)
+    temperature = fit_temperature(labels, probs, clusters)
     if probs.shape[1] > 2:
         return TaskOperatingPoint(temperature, None, "most probable class", {"n": len(labels)})
     n_positive = int((labels == 1).sum())
@@ -66,18 +77,26 @@ def choose_operating_point(
         )
         return TaskOperatingPoint(temperature, DEFAULT_THRESHOLD, "default, one class only", details)
     choice = _choose(labels == 1, apply_temperature(probs, temperature)[:, 1], target_sensitivity)
+    if choice.sensitivity > 0:
+        n_patients = len(np.unique(cluster_codes(clusters, len(labels))[labels == 1]))
+        expected = sensitivity_to_expect(choice.sensitivity, n_patients)
+        details |= {"sensitivity_to_expect": expected.mean, "sensitivity_to_expect_ci": list(expected.ci)}
     return TaskOperatingPoint(temperature, float(np.clip(choice.threshold, 0.0, 1.0)), choice.method, details)
 
 
 def nested_calibration(
-    labels: IntArray, probs: FloatArray, folds: IntArray, target_sensitivity: float | None = None
+    labels: IntArray,
+    probs: FloatArray,
+    folds: IntArray,
+    target_sensitivity: float | None = None,
+    clusters: Clusters = None,
 ) -> NestedCalibration:
     """Temperature and threshold of each fold chosen on the other folds.
 
     Raises:
         ValueError: fewer than two folds.
     """
-    names = np.unique(folds)
+    names, codes = np.unique(folds), cluster_codes(clusters, len(labels))
     if len(names) < 2:
         raise ValueError(f"Choosing on the other folds needs at least two folds, got {names.tolist()}.")
     calibrated = np.empty_like(probs)
@@ -85,7 +104,7 @@ def nested_calibration(
     choices = []
     for fold in names.tolist():
         inside = folds == fold
-        point = choose_operating_point(labels[~inside], probs[~inside], target_sensitivity)
+        point = choose_operating_point(labels[~inside], probs[~inside], target_sensitivity, codes[~inside])
         calibrated[inside] = apply_temperature(probs[inside], point.temperature)
         threshold = float("nan") if point.threshold is None else point.threshold
         if probs.shape[1] == 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from sklearn.metrics import average_precision_score
@@ -13,15 +14,25 @@ from dsmt_nnunet.evaluation.records.score import Calibration, Interval, Operatin
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.records import widened
-from dsmt_nnunet.statistics.calibration.bins import ECE_DEFINITION, expected_calibration_error
+from dsmt_nnunet.statistics.calibration.bins import ECE_DEFINITION, ece_if_calibrated, expected_calibration_error
+from dsmt_nnunet.statistics.calibration.clipping import LOWEST_PROBABILITY, n_clipped
 from dsmt_nnunet.statistics.calibration.logistic import logistic_calibration
+from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD
 from dsmt_nnunet.statistics.checks import SMALL_SAMPLE, BoolArray, FloatArray, IntArray
 from dsmt_nnunet.statistics.clusters.bootstrap import bootstrap_estimate
 from dsmt_nnunet.statistics.clusters.ratio import clustered_mean
 from dsmt_nnunet.statistics.clusters.units import Clusters
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
+from dsmt_nnunet.statistics.decisions.elsewhere import chosen_elsewhere
 from dsmt_nnunet.statistics.decisions.metrics import decision_metrics
-from dsmt_nnunet.statistics.named_warnings import NotAProbabilityWarning, SmallSampleWarning, ThresholdWarning
+from dsmt_nnunet.statistics.decisions.prevalence import AtPrevalence, at_prevalence
+from dsmt_nnunet.statistics.decisions.threshold import youden_threshold
+from dsmt_nnunet.statistics.named_warnings import (
+    CalibrationWarning,
+    NotAProbabilityWarning,
+    SmallSampleWarning,
+    ThresholdWarning,
+)
 from dsmt_nnunet.statistics.proportions import UNDEFINED
 from dsmt_nnunet.statistics.resampling import tied_counts
 
@@ -55,10 +66,25 @@ def evaluate_score(
         n_positive=int(table.y_true.sum()),
         average_precision=precision,
         average_precision_ci=precision_ci,
-        operating_points=tuple(
-            operating_point(table.y_true, item, settings, table.clusters) for item in table.decisions.get(name, ())
-        ),
+        operating_points=tuple(_point(table, name, item, settings) for item in table.decisions.get(name, ())),
     )
+
+
+def _point(table: ScoreTable, name: str, decisions: Decisions, settings: EvaluationSettings) -> OperatingPoint:
+    """An operating point; of a threshold chosen on these cases also what it gives elsewhere."""
+    point = operating_point(table.y_true, decisions, settings, table.clusters)
+    if not decisions.chosen_on_reported_data or not settings.n_resamples:
+        return point
+    found = chosen_elsewhere(
+        table.y_true,
+        table.scores[name],
+        youden_threshold,
+        table.clusters,
+        settings.level,
+        settings.n_resamples,
+        settings.seed,
+    )
+    return replace(point, elsewhere=found)
 
 
 def average_precision(y_true: BoolArray, y_score: FloatArray) -> float:
@@ -91,6 +117,9 @@ def calibration(
             brier=math.nan,
             brier_ci=None,
             ece=math.nan,
+            ece_if_calibrated=math.nan,
+            ece_debiased=math.nan,
+            n_clipped=0,
             calibration_slope=math.nan,
             calibration_slope_ci=None,
             calibration_intercept=math.nan,
@@ -100,10 +129,21 @@ def calibration(
         )
     fit = logistic_calibration(y_true, y_score, level, clusters)
     brier = clustered_mean((y_score - y_true) ** 2, clusters, level)
+    ece, by_chance = expected_calibration_error(y_true, y_score), ece_if_calibrated(y_score)
+    lost = n_clipped(y_score)
+    if lost:
+        warnings.warn(
+            f"{lost} of {len(y_score)} probabilities lie nearer to 0 or 1 than {LOWEST_PROBABILITY:g}; slope and "
+            f"intercept take them for that.",
+            CalibrationWarning,
+        )
     return Calibration(
         brier=brier.estimate,
         brier_ci=(max(brier.ci[0], 0.0), min(brier.ci[1], 1.0)) if brier.n_clusters > 1 else UNDEFINED,
-        ece=expected_calibration_error(y_true, y_score),
+        ece=ece,
+        ece_if_calibrated=by_chance,
+        ece_debiased=max(ece - by_chance, 0.0),
+        n_clipped=lost,
         calibration_slope=fit.slope,
         calibration_slope_ci=fit.slope_ci,
         calibration_intercept=fit.intercept,
@@ -142,7 +182,18 @@ def operating_point(
         accuracy=metrics.accuracy.value,
         accuracy_ci=metrics.accuracy.ci,
         note=CHOSEN_ON_REPORTED_DATA if decisions.chosen_on_reported_data else None,
+        at_prevalence=_at_prevalence(y_true, decisions, settings, clusters),
     )
+
+
+def _at_prevalence(
+    y_true: BoolArray, decisions: Decisions, settings: EvaluationSettings, clusters: Clusters
+) -> AtPrevalence | None:
+    """At the prevalence that was stated, net benefit at the threshold where that is a probability, else at 0.5."""
+    if settings.prevalence is None or y_true.all() or not y_true.any():
+        return None
+    odds = decisions.threshold if 0 < decisions.threshold < 1 else DEFAULT_THRESHOLD
+    return at_prevalence(y_true, decisions.called_positive, settings.prevalence, odds, clusters, settings.level)
 
 
 def _average_precision(table: ScoreTable, name: str, settings: EvaluationSettings) -> tuple[float, Interval]:

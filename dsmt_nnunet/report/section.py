@@ -12,6 +12,7 @@ from dsmt_nnunet.evaluation.records.metrics import (
     CrossvalMetrics,
     PredictionMetrics,
     ReaderStudyMetrics,
+    SettingsUsed,
     TableMetrics,
 )
 from dsmt_nnunet.evaluation.records.reader_study import MeritResult
@@ -110,7 +111,7 @@ def _panel_view(evaluation: EvaluationFolder, panel: Panel, key: str, figures: F
     confidence, metrics = evaluation.metrics.confidence, evaluation.metrics
     drawn = [
         figures.add(f"{key}-{panel.key}-{name}", title, caption, draw, is_wide)
-        for name, title, caption, draw, is_wide in _figure_list(panel, confidence)
+        for name, title, caption, draw, is_wide in _figure_list(panel, confidence, metrics.settings)
     ]
     notes = [] if evaluation.curves else [NO_CURVES]
     if isinstance(panel, BinaryPanel):
@@ -132,9 +133,11 @@ _Drawn = tuple[str, str, str, Callable[[], Figure], bool]
 """(name, title, caption, draw, is_wide) of a figure."""
 
 
-def _figure_list(panel: Panel, confidence: str) -> list[_Drawn]:
+def _figure_list(panel: Panel, confidence: str, settings: SettingsUsed) -> list[_Drawn]:
     """Every figure whose data are there."""
-    return _binary_figures(panel, confidence) if isinstance(panel, BinaryPanel) else _multiclass_figures(panel)
+    if isinstance(panel, BinaryPanel):
+        return _binary_figures(panel, confidence, settings)
+    return _multiclass_figures(panel)
 
 
 def _multiclass_figures(panel: MulticlassPanel) -> list[_Drawn]:
@@ -146,7 +149,7 @@ def _multiclass_figures(panel: MulticlassPanel) -> list[_Drawn]:
     return found
 
 
-def _binary_figures(panel: BinaryPanel, confidence: str) -> list[_Drawn]:
+def _binary_figures(panel: BinaryPanel, confidence: str, settings: SettingsUsed) -> list[_Drawn]:
     series, found = panel.series, []
 
     def add(name: str, title: str, caption: str, draw: Callable[[], Figure], is_wide: bool = False) -> None:
@@ -164,7 +167,10 @@ def _binary_figures(panel: BinaryPanel, confidence: str) -> list[_Drawn]:
         caption = f"Ten bins with {confidence} intervals, the dots larger with more cases; below, their numbers."
         add("calibration", "Calibration", caption, partial(score_figures.calibration_figure, panel))
     if any(item.decision_curve for item in series):
-        caption = "Net benefit over the threshold probability; dotted line: the operating point."
+        rates = [item.decision_curve.prevalence for item in series if item.decision_curve]
+        caption = f"Net benefit over the threshold probability at a prevalence of {rates[0]:.3g}"
+        caption += " (that of these cases)" if settings.prevalence is None else " (as stated)"
+        caption += "; dotted line: the operating point."
         add("decision-curve", "Decision curve", caption, partial(score_figures.decision_curve_figure, panel))
     points = [item for item in series if item.score.point]
     if points:
@@ -189,6 +195,13 @@ def _notes(panel: BinaryPanel) -> list[str]:
             f"{series.name}: {point.note or 'The threshold was chosen on these very data.'}"
             for point in series.score.operating_points
             if point.threshold_chosen_on_reported_data
+        ]
+        notes += [
+            f"{series.name}: on other cases expect a sensitivity of "
+            f"{with_interval(point.elsewhere.sensitivity, point.elsewhere.sensitivity_ci)} and a specificity of "
+            f"{with_interval(point.elsewhere.specificity, point.elsewhere.specificity_ci)}."
+            for point in series.score.operating_points
+            if point.elsewhere
         ]
     if panel.intended and panel.intended.n_lost:
         notes.append(panel.intended.rule)

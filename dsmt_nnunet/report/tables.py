@@ -64,6 +64,7 @@ def metric_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
         ),
         ("Brier score", *(with_interval(score.brier, score.brier_ci) for score in scores)),
         ("Expected calibration error", *(shown(score.ece) for score in scores)),
+        ("of it by chance if calibrated", *(shown(score.ece_if_calibrated) for score in scores)),
         (
             "Calibration slope",
             *(with_interval(score.calibration_slope, score.calibration_slope_ci, 2) for score in scores),
@@ -265,9 +266,27 @@ def _point_table(points: Sequence[tuple[str, OperatingPoint]], confidence: str) 
                 counts = f" [{share(right, right + wrong)}]"
             cells.append(with_interval(*point.metric(metric)) + counts)
         rows.append((METRIC_TITLES.get(metric, readable(metric)), *cells))
+    rows += _prevalence_rows([point for _, point in points])
     sources = dict.fromkeys(point.threshold_source for _, point in points)
     note = f"Threshold: {'; '.join(sources)}. {confidence} intervals."
     return Table("At the operating point", ("", *columns), tuple(rows), note)
+
+
+def _prevalence_rows(points: Sequence[OperatingPoint]) -> list[Row]:
+    """Predictive values and net benefit at the prevalence that was stated; none where none was."""
+    stated = [point.at_prevalence for point in points]
+    known = next((item for item in stated if item), None)
+    if known is None:
+        return []
+    where = f"at a prevalence of {known.prevalence:g}"
+    return [
+        (f"PPV {where}", *(with_interval(item.ppv, item.ppv_ci) if item else "" for item in stated)),
+        (f"NPV {where}", *(with_interval(item.npv, item.npv_ci) if item else "" for item in stated)),
+        (
+            f"Net benefit {where}",
+            *(with_interval(item.net_benefit, item.net_benefit_ci) if item else "" for item in stated),
+        ),
+    ]
 
 
 def _intended_table(found: Score, intended: IntentionToDiagnose, confidence: str) -> Table:

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dsmt_nnunet.identifiers import same_person_key
 from dsmt_nnunet.statistics.added_value import added_value
-from dsmt_nnunet.statistics.calibration.logistic import CLIP
+from dsmt_nnunet.statistics.calibration.clipping import clipped
 from dsmt_nnunet.statistics.named_warnings import SeparationWarning
 from dsmt_nnunet.study.floors import Key, MeasuredNodule, Split
 
@@ -100,6 +100,6 @@ def _labels_and_features(
     scores: Mapping[Key, float], nodules: Sequence[MeasuredNodule]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """(N,) and (N, 2): log odds of the score, log of the diameter."""
-    probs = np.clip([scores[measured.key] for measured in nodules], CLIP, 1 - CLIP)
+    probs = clipped([scores[measured.key] for measured in nodules])
     diameters = np.array([measured.nodule.diameter_mm for measured in nodules])
     return np.array([measured.label for measured in nodules]), np.column_stack([logit(probs), np.log(diameters)])

@@ -23,7 +23,12 @@ class PrecisionRecall:
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionCurve:
-    """Net benefit of the model, of calling all positive and none, at each threshold probability, shape (T,) each."""
+    """Net benefit of the model, of calling all positive and none, at each threshold probability, shape (T,) each.
+
+    `prevalence` is the one stated, or that of the cases.
+    """
+
+    prevalence: float
 
     threshold: FloatArray
     net_benefit_model: FloatArray

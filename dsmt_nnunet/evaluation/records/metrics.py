@@ -25,6 +25,7 @@ class SettingsUsed:
     proportion_interval: IntervalMethod
     bootstrap_resamples: int
     seed: int
+    prevalence: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

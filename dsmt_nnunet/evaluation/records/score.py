@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dsmt_nnunet.statistics.decisions.elsewhere import Elsewhere
 from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES
+from dsmt_nnunet.statistics.decisions.prevalence import AtPrevalence
 
 Interval = tuple[float, float]
 
@@ -17,6 +19,9 @@ class Calibration:
     Attributes:
         brier: mean squared difference of probability and truth.
         ece: expected calibration error, as `ece_definition` says.
+        ece_if_calibrated: what it would be on average if the probabilities were right; never 0.
+        ece_debiased: what is left of `ece` above that, at least 0.
+        n_clipped: probabilities held away from 0 and 1 before the logarithm of slope and intercept.
         calibration_slope, calibration_intercept: of the logistic fit; the intercept with the slope held at 1.
         calibration_intercept_with_slope: intercept of the fit of both.
     """
@@ -24,6 +29,9 @@ class Calibration:
     brier: float
     brier_ci: Interval | None
     ece: float
+    ece_if_calibrated: float
+    ece_debiased: float
+    n_clipped: int
     calibration_slope: float
     calibration_slope_ci: Interval | None
     calibration_intercept: float
@@ -67,6 +75,8 @@ class OperatingPoint(DecisionValues):
         threshold_source: where the threshold comes from, in words.
         threshold_chosen_on_reported_data: then the figures are optimistic, and `note` says so.
         n, tp, fp, tn, fn: counts.
+        at_prevalence: predictive values and net benefit at the prevalence that was stated.
+        elsewhere: what a threshold chosen on these cases gives on patients who did not choose it.
     """
 
     threshold_source: str
@@ -77,6 +87,8 @@ class OperatingPoint(DecisionValues):
     tn: int
     fn: int
     note: str | None = None
+    at_prevalence: AtPrevalence | None = None
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

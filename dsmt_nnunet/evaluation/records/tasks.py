@@ -94,11 +94,16 @@ class FoldSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenPoint:
-    """What operating_point.json holds of the task; a task of several classes has no threshold."""
+    """What operating_point.json holds of the task; a task of several classes has no threshold.
+
+    `sensitivity_to_expect` is what the threshold will give on other cases, less than it gave on those it was chosen on.
+    """
 
     temperature: float
     threshold: float | None
     method: str
+    sensitivity_to_expect: float | None = None
+    sensitivity_to_expect_ci: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

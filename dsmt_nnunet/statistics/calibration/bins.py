@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dsmt_nnunet.statistics.checks import binary_labels, finite_scores
+from dsmt_nnunet.statistics.checks import FloatArray, IntArray, binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.ratio import clustered_proportion
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 
@@ -58,7 +58,7 @@ def calibration_bins(
         raise ValueError(f"Probabilities lie in 0 to 1, got {probs.min():g} to {probs.max():g}.")
     codes = cluster_codes(clusters, len(labels))
     edges = np.arange(n_bins + 1) / n_bins
-    index = np.clip(np.searchsorted(edges, probs, side="right") - 1, 0, n_bins - 1)
+    index = _bin_of(probs, edges)
     bins = []
     for number in range(n_bins):
         inside = index == number
@@ -83,3 +83,25 @@ def expected_calibration_error(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, n_b
     bins = [item for item in calibration_bins(y_true, y_prob, n_bins) if item.n]
     total = sum(item.n for item in bins)
     return sum(item.n * abs(item.observed - item.mean_probability) for item in bins) / total if total else math.nan
+
+
+def ece_if_calibrated(y_prob: npt.ArrayLike, n_bins: int = N_BINS, n_draws: int = 1000, seed: int = 0) -> float:
+    """Expected calibration error that these probabilities would show if they were right; NaN without cases.
+
+    It is never 0: with 30 cases perfect probabilities show about 0.18. The mean of `n_draws` draws of the outcomes from
+    the probabilities, one draw a case.
+    Source: Roelofs et al., AISTATS 2022, PMLR 151: 4036 (the bias); Bröcker and Smith, Weather and Forecasting 2007;
+    22: 651 (drawing outcomes from the forecasts).
+    """
+    probs = finite_scores(y_prob, len(np.asarray(y_prob)))
+    if not len(probs):
+        return math.nan
+    index = _bin_of(probs, np.arange(n_bins + 1) / n_bins)
+    member = (index[:, None] == np.arange(n_bins)).astype(np.float64)
+    drawn = np.random.default_rng(seed).random((n_draws, len(probs))) < probs
+    gaps = np.abs(drawn @ member - probs @ member)
+    return float(gaps.sum(axis=1).mean() / len(probs))
+
+
+def _bin_of(probs: FloatArray, edges: FloatArray) -> IntArray:
+    return np.clip(np.searchsorted(edges, probs, side="right") - 1, 0, len(edges) - 2).astype(np.int64)

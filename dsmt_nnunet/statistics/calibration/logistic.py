@@ -11,12 +11,11 @@ import numpy.typing as npt
 import statsmodels.api as sm
 from scipy.special import logit
 
+from dsmt_nnunet.statistics.calibration.clipping import clipped
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.named_warnings import SeparationWarning
 
-CLIP = 1e-6
-"""Probabilities are held in CLIP to 1 - CLIP before the logit."""
 _UNDEFINED = (math.nan, math.nan)
 
 
@@ -53,7 +52,7 @@ def logistic_calibration(
     73: 13 (sandwich).
     """
     labels = binary_labels(y_true)
-    log_odds = logit(np.clip(finite_scores(y_prob, len(labels)), CLIP, 1 - CLIP))
+    log_odds = logit(clipped(finite_scores(y_prob, len(labels))))
     if labels.all() or not labels.any():
         warnings.warn("One class only; there is no logistic recalibration.", SeparationWarning, stacklevel=2)
         return LogisticCalibration(math.nan, _UNDEFINED, math.nan, _UNDEFINED, math.nan)

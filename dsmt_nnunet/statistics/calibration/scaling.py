@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from dsmt_nnunet.statistics.calibration.clipping import LOG_FLOOR
 from dsmt_nnunet.statistics.checks import FloatArray
 
 DEFAULT_TEMPERATURE = 1.0
 DEFAULT_THRESHOLD = 0.5
-_SMALLEST_PROBABILITY = 1e-12
-"""Probabilities are held at or above this before the logarithm, so that a saturated 0 stays finite."""
 
 
 def apply_temperature(probs: npt.ArrayLike, temperature: float) -> FloatArray:
@@ -26,7 +25,7 @@ def apply_temperature(probs: npt.ArrayLike, temperature: float) -> FloatArray:
     Returns:
         Array of the same shape, float64.
     """
-    scaled = np.log(np.clip(np.asarray(probs, dtype=np.float64), _SMALLEST_PROBABILITY, None)) / temperature
+    scaled = np.log(np.clip(np.asarray(probs, dtype=np.float64), LOG_FLOOR, None)) / temperature
     scaled -= scaled.max(axis=-1, keepdims=True)
     weights = np.exp(scaled)
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True), dtype=np.float64)

@@ -123,12 +123,16 @@ def test_a_temperature_already_applied_is_taken_back(model, tmp_path) -> None:
 
 
 def test_target_sensitivity(model, tmp_path) -> None:
-    crossval(tmp_path / "out", "--target-sensitivity", "0.95")
+    metrics = crossval(tmp_path / "out", "--target-sensitivity", "0.95")
     point = OperatingPoint.read(model)
     y_true, probs, _ = arrays(tmp_path / "out")
     calibrated = point.calibrate("invasiveness", np.stack([1 - probs, probs], axis=1))[:, 1]
     reached = (calibrated[y_true] >= point.threshold("invasiveness")).mean()
     assert 0.95 <= reached < 0.95 + 1.5 / y_true.sum()
+    chosen = metrics["tasks"]["invasiveness"]["chosen_operating_point"]
+    lower, upper = chosen["sensitivity_to_expect_ci"]
+    assert lower < chosen["sensitivity_to_expect"] < min(reached, upper)
+    assert point.tasks["invasiveness"].details["sensitivity_to_expect"] == chosen["sensitivity_to_expect"]
 
 
 def test_one_fold_reports_the_default_threshold(model, tmp_path) -> None:

@@ -93,7 +93,13 @@ def test_target_sensitivity_and_counts_are_kept() -> None:
     score = 1 / (1 + np.exp(-(rng.normal(size=100) + 2 * y_true - 1)))
     point = choose_operating_point(y_true, binary(score), target_sensitivity=0.95)
     assert point.method == "target_sensitivity"
-    assert point.details == {"n": 100, "n_positive": 50, "target_sensitivity": 0.95}
+    assert {name: point.details[name] for name in ("n", "n_positive", "target_sensitivity")} == {
+        "n": 100,
+        "n_positive": 50,
+        "target_sensitivity": 0.95,
+    }
+    # 48 of 50 at or above it: Beta(48, 3).
+    assert point.details["sensitivity_to_expect"] == pytest.approx(48 / 51)
 
 
 def test_one_class_keeps_the_default_threshold() -> None:

@@ -191,12 +191,16 @@ def test_a_column_of_patients_is_taken_unless_it_is_not_to_be(tmp_path) -> None:
     assert metrics["scores"]["score"]["auc_ci"] != alone["scores"]["score"]["auc_ci"]
 
 
-def test_a_forced_threshold_says_so_in_words(cohort, tmp_path) -> None:
+def test_a_forced_threshold_says_so_in_words(cohort, tmp_path, capsys) -> None:
     table, _ = cohort
     metrics = evaluate(table, tmp_path / "out", *FULL, "--threshold-from", "youden")
     point = metrics["scores"]["other"]["operating_points"][0]
     assert point["threshold_chosen_on_reported_data"] is True
     assert "optimistic" in point["note"]
+    model = metrics["scores"]["model"]["operating_points"][0]
+    own, other = (item["sensitivity"] + item["specificity"] for item in (model, model["elsewhere"]))
+    assert other < own
+    assert "chosen on these cases; on others expect a sensitivity of" in capsys.readouterr().out
     assert "ThresholdWarning" in names(metrics)
 
 
@@ -208,6 +212,34 @@ def test_scores_without_a_stated_threshold(cohort, tmp_path) -> None:
     assert metrics["scores"]["other"]["brier"] is None
     assert {"ThresholdWarning", "NotAProbabilityWarning"} <= names(metrics)
     assert "decisions" not in metrics["comparisons"][0]
+
+
+def test_a_stated_prevalence_changes_predictive_values_and_net_benefit(cohort, tmp_path, capsys) -> None:
+    table, _ = cohort
+    plain = evaluate(table, tmp_path / "a", *FULL)
+    rare = evaluate(table, tmp_path / "b", *FULL, "--prevalence", "0.05")
+    point, own = (item["scores"]["model"]["operating_points"][0] for item in (rare, plain))
+    assert "at_prevalence" not in own
+    sensitivity, false_positive = point["sensitivity"], 1 - point["specificity"]
+    expected = 0.05 * sensitivity / (0.05 * sensitivity + 0.95 * false_positive)
+    assert point["at_prevalence"]["ppv"] == pytest.approx(expected)
+    assert point["ppv"] == own["ppv"] > 2 * expected
+    curves = [item["decision_curve"]["model"] for item in (rare, plain)]
+    assert [curve["prevalence"] for curve in curves] == [0.05, 0.5]
+    assert curves[0]["net_benefit_all"][19] < 0 < curves[1]["net_benefit_all"][19]
+    assert rare["settings"]["prevalence"] == 0.05
+    assert "at a prevalence of 0.05: PPV" in capsys.readouterr().out
+
+
+def test_calibration_tells_what_chance_gives(cohort, tmp_path) -> None:
+    table, _ = cohort
+    model = evaluate(table, tmp_path / "a", *FULL)["scores"]["model"]
+    assert 0 < model["ece_if_calibrated"] < model["ece"]
+    assert model["ece_debiased"] == pytest.approx(model["ece"] - model["ece_if_calibrated"])
+    sure = write_table(tmp_path / "sure.csv", {"truth": [0, 1] * 10, "p": [0.0, 1.0, 0.3, 0.6] * 5})
+    metrics = evaluate(sure, tmp_path / "b", "--truth", "truth", "--score", "p")
+    assert metrics["scores"]["p"]["n_clipped"] == 10
+    assert any("10 of 20 probabilities lie nearer to 0 or 1" in item["message"] for item in metrics["warnings"])
 
 
 def test_clopper_pearson_and_other_levels_on_request(cohort, tmp_path) -> None:
@@ -282,6 +314,8 @@ def test_rows_without_truth_are_left_out_and_counted(tmp_path) -> None:
         ([0, 1, 1], [0.1, 0.2, 0.3], ("--bootstrap", "3"), "100 resamples"),
         ([0, 1, 1], [0.1, 0.2, 0.3], ("--confidence", "95"), "confidence level"),
         ([0, 1, 1], [0.1, 0.2, 0.3], ("--group", "score=3,2"), "must rise"),
+        ([0, 1, 1], [0.1, 0.2, 0.3], ("--prevalence", "5"), "--prevalence lies strictly between 0 and 1"),
+        ([0, 1, 1], [0.1, 0.2, 0.3], ("--confidence", "0.99", "--bootstrap", "150"), "at least 200 resamples"),
     ],
 )
 def test_bad_input_ends_in_one_clear_message(tmp_path, capsys, truth, score, options, message) -> None:

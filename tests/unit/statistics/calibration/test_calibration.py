@@ -8,8 +8,10 @@ from scipy.special import expit, logit
 from scipy.stats import t
 from sklearn.linear_model import LogisticRegression
 
-from dsmt_nnunet.statistics.calibration.bins import calibration_bins, expected_calibration_error
+from dsmt_nnunet.statistics.calibration.bins import calibration_bins, ece_if_calibrated, expected_calibration_error
+from dsmt_nnunet.statistics.calibration.clipping import LOWEST_PROBABILITY, clipped, n_clipped
 from dsmt_nnunet.statistics.calibration.logistic import logistic_calibration
+from dsmt_nnunet.statistics.calibration.scaling import apply_temperature
 from dsmt_nnunet.statistics.calibration.temperature import fit_temperature, negative_log_likelihood
 from dsmt_nnunet.statistics.decisions.curve import decision_curve
 from dsmt_nnunet.statistics.named_warnings import CalibrationWarning, SeparationWarning
@@ -144,3 +146,55 @@ def test_the_clustered_intercept_has_the_sandwich_variance_written_out() -> None
     se = math.sqrt(15 / 14 * (sums**2).sum()) / (fitted * (1 - fitted)).sum()
     half = t.ppf(0.975, 14) * se
     assert found.intercept_ci == pytest.approx((found.intercept - half, found.intercept + half), rel=1e-6)
+
+
+def test_the_error_of_perfect_probabilities_is_known_beforehand() -> None:
+    rng = np.random.default_rng(5)
+    for n in (30, 200):
+        seen, foretold = [], []
+        for _ in range(150):
+            probs = rng.random(n)
+            seen.append(expected_calibration_error(rng.random(n) < probs, probs))
+            foretold.append(ece_if_calibrated(probs, n_draws=200))
+        assert np.mean(foretold) == pytest.approx(np.mean(seen), abs=0.012)
+    assert math.isnan(ece_if_calibrated([]))
+
+
+def test_a_temperature_of_few_cases_is_drawn_towards_1() -> None:
+    """The error of log T where T is 1 halves; with many overconfident cases nothing is taken away."""
+    plain, shrunk = [], []
+    for seed in range(25):
+        labels, probs = too_sure(70, 1.0, seed)
+        grid = np.exp(np.linspace(-1.5, 1.5, 121))
+        losses = [negative_log_likelihood(labels, apply_temperature(probs, value)) for value in grid]
+        plain.append(np.log(grid[int(np.argmin(losses))]))
+        shrunk.append(np.log(fit_temperature(labels, probs)))
+    assert np.sqrt(np.mean(np.square(shrunk))) < 0.8 * np.sqrt(np.mean(np.square(plain)))
+    labels, probs = too_sure(3000, 3.0, 0)
+    assert fit_temperature(labels, probs) == pytest.approx(3.0, rel=0.1)
+
+
+def test_copies_of_a_patient_do_not_vouch_for_each_other() -> None:
+    labels, probs = too_sure(40, 1.3, 4)
+    many, table = np.repeat(labels, 8), np.repeat(probs, 8, axis=0)
+    whole = fit_temperature(many, table, np.repeat(np.arange(40), 8))
+    assert abs(np.log(whole)) <= abs(np.log(fit_temperature(many, table)))
+
+
+def test_one_wrong_case_at_0_does_not_decide() -> None:
+    labels, probs = too_sure(60, 1.0, 2)
+    sure = np.concatenate([probs, [[1.0, 0.0]]])
+    nearly = np.concatenate([probs, [[1 - 1e-6, 1e-6]]])
+    wrong = fit_temperature(np.append(labels, 1), sure)
+    assert wrong == fit_temperature(np.append(labels, 1), nearly) < 10
+    assert n_clipped(sure) == 2
+    assert clipped(sure)[-1, 1] == LOWEST_PROBABILITY
+
+
+def too_sure(n: int, temperature: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and probabilities whose log odds are too large by a factor."""
+    rng = np.random.default_rng(seed)
+    log_odds = 1.5 * rng.normal(size=n)
+    labels = (rng.random(n) < 1 / (1 + np.exp(-log_odds))).astype(int)
+    probs = 1 / (1 + np.exp(-temperature * log_odds))
+    return labels, np.stack([1 - probs, probs], axis=1)

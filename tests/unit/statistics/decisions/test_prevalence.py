@@ -59,3 +59,21 @@ def test_refusals() -> None:
         at_prevalence([0, 1], [0, 1], 0.0)
     with pytest.raises(ValueError, match="both classes, got 2 positive of 2"):
         at_prevalence([1, 1], [0, 1], 0.1)
+
+
+def test_a_decision_curve_at_a_stated_prevalence() -> None:
+    rng = np.random.default_rng(3)
+    y_true = np.arange(200) % 2
+    probs = 1 / (1 + np.exp(-(rng.normal(size=200) + 1.5 * y_true - 0.7)))
+    stated = decision_curve(y_true, probs, [0.1, 0.3], prevalence=0.05)
+    for index, cut in enumerate((0.1, 0.3)):
+        expected = at_prevalence(y_true, probs >= cut, 0.05, cut)
+        assert stated.model[index] == pytest.approx(expected.net_benefit)
+        assert stated.treat_all[index] == pytest.approx(expected.net_benefit_all)
+    own, same = decision_curve(y_true, probs, [0.1, 0.3]), decision_curve(y_true, probs, [0.1, 0.3], prevalence=0.5)
+    assert (own.prevalence, stated.prevalence) == (0.5, 0.05)
+    np.testing.assert_allclose(own.model, same.model)
+    assert stated.treat_all[0] < 0 < own.treat_all[0], "treating all seems to be worth it among cases and controls"
+    with pytest.raises(ValueError, match="strictly between"):
+        decision_curve(y_true, probs, prevalence=1.0)
+    assert np.isnan(decision_curve([1, 1], [0.2, 0.8], [0.5], prevalence=0.3).model).all()
