@@ -32,6 +32,7 @@ class DSMTPlannerXS(DSMTPlanner):
     max_batch_size = 8
     mirror_scans = False
     smallest_spacing_mm = 1.25
+    smallest_spacing_of_crops_mm = 1.0
 
 
 class DSMTPlannerResEncM(DSMTPlanning, ResEncUNetPlanner):

@@ -80,7 +80,9 @@ class DSMTPlanning(_NnunetPlanner):
     max_batch_size: ClassVar[int] = 24
     mirror_scans: ClassVar[bool] = True
     smallest_spacing_mm: ClassVar[float] = 0.0
-    """The target spacing is not finer than this."""
+    """The target spacing of scans is not finer than this."""
+    smallest_spacing_of_crops_mm: ClassVar[float] = 0.0
+    """The same of crops around nodules, in which no sliding window has a whole chest to cross."""
 
     def __init__(
         self,
@@ -144,9 +146,20 @@ class DSMTPlanning(_NnunetPlanner):
 
     def determine_fullres_target_spacing(self) -> Vector:
         spacing: Vector = super().determine_fullres_target_spacing()
-        if self.overwrite_target_spacing is not None or not self.smallest_spacing_mm:
+        crops = self._shortest_side_mm() < SMALLEST_CONTEXT_MM
+        smallest_mm = self.smallest_spacing_of_crops_mm if crops else self.smallest_spacing_mm
+        if self.overwrite_target_spacing is not None or not smallest_mm:
             return spacing
-        return np.maximum(spacing, self.smallest_spacing_mm)
+        chosen = np.maximum(spacing, smallest_mm)
+        self.decisions["spacing"] = (
+            f"{np.round(chosen, 2).tolist()} mm: nnU-Net's choice is {np.round(spacing, 2).tolist()} mm, this preset "
+            f"reads {'crops' if crops else 'scans'} no finer than {smallest_mm:g} mm"
+        )
+        return chosen
+
+    def _shortest_side_mm(self) -> float:
+        """Of the median scan; what is short holds the nodule and its rim alone."""
+        return float(np.percentile(Fingerprint.parse(self.dataset_fingerprint).extents_mm, 50, axis=0).min())
 
     def get_plans_for_configuration(
         self,
@@ -283,7 +296,7 @@ class DSMTPlanning(_NnunetPlanner):
 
     def _has_context(self) -> bool:
         """Whether the scans hold more than the nodule and its rim."""
-        scan_mm = float(self._percentile_shape_mm(50).min())
+        scan_mm = self._shortest_side_mm()
         has = scan_mm >= SMALLEST_CONTEXT_MM
         self.decisions["context"] = (
             f"{'used' if has else 'left out'}: the median scan is {scan_mm:.0f} mm on its shortest side; below "

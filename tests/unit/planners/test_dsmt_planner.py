@@ -204,7 +204,7 @@ def test_every_decision_has_its_reason(plan: Plan) -> None:
     decisions = DSMTPlan.from_plans(plan(labels=(NEGATIVE, POSITIVE, POSITIVE), nodules=30)).decisions
     assert set(decisions) == {
         *("local patch", "batch size", "context patch", "context encoder", "central region"),
-        *("class balance", "patches without nodule", "budget", "context"),
+        *("class balance", "patches without nodule", "budget", "context", "spacing"),
     }
     assert f"invasiveness {NEGATIVE} 10, {POSITIVE} 20" in decisions["class balance"]
 
@@ -225,6 +225,9 @@ def test_a_given_voxel_size_is_kept_and_the_smallest_preset_has_a_floor(plan: Pl
     assert plan(**fine)["configurations"][CONFIGURATION]["spacing"] == [1.25] * 3
     given = plan(**fine, overwrite_target_spacing=[1.0, 0.9, 0.9])
     assert given["configurations"][CONFIGURATION]["spacing"] == [1.0, 0.9, 0.9]
+    crops = plan(spacing=(0.6, 0.5, 0.5), shape=(30, 70, 70))
+    assert crops["configurations"][CONFIGURATION]["spacing"] == [1.0] * 3
+    assert "reads crops no finer than 1 mm" in DSMTPlan.from_plans(crops).decisions["spacing"]
 
 
 def mask_file(folder: Path, boxes: Sequence[tuple[slice, ...]], name: str = "m.nii.gz") -> Path:
