@@ -49,13 +49,11 @@ class NoduleOutput:
 
 
 @dataclass(frozen=True)
-class _FoldOutput:
-    """Of one network: segmentation (K, Z, Y, X), descriptors (D,), a task's logits (K,), contributions (S, D + 1)."""
+class _Seen:
+    """What one network sees, the mean over mirrorings: segmentation (K, Z, Y, X) and a task's deep scores (1, S)."""
 
     segmentation: Tensor
-    tasks: list[Tensor]
-    descriptors: Tensor | None
-    contributions: list[Tensor]
+    deep: list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -103,33 +101,37 @@ class NoduleClassifier:
         local = self._to_device(crop(data, start, size, fill))
         surroundings = self._to_device(context.patch(geometry.to_world(voxel), self.plan.context.grid))
         valid = torch.from_numpy(inside_scan(data.shape[1:], start, size))[None].to(self.device)
-        per_fold = [self._one_network(network, local, surroundings, valid, columns) for network in self.networks]
+        seen = [self._seen(network, local, surroundings) for network in self.networks]
+        mean_segmentation = torch.stack([one.segmentation for one in seen]).mean(0)
+        check_finite_logits(mean_segmentation)
+        # Measured once, under the mask that is told: the mean over the folds is better than any of them.
+        first = self.networks[0]
+        measured = first.measure(local, first.nodule_prob(mean_segmentation[None]), valid)
+        inputs = None if measured is None else torch.cat([measured, columns], dim=1)
+        logits = [
+            network.answer(one.deep, network.wide_scores(inputs))
+            for network, one in zip(self.networks, seen, strict=True)
+        ]
         tasks = self.plan.schema.tasks
         probabilities = {
-            task.name: torch.stack([torch.softmax(fold.tasks[position], -1) for fold in per_fold]).cpu().numpy()
+            task.name: torch.cat([torch.softmax(fold[position], -1) for fold in logits]).cpu().numpy()
             for position, task in enumerate(tasks)
         }
-        mean_segmentation = torch.stack([fold.segmentation for fold in per_fold]).mean(0)
-        check_finite_logits(mean_segmentation)
         segmentation = mean_segmentation.cpu().numpy()
-        measured = [fold.descriptors for fold in per_fold if fold.descriptors is not None]
-        if not measured:
+        if measured is None or inputs is None:
             return NoduleOutput(start, segmentation, probabilities)
+        of_folds = [_contributions(network, inputs, one.deep) for network, one in zip(self.networks, seen, strict=True)]
         contributions = {
-            task.name: torch.stack([fold.contributions[position] for fold in per_fold]).mean(0).cpu().numpy()
+            task.name: torch.stack([fold[position] for fold in of_folds]).mean(0).cpu().numpy()
             for position, task in enumerate(tasks)
         }
-        descriptors = torch.stack(measured).mean(0).cpu().numpy()
-        return NoduleOutput(start, segmentation, probabilities, descriptors, contributions, told)
+        return NoduleOutput(start, segmentation, probabilities, measured[0].cpu().numpy(), contributions, told)
 
     def _to_device(self, patch: Array) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(patch, dtype=np.float32))[None]
         return tensor.to(self.device)
 
-    def _one_network(
-        self, network: DSMTNet, local: Tensor, context: Tensor, valid: Tensor, covariates: Tensor
-    ) -> _FoldOutput:
-        """Segmentation and deep scores are averaged over mirrorings; the nodule is measured once, under their mask."""
+    def _seen(self, network: DSMTNet, local: Tensor, context: Tensor) -> _Seen:
         network.eval()
         none = [torch.zeros((), device=self.device)] * len(network.task_heads)
         segmentations, deep = [], []
@@ -140,19 +142,17 @@ class NoduleClassifier:
             output = network(locals_, contexts, none)
             segmentations += [torch.flip(output.segmentation[i : i + 1], _dims(axes)) for i, axes in enumerate(batch)]
             deep.append(output.deep)
-        segmentation = torch.cat(segmentations).mean(0, keepdim=True)
         scores = [torch.cat(own).mean(0, keepdim=True) for own in zip(*deep, strict=True)]
-        measured = network.measure(local, network.nodule_prob(segmentation), valid)
-        inputs = None if measured is None else torch.cat([measured, covariates], dim=1)
-        answers = [logits[0] for logits in network.answer(scores, network.wide_scores(inputs))]
-        if measured is None or inputs is None:
-            return _FoldOutput(segmentation[0], answers, None, [])
-        contributions = [
-            torch.cat([head.wide.contributions(inputs)[0], (head.share * own[0])[:, None]], dim=1)
-            for head, own in zip(network.task_heads, scores, strict=True)
-            if head.wide is not None
-        ]
-        return _FoldOutput(segmentation[0], answers, measured[0], contributions)
+        return _Seen(torch.cat(segmentations).mean(0), scores)
+
+
+def _contributions(network: DSMTNet, inputs: Tensor, deep: Sequence[Tensor]) -> list[Tensor]:
+    """One (S, D + 1) tensor a task: of each column of the wide part and, last, of the deep features."""
+    return [
+        torch.cat([head.wide.contributions(inputs)[0], (head.share * own[0])[:, None]], dim=1)
+        for head, own in zip(network.task_heads, deep, strict=True)
+        if head.wide is not None
+    ]
 
 
 def check_finite_logits(logits: Tensor) -> None:

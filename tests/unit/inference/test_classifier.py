@@ -172,6 +172,30 @@ def test_the_diameter_is_that_of_the_ball_of_the_same_volume() -> None:
 COVARIATES = (Covariate("age", "years"), Covariate("sex", categories=("female", "male")))
 
 
+def test_folds_are_asked_about_what_is_measured_under_their_mean_mask() -> None:
+    plan = replace(PLAN, wide=wide_plan(stock_plans(), stock_plans()["configurations"][CONFIGURATION]))
+    configuration = PlansManager(stock_plans()).get_configuration(CONFIGURATION)
+    folds = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        folds.append(build_network(plan, configuration, 1, 2, False))
+        for head in folds[-1].task_heads:
+            assert head.wide is not None
+            head.wide.weight.normal_(std=1e-3)
+    data, geometry, context = case()
+    output = NoduleClassifier(folds, plan, PATCH, (), CPU)(data, geometry, context, (9.0, 10.0, 11.0))
+    patch = torch.from_numpy(data[None, :, 6:14, 5:17, 6:18].copy())
+    mask = folds[0].nodule_prob(torch.from_numpy(output.segmentation)[None])
+    measured = folds[0].measure(patch, mask)
+    assert measured is not None
+    np.testing.assert_allclose(output.descriptors, measured[0], rtol=1e-4, atol=1e-4)
+    for number, fold in enumerate(folds):
+        wide = fold.wide_scores(measured)
+        assert wide is not None
+        expected = torch.softmax(fold.answer([torch.zeros(())] * len(wide), wide)[1], -1)
+        np.testing.assert_allclose(output.fold_probabilities["invasiveness"][number], expected[0].detach(), atol=1e-4)
+
+
 def _told(seed: int, covariates: Covariates | None = None) -> tuple[DSMTNet, NodulePrediction]:
     """A network whose parts all say something, and what it says of a nodule."""
     torch.manual_seed(seed)
