@@ -3,11 +3,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test coverage lint imports bench study clean
+.PHONY: help install demo test test-archive coverage lint imports bench study clean
 
 help:
 	@echo "make demo     install, then run the main job on phantoms; ends with a report"
 	@echo "make test     install, then run all tests"
+	@echo "make test-archive  install, then send to a real archive (Orthanc) and fetch from it; skips where it is missing"
 	@echo "make coverage install, then run the unit tests with branch coverage"
 	@echo "make lint     install, then ruff, mypy and import-linter, as in CI"
 	@echo "make bench    install, then measure against stock nnU-Net"
@@ -30,6 +31,9 @@ demo: install
 test: install
 	$(BIN)/python -m pytest tests/unit -n auto --maxprocesses 8 --durations=10
 	$(BIN)/python -m pytest tests/e2e --durations=10
+
+test-archive: install
+	$(BIN)/python -m pytest tests/archive -rs
 
 coverage: install
 	$(BIN)/python -m pytest tests/unit -n auto --maxprocesses 8 --cov --cov-branch --cov-report=term:skip-covered

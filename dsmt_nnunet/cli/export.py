@@ -20,17 +20,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     dicom.add_argument("--series", type=Path, required=True, metavar="DIR", help="folder or zip with the CT")
     dicom.add_argument("--case", metavar="CASE", help="which case, where the folder holds several")
     dicom.add_argument("-o", type=Path, dest="output", metavar="DIR", help="default: PREDICTIONS/dicom")
+    dicom.add_argument(
+        "--send",
+        metavar="ARCHIVE",
+        help="hand them to an archive as well: https://HOST/dicom-web (STOW-RS; name and password in ~/.netrc) or "
+        "TITLE@HOST:PORT (C-STORE)",
+    )
+    dicom.add_argument("--own-title", default="DSMT", metavar="TITLE", help="by which a DICOM node knows us (DSMT)")
     dicom.set_defaults(run=run_dicom)
 
 
 def run_dicom(args: argparse.Namespace) -> int:
     """Runs `dsmt export dicom`."""
+    import pydicom
     import SimpleITK as sitk
 
     from dsmt_nnunet.dicom.export import read_export
+    from dsmt_nnunet.dicom.sending import parse_archive, send
     from dsmt_nnunet.dicom.series import ct_series, read_ct
     from dsmt_nnunet.predictions.results import read_folder
 
+    archive = parse_archive(args.send, args.own_title) if args.send else None
     try:
         from dsmt_nnunet.dicom.results import make_report, make_segmentation, split_mask
     except ModuleNotFoundError as error:
@@ -51,8 +61,13 @@ def run_dicom(args: argparse.Namespace) -> int:
     report = make_report(case, segmentation, sources, model)
     output = args.output or args.predictions / "dicom"
     output.mkdir(parents=True, exist_ok=True)
+    written = []
     for dataset, ending in ((segmentation, "seg"), (report, "report")):
         path = output / f"{case.case_id}_{ending}.dcm"
-        dataset.save_as(path)
+        dataset.save_as(path, enforce_file_format=True)
+        written.append(pydicom.dcmread(path))
         print(f"Wrote {path}")
+    if archive is not None:
+        for uid in send(written, archive):
+            print(f"{args.send} keeps {uid}")
     return 0

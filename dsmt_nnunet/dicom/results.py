@@ -19,7 +19,7 @@ from pydicom.sr.codedict import codes
 from dsmt_nnunet import __version__
 from dsmt_nnunet.dicom.series import CtVolume
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction
-from dsmt_nnunet.tasks import ClassificationSchema
+from dsmt_nnunet.tasks import ClassificationSchema, TaskKind
 
 MANUFACTURER = "DSMT for nnU-Net"
 UNCLASSIFIED = "not classified"
@@ -147,7 +147,7 @@ def make_report(
     groups = [
         hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             tracking_identifier=hd.sr.TrackingIdentifier(uid=segment.tracking_uid, identifier=segment.tracking_id),
-            referenced_segment=hd.sr.ReferencedSegment.from_segmentation(segmentation, segment.segment_number),
+            referenced_segment=_reference(segmentation, segment.segment_number),
             finding_type=codes.SCT.Nodule,
             finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Lung)],
             algorithm_id=algorithm,
@@ -182,6 +182,32 @@ def make_report(
     )
 
 
+def _reference(segmentation: hd.seg.Segmentation, number: int) -> hd.sr.ReferencedSegment:
+    """A segment and the slices it was drawn on.
+
+    What all frames share, as the only segment does, highdicom writes once for all of them, where its own
+    `from_segmentation` does not look.
+    """
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+
+    def group(frame: Dataset, name: str) -> Sequence[Dataset]:
+        found: Sequence[Dataset] = (frame if name in frame else shared)[name].value
+        return found
+
+    images: dict[str, str] = {}
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        if group(frame, "SegmentIdentificationSequence")[0].ReferencedSegmentNumber == number:
+            for derivation in group(frame, "DerivationImageSequence"):
+                for source in derivation.SourceImageSequence:
+                    images[str(source.ReferencedSOPInstanceUID)] = str(source.ReferencedSOPClassUID)
+    return hd.sr.ReferencedSegment(
+        segmentation.SOPClassUID,
+        segmentation.SOPInstanceUID,
+        number,
+        source_images=[hd.sr.SourceImageForSegmentation(kind, uid) for uid, kind in images.items()],
+    )
+
+
 def _measurements(nodule: NodulePrediction, schema: ClassificationSchema) -> list[hd.sr.Measurement]:
     found = [hd.sr.Measurement(name=codes.SCT.Volume, value=nodule.volume_mm3, unit=codes.UCUM.CubicMillimeter)]
     if not math.isnan(nodule.diameter_mm):
@@ -197,14 +223,14 @@ def _measurements(nodule: NodulePrediction, schema: ClassificationSchema) -> lis
 
 
 def _decisions(nodule: NodulePrediction, schema: ClassificationSchema) -> list[hd.sr.QualitativeEvaluation]:
-    return [
-        hd.sr.QualitativeEvaluation(
-            name=hd.sr.CodedConcept(f"T{number}", CODING_SCHEME, f"Decision, {task.name}"[:64]),
-            value=hd.sr.CodedConcept(
-                f"T{number}C{task.classes.index(nodule.tasks[task.name].decision)}",
-                CODING_SCHEME,
-                nodule.tasks[task.name].decision[:64],
-            ),
-        )
-        for number, task in enumerate(schema.tasks, start=1)
-    ]
+    """Of grades the answer to their question."""
+    found = []
+    for number, task in enumerate(schema.tasks, start=1):
+        decision = nodule.tasks[task.name].decision
+        asked = task if task.kind is TaskKind.NOMINAL else task.as_binary()
+        letter = "C" if asked is task else "A"
+        code = f"T{number}{letter}{asked.classes.index(decision)}"
+        name = hd.sr.CodedConcept(f"T{number}", CODING_SCHEME, f"Decision, {task.name}"[:64])
+        value = hd.sr.CodedConcept(code, CODING_SCHEME, decision[:64])
+        found.append(hd.sr.QualitativeEvaluation(name=name, value=value))
+    return found

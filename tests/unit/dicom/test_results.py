@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
@@ -12,8 +13,8 @@ from dsmt_nnunet.cli.main import main
 from dsmt_nnunet.dicom.export import read_export
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
 from dsmt_nnunet.dicom.structures import read_structures, structures_of
-from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
-from dsmt_nnunet.tasks import ClassificationSchema, Task
+from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, read_case, write_case
+from dsmt_nnunet.tasks import ClassificationSchema, Question, Task
 from tests.unit.dicom.made_series import write_ct
 
 SCHEMA = ClassificationSchema((Task("invasiveness", ("non-invasive", "invasive")),), "invasiveness")
@@ -103,3 +104,35 @@ def test_an_empty_mask(predicted: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert export(predicted) == 2
     assert "the mask is empty" in capsys.readouterr().err
     assert read_ct(ct_series(read_export(predicted.parent / "ct"))[0]).image.GetSize() == (8, 6, 5)
+
+
+def one_nodule(predicted: Path, schema: ClassificationSchema, answer: TaskPrediction, voxels: slice) -> None:
+    """Leaves a case with a nodule in row 3 of the third slice."""
+    old = read_case(predicted / "c1.json").nodules[1]
+    nodule = replace(old, tasks={schema.primary_task: answer})
+    write_case(CasePrediction("c1", schema, (nodule,)), predicted / "c1.json")
+    image = sitk.ReadImage(str(predicted / "c1.nii.gz"))
+    array = np.zeros((5, 6, 8), np.uint8)
+    array[voxels, 3:5, 3] = 1
+    only = sitk.GetImageFromArray(array)
+    only.CopyInformation(image)
+    sitk.WriteImage(only, str(predicted / "c1.nii.gz"))
+
+
+@pytest.mark.parametrize("slices", [slice(2, 3), slice(1, 4)])
+def test_a_single_nodule_of_graded_answer(predicted: Path, ct: CtVolume, slices: slice) -> None:
+    grades = Task("grade", ("AAH", "AIS", "IAC"), True, Question("non-invasive", "invasive", "IAC"))
+    answer = TaskPrediction(
+        {"AAH": 0.2, "AIS": 0.3, "IAC": 0.5}, {}, "invasive", 0.5, {"non-invasive": 0.5, "invasive": 0.5}
+    )
+    one_nodule(predicted, ClassificationSchema((grades,), "grade"), answer, slices)
+    assert export(predicted) == 0
+    report = hd.sr.srread(predicted / "dicom" / "c1_report.dcm")
+    (group,) = report.content.get_volumetric_roi_measurement_groups()
+    assert [item.value.meaning for item in group.get_qualitative_evaluations()] == ["invasive"]
+    assert group.referenced_segment is not None
+    sources = [item.referenced_sop_instance_uid for item in group.referenced_segment.source_images_for_segmentation]
+    assert sorted(sources) == sorted(list(ct.sop_uids)[slices])
+    (series,) = structures_of(read_export(predicted / "dicom"), ct.series)
+    (structure,) = read_structures(series, ct)
+    assert int(structure.mask.sum()) == 2 * (slices.stop - slices.start)
