@@ -8,12 +8,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from dsmt_nnunet.dicom.series import distance_tolerance_mm
+
 _MODALITY = "0008|0060"
 _POSITION = "0020|0032"
-
-SLICE_DISTANCE_TOLERANCE = 0.02
-"""Share of the slice distance by which single distances may differ: positions are rounded to a few digits in DICOM, a
-missing or doubled slice changes a distance by all of it."""
 
 
 def read_series(folder: Path) -> sitk.Image:
@@ -33,8 +31,10 @@ def read_series(folder: Path) -> sitk.Image:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ValueError(f"{folder}: the DICOM series cannot be read ({reason}).") from error
-    if len(files) > 1:
-        _check_stack(folder, _positions(reader, len(files)), image)
+    positions = _positions(reader, len(files)) if len(files) > 1 else None
+    if positions is not None:
+        distance_mm = _check_stack(folder, positions, image)
+        image.SetSpacing((*image.GetSpacing()[:2], distance_mm))
     return image
 
 
@@ -77,13 +77,12 @@ def _positions(reader: sitk.ImageSeriesReader, count: int) -> NDArray[np.float64
     return np.array([[float(value) for value in text.split("\\")] for text in texts])
 
 
-def _check_stack(folder: Path, positions: NDArray[np.float64] | None, image: sitk.Image) -> None:
-    if positions is None:
-        return
+def _check_stack(folder: Path, positions: NDArray[np.float64], image: sitk.Image) -> float:
+    """Distance of the slices in mm, the mean over the stack: single ones are rounded."""
     normal = np.array(image.GetDirection()).reshape(3, 3)[:, 2]
     distances = np.abs(np.diff(positions, axis=0) @ normal)
     usual = float(np.median(distances))
-    if usual == 0 or np.max(np.abs(distances - usual)) > max(SLICE_DISTANCE_TOLERANCE * usual, 0.01):
+    if usual == 0 or np.max(np.abs(distances - usual)) > distance_tolerance_mm(positions, usual):
         raise ValueError(
             f"{folder}: the slices do not form a regular stack: they lie {distances.min():.3g} to "
             f"{distances.max():.3g} mm apart, usually {usual:.3g}. Slices are missing or doubled; export the series "
@@ -96,3 +95,4 @@ def _check_stack(folder: Path, positions: NDArray[np.float64] | None, image: sit
             f"{folder}: the slices are sheared against each other by {drift:.3g} mm over the stack (gantry tilt). "
             f"Resample the series to a straight grid first."
         )
+    return float(distances.mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -24,6 +25,9 @@ def in_processes(
         jobs: its arguments.
         processes: at work together.
         description: of the progress bar, which is shown in a terminal.
+
+    Raises:
+        OSError: a worker process died.
     """
     results: list[Any] = [None] * len(jobs)
     with tqdm(total=len(jobs), desc=description, disable=None if jobs else True) as progress:
@@ -34,7 +38,13 @@ def in_processes(
             return results
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
             positions = {pool.submit(function, *job): position for position, job in enumerate(jobs)}
-            for future in as_completed(positions):
-                results[positions[future]] = future.result()
-                progress.update()
+            try:
+                for future in as_completed(positions):
+                    results[positions[future]] = future.result()
+                    progress.update()
+            except BrokenProcessPool as error:
+                raise OSError(
+                    f"{description}: a worker process died, killed for want of memory perhaps. What is done is kept; "
+                    f"go on with fewer processes (-np {max(1, processes // 2)})."
+                ) from error
     return results

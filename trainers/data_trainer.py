@@ -28,7 +28,7 @@ from dsmt_nnunet.nnunet_folders import read_nodule_table, training_images
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.tasks import UNKNOWN_LABEL
 from dsmt_nnunet.trainers.planned_trainer import PlannedTrainer
-from dsmt_nnunet.training.environment import seed_of_run
+from dsmt_nnunet.training.environment import seed_of_run, worker_seeds
 from dsmt_nnunet.training.losses import MultiTaskLoss
 from dsmt_nnunet.training.wide_part import NodulePatches, WidePart
 
@@ -192,7 +192,7 @@ class DataTrainer(PlannedTrainer):
             transform=None,
             num_processes=workers,
             num_cached=max(3, workers),
-            seeds=None if seed is None else [1000 * seed + worker for worker in range(workers)],
+            seeds=None if seed is None else worker_seeds(seed, workers, self.local_rank, self.current_epoch),
             pin_memory=self.device.type == "cuda",
             wait_time=0.002,
         )

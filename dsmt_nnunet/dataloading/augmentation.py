@@ -60,9 +60,13 @@ class DualScaleSpatialTransform(BasicTransform):
             if affine is None
             else sample_affine(context, affine, self.context_grid, fill)
         )
-        self.spatial.padding_mode_image = "constant"
-        self.spatial.padding_value_image = float(min(data_dict["image_fill"]))
+        # nnU-Net pads every channel with one value; shifted by its own, each of them has 0 outside.
+        image = data_dict["image"]
+        shift = _of_each_channel(data_dict["image_fill"], image)
+        data_dict["image"] = image - shift
+        self.spatial.padding_mode_image, self.spatial.padding_value_image = "constant", 0.0
         transformed: DataDict = self.spatial.apply(data_dict, **params)
+        transformed["image"] = transformed["image"] + shift
         return transformed
 
     def _in_millimetres(self, affine: Affine) -> Affine:
@@ -164,6 +168,12 @@ def dual_scale(transforms: ComposeTransforms, spacing_mm: Sequence[float], conte
     if not any(isinstance(transform, DualScaleSpatialTransform) for transform in replaced):
         raise ValueError("nnU-Net's training transforms hold no SpatialTransform to apply to both scales.")
     return ComposeTransforms([*replaced, ContextIntensityTransform()])
+
+
+def _of_each_channel(values: Sequence[float], image: Tensor) -> Tensor:
+    """A value a channel, to be added to (C, Z, Y, X), or to (C * Z, Y, X) of nnU-Net's pseudo 2-D augmentation."""
+    own = torch.tensor(values, dtype=image.dtype).repeat_interleave(image.shape[0] // len(values))
+    return own.reshape(-1, *[1] * (image.dim() - 1))
 
 
 def centre_crop(patch: Tensor, size: int) -> Tensor:

@@ -19,6 +19,8 @@ LOCALIZER = "LOCALIZER"
 SLICE_DISTANCE_TOLERANCE = 0.02
 """Share of the slice distance by which single distances may differ: positions are rounded to a few digits in DICOM, a
 missing or doubled slice changes a distance by all of it."""
+COARSE_ROUNDING_MM = 0.1
+"""Some archives keep one decimal; then distances differ by as much, and a missing slice still by all of one."""
 ROUNDING_MM = 0.01
 """Positions with two decimals are common; no two slices are this close."""
 
@@ -238,6 +240,19 @@ def _check_uniform(series: Series, planes: Sequence[_Plane]) -> None:
             )
 
 
+def distance_tolerance_mm(positions: NDArray[np.float64], usual_mm: float) -> float:
+    """By how much single distances of slices may differ from the usual one, from the digits of their positions.
+
+    Args:
+        positions: (slices, 3) in mm.
+        usual_mm: median distance of neighbours.
+    """
+    tenths = positions / COARSE_ROUNDING_MM
+    is_coarse = bool(np.abs(tenths - np.rint(tenths)).max() < 1e-6) and usual_mm > 3 * COARSE_ROUNDING_MM
+    rounding = COARSE_ROUNDING_MM * 1.001 if is_coarse else ROUNDING_MM
+    return max(SLICE_DISTANCE_TOLERANCE * usual_mm, rounding)
+
+
 def _check_stack(
     series: Series, positions: NDArray[np.float64], normal: NDArray[np.float64], spacing_mm: tuple[float, float]
 ) -> float:
@@ -254,7 +269,7 @@ def _check_stack(
             f"several acquisitions or phases. Export them as series of their own."
         )
     worst = int(np.abs(distances - usual).argmax())
-    if abs(distances[worst] - usual) > max(SLICE_DISTANCE_TOLERANCE * usual, ROUNDING_MM):
+    if abs(distances[worst] - usual) > distance_tolerance_mm(positions, usual):
         raise ValueError(
             f"{series.where}: the slices do not form a regular stack: between {heights[worst]:.5g} and "
             f"{heights[worst + 1]:.5g} mm they lie {distances[worst]:.3g} mm apart, usually {usual:.3g}. Slices are "

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 
 from dsmt_nnunet.geometry import ArrayGeometry, centred_start
@@ -143,7 +144,7 @@ class Scan:
         preprocessor = self.configuration_manager.preprocessor_class(verbose=False)
         data = preprocessor._normalize(
             data,
-            np.zeros((1, *data.shape[1:]), dtype=np.int8),
+            self._outside(region, data),
             self.configuration_manager,
             self.plans_manager.foreground_intensity_properties_per_channel,
         )
@@ -157,6 +158,12 @@ class Scan:
             data, region.shape, _spacing(properties, self.plans_manager), self.configuration_manager.spacing
         )
         return np.asarray(data), properties, self.geometry.box(region.start, region.shape)
+
+    def _outside(self, region: Region, data: Array) -> Array:
+        """(1, Z, Y, X) as nnU-Net hands it to normalisation: -1 where the scan shows nothing, if the plans ask."""
+        if not any(self.configuration_manager.use_mask_for_norm) or region != self.whole():
+            return np.zeros((1, *data.shape[1:]), dtype=np.int8)
+        return np.asarray(crop_to_nonzero(data)[1])
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
+
 SEED_VARIABLE = "dsmt_seed"
 """Set, it makes the initial weights and the augmentation the same in every run."""
 VALIDATION_VARIABLE = "dsmt_validation"
@@ -31,6 +33,21 @@ def seed_of_run() -> int | None:
     if not value.isdecimal():
         raise ValueError(f"The environment variable {SEED_VARIABLE} must be a whole number from 0, got '{value}'.")
     return int(value)
+
+
+def worker_seeds(seed: int, workers: int, rank: int, epoch: int) -> list[int]:
+    """Seeds of the processes that make batches: others on each rank, and others when a training is continued.
+
+    Args:
+        seed: of the run.
+        workers: how many.
+        rank: of this process in a distributed training.
+        epoch: at which it begins.
+    """
+    if rank == 0 and epoch == 0:
+        return [1000 * seed + worker for worker in range(workers)]
+    drawn = np.random.SeedSequence(seed, spawn_key=(rank, epoch)).generate_state(workers)
+    return [int(value) for value in drawn]
 
 
 def validation_wanted() -> bool:

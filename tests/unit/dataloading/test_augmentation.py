@@ -193,3 +193,28 @@ def test_intensities_of_the_context_change_and_those_of_the_image_do_not() -> No
         torch.testing.assert_close(result["image"], image)
         changed += not torch.equal(result["context"], context)
     assert 5 < changed < 35
+
+
+@pytest.mark.parametrize("in_plane", [False, True])
+def test_outside_the_scan_each_channel_has_its_own_value(in_plane: bool) -> None:
+    """Turned by 90 degrees about z, a patch shows corners that lie outside; there is its channel's fill."""
+    fills = [-2.0, 3.0, 7.5]
+    data = sample()
+    shape = (4, 20, 40)
+    data["image"] = torch.stack([torch.full(shape, fill) for fill in fills])
+    data["segmentation"] = torch.zeros((1, *shape), dtype=torch.int16)
+    data["image_fill"] = fills
+    transform: Any = dual_scale(
+        ComposeTransforms(
+            [
+                *([Convert3DTo2DTransform()] if in_plane else []),
+                spatial(shape[1:] if in_plane else shape, rotation=np.pi / 2, p_scaling=0.0),
+                *([Convert2DTo3DTransform()] if in_plane else []),
+            ]
+        ),
+        SPACING,
+        GRID,
+    )
+    image = transform(**data)["image"]
+    for channel, fill in zip(image, fills, strict=True):
+        np.testing.assert_allclose(channel.numpy(), fill, atol=1e-5)

@@ -100,3 +100,14 @@ def test_a_folder_as_a_hospital_exports_it(shared_data: Path, tmp_path: Path) ->
     assert len(list(folder.iterdir())) == 110
     assert image.GetSize() == (512, 512, 107)
     assert image.GetSpacing() == pytest.approx((0.977, 0.977, 3.0), abs=1e-3)
+
+
+def test_positions_with_one_decimal_are_a_regular_stack_of_the_mean_distance(tmp_path: Path) -> None:
+    write_series(tmp_path, stack([round(0.625 * index, 1) for index in range(9)]))
+    assert read_series(tmp_path).GetSpacing()[2] == pytest.approx(5.0 / 8)
+
+
+def test_a_slice_is_missing_whatever_the_rounding(tmp_path: Path) -> None:
+    write_series(tmp_path, stack([round(0.625 * index, 1) for index in range(9) if index != 4]))
+    with pytest.raises(ValueError, match="regular stack"):
+        read_series(tmp_path)

@@ -121,3 +121,14 @@ def test_a_fractional_slope_gives_float(tmp_path: Path) -> None:
     image = read(tmp_path).image
     assert image.GetPixelID() == sitk.sitkFloat32
     assert image[0, 0, 0] == pytest.approx((-900 + 1024) * 0.5 - 1000.5)
+
+
+def test_positions_with_one_decimal_are_a_regular_stack(tmp_path: Path) -> None:
+    heights = [round(0.625 * index, 1) for index in range(5)]
+    write_ct(tmp_path / "whole", heights=heights)
+    (series,) = ct_series(read_export(tmp_path / "whole"))
+    assert read_ct(series).image.GetSpacing()[2] == pytest.approx(heights[-1] / 4)
+    write_ct(tmp_path / "lacking", heights=[*heights[:2], *heights[3:]])
+    (series,) = ct_series(read_export(tmp_path / "lacking"))
+    with pytest.raises(ValueError, match="regular stack"):
+        read_ct(series)

@@ -118,6 +118,22 @@ def test_statistics_of_the_whole_scan_need_the_whole_scan() -> None:
     np.testing.assert_allclose(scan.preprocessed(region)[0], expected, atol=1e-5)
 
 
+def test_normalisation_within_the_scans_outline_is_that_of_nnunet() -> None:
+    image, properties = read((0.7, 0.7, 1.25))
+    image = image + 1200  # an image of another modality, 0 where it shows nothing
+    image[:, :9], image[:, :, :12], image[:, 30:34, 25:40] = 0, 0, 0
+    image[:, 10, 13:60:3] = 0
+    manager, configuration = managers(
+        (1.0, 1.0, 1.0), normalization_schemes=["ZScoreNormalization"], use_mask_for_norm=[True]
+    )
+    scan = Scan.of(image, properties, manager, configuration)
+    expected, _, _ = DefaultPreprocessor(verbose=False).run_case_npy(
+        image, None, dict(properties), manager, configuration, DATASET_JSON
+    )
+    np.testing.assert_allclose(scan.preprocessed(scan.whole())[0], expected, atol=1e-5)
+    assert np.abs(expected - (expected - expected.mean()) / expected.std()).max() > 0.1
+
+
 def test_regions_that_overlap_become_one() -> None:
     image = np.full((1, 300, 60, 60), -500.0, dtype=np.float32)
     stuff = {"spacing": (1.0, 1.0, 1.0), "origin": (0.0, 0.0, 0.0), "direction": tuple(np.eye(3).ravel())}

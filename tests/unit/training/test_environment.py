@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsmt_nnunet.training.environment import seed_of_run, threads_of_run, validation_wanted
+from dsmt_nnunet.training.environment import seed_of_run, threads_of_run, validation_wanted, worker_seeds
 
 
 def test_the_seed_is_a_whole_number_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,3 +32,11 @@ def test_the_threads_are_those_that_were_asked_for(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", value)
     assert threads_of_run() == threads
+
+
+def test_each_rank_and_each_continuation_draws_its_own_batches() -> None:
+    drawn = [worker_seeds(7, 3, rank, epoch) for rank in range(3) for epoch in (0, 40, 41)]
+    every = [seed for seeds in drawn for seed in seeds]
+    assert len(set(every)) == len(every)
+    assert worker_seeds(7, 3, 1, 40) == worker_seeds(7, 3, 1, 40)
+    assert all(0 <= seed < 2**32 for seed in every)
