@@ -326,6 +326,13 @@ def _print_tasks(tasks: Mapping[str, BinaryTask | MulticlassTask]) -> None:
             )
         else:
             _print_score(name, task)
+            if task.grades:
+                grades = task.grades
+                print(
+                    f"  grades: n {grades.n}, quadratic kappa {_shown(grades.quadratic_kappa)} "
+                    f"({_interval(grades.quadratic_kappa_ci)}), C-index {_shown(grades.c_index)} "
+                    f"({_interval(grades.c_index_ci)}), mean error {_shown(grades.mean_absolute_error, 2)} grades"
+                )
 
 
 def _print_score(name: str, score: Score) -> None:

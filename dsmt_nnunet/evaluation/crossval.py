@@ -11,6 +11,7 @@ import numpy as np
 
 from dsmt_nnunet.evaluation.families import adjusted_tasks
 from dsmt_nnunet.evaluation.files import JOINED_NAME, head_of, write_curves, write_metrics, write_rows
+from dsmt_nnunet.evaluation.grades import evaluate_grades
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
 from dsmt_nnunet.evaluation.out_of_fold import NestedCalibration, choose_operating_point, nested_calibration
 from dsmt_nnunet.evaluation.predicted import check_columns, extra_columns, shared_schema
@@ -104,7 +105,7 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
             points[task.name] = choose_operating_point(
                 cases.labels, cases.probs, inputs.target_sensitivity, cases.clusters(inputs.options)
             )
-        tasks[task.name], curves[task.name] = _task(task, cases, points[task.name], inputs, settings, log)
+        tasks[task.name], curves[task.name] = _task(task, cases, points[task.name], joined, inputs, settings, log)
     tasks, families = adjusted_tasks(tasks)
     classes = {task.name: task.classes for task in schema.tasks}
     chosen_on = _chosen_on(schema, points, list(folds))
@@ -182,6 +183,7 @@ def _task(
     task: Task,
     cases: TaskCases,
     point: TaskOperatingPoint,
+    joined: Sequence[JoinedNodule],
     inputs: CrossvalInputs,
     settings: EvaluationSettings,
     log: WarningLog,
@@ -218,7 +220,8 @@ def _task(
         summary = _fold_summary(cases, folds, decisions, nested, settings, clusters)
     with log.collect(task.name):
         before = calibration(cases.labels == 1, cases.probs[:, 1], settings.level, clusters)
-    parts = {"uncalibrated": before, "chosen_operating_point": chosen}
+        grades = evaluate_grades(joined, task, inputs.options, settings)
+    parts = {"uncalibrated": before, "chosen_operating_point": chosen, "grades": grades}
     return widened(CrossvalBinaryTask, found, summary, **parts), curves
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from dsmt_nnunet.evaluation.nodule_matching import match_nodules
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction
-from dsmt_nnunet.tasks import ClassificationSchema, TaskKind
+from dsmt_nnunet.tasks import ClassificationSchema, Task, TaskKind
 
 Status = Literal["matched", "missed", "extra", "crashed"]
 
@@ -91,7 +91,8 @@ def joined_table(
     """Columns and rows of joined.csv.
 
     Per binary task `<task>_truth`, `<task>_prob`, `<task>_spread`, `<task>_decision`, `<task>_threshold`; a
-    multi-class task has `<task>_prob_<class>` and `<task>_spread_<class>` instead.
+    multi-class task has `<task>_prob_<class>` and `<task>_spread_<class>` instead. An ordinal task has the columns of
+    its question and `<task>_prob_<grade>`.
     """
     columns = ["case_id", "fold", "status", "truth_nodule_id", "predicted_nodule_id", "patient_id", "distance_mm"]
     columns += ["x_mm", "y_mm", "z_mm", "truth_diameter_mm", "predicted_diameter_mm", "predicted_volume_mm3"]
@@ -99,6 +100,7 @@ def joined_table(
         endings = [f"_{name}" for name in task.classes] if task.kind is TaskKind.NOMINAL else [""]
         columns += [f"{task.name}_truth", f"{task.name}_decision", f"{task.name}_threshold"]
         columns += [f"{task.name}_{kind}{end}" for kind in ("prob", "spread") for end in endings]
+        columns += [f"{task.name}_prob_{name}" for name in _grades_of(task)]
     taken = set(columns)
     extra = [name for name in extra_columns if name not in taken]
     return columns + extra, [_joined_row(item, schema, extra) for item in nodules]
@@ -126,12 +128,17 @@ def _joined_row(item: JoinedNodule, schema: ClassificationSchema, extra: Sequenc
         asked = task if task.kind is TaskKind.NOMINAL else task.as_binary()
         names = [asked.positive_class] if asked.is_binary else list(task.classes)
         if answer is None:
-            row += [""] * (2 + 2 * len(names))
+            row += [""] * (2 + 2 * len(names) + len(_grades_of(task)))
             continue
         row += [answer.decision, "" if answer.threshold is None else answer.threshold]
         row += [(answer.answers or answer.probabilities)[name] for name in names]
         row += [answer.spread.get(name, "") for name in names]
+        row += [answer.probabilities[name] for name in _grades_of(task)]
     return row + [truth_value(truth, name) if truth else "" for name in extra]
+
+
+def _grades_of(task: Task) -> tuple[str, ...]:
+    return task.classes if task.kind is TaskKind.ORDINAL else ()
 
 
 def _number(value: float) -> object:

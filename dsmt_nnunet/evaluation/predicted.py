@@ -19,6 +19,7 @@ from dsmt_nnunet.evaluation.files import (
     write_metrics,
     write_rows,
 )
+from dsmt_nnunet.evaluation.grades import evaluate_grades
 from dsmt_nnunet.evaluation.intention import intended_table, intention_to_diagnose
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
@@ -217,7 +218,8 @@ def _evaluate_tasks(
         found, curves[task.name] = evaluate_binary_task(cases, decisions, options, settings, log, everyone=everyone)
         with log.collect(f"{task.name}, intention to diagnose"):
             intended = intention_to_diagnose(everyone, cases, joined, task, settings)
-        tasks[task.name] = widened(PredictedBinaryTask, found, intention_to_diagnose=intended)
+            grades = evaluate_grades(joined, task, options, settings)
+        tasks[task.name] = widened(PredictedBinaryTask, found, intention_to_diagnose=intended, grades=grades)
     return tasks, curves
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from dsmt_nnunet.evaluation.records.comparisons import Comparisons
 from dsmt_nnunet.evaluation.records.curves import DecisionCurve, MulticlassCurves, ScoreCurves
+from dsmt_nnunet.evaluation.records.grades import GradedScores
 from dsmt_nnunet.evaluation.records.metrics import TableMetrics
 from dsmt_nnunet.evaluation.records.score import Score
 from dsmt_nnunet.evaluation.records.tasks import (
@@ -62,6 +63,7 @@ class BinaryPanel:
         comparisons: of scores, levels and readers.
         crossval: the task of a cross-validation, with its folds; None elsewhere.
         intended: of predictions, all nodules that were to be diagnosed; None elsewhere.
+        grades: of an ordinal task, whose question the score answers; None elsewhere.
     """
 
     key: str
@@ -72,6 +74,7 @@ class BinaryPanel:
     comparisons: Comparisons
     crossval: CrossvalBinaryTask | None = None
     intended: IntentionToDiagnose | None = None
+    grades: GradedScores | None = None
 
 
 @dataclass(frozen=True)
@@ -145,4 +148,5 @@ def _task_panel(evaluation: EvaluationFolder, name: str, task: BinaryTask | Mult
         comparisons=task,
         crossval=task if isinstance(task, CrossvalBinaryTask) else None,
         intended=task.intention_to_diagnose if isinstance(task, PredictedBinaryTask) else None,
+        grades=task.grades,
     )

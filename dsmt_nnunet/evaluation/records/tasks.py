@@ -11,15 +11,20 @@ from typing import Literal
 
 from dsmt_nnunet.evaluation.records.comparisons import Comparisons
 from dsmt_nnunet.evaluation.records.curves import DecisionCurve
+from dsmt_nnunet.evaluation.records.grades import GradedScores
 from dsmt_nnunet.evaluation.records.score import Calibration, DecisionValues, Interval, QuotedAuc, Score
 
 
 @dataclass(frozen=True, kw_only=True)
 class BinaryTask(Score, DecisionValues, Comparisons):
-    """A score named after its task; the metrics of its first operating point stand beside the AUC too."""
+    """A score named after its task; the metrics of its first operating point stand beside the AUC too.
+
+    Of an ordinal task it is the question that the grades answer, and `grades` tells of the grades themselves.
+    """
 
     positive_class: str
     decision_curve: DecisionCurve | None
+    grades: GradedScores | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

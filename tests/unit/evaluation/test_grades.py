@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import somersd
+from sklearn.metrics import cohen_kappa_score, mean_absolute_error, roc_auc_score
+
+from dsmt_nnunet.evaluation.crossval import CrossvalInputs, evaluate_crossval
+from dsmt_nnunet.evaluation.files import read_metrics
+from dsmt_nnunet.evaluation.grades import median_grades
+from dsmt_nnunet.evaluation.predicted import PredictionInputs, evaluate_predictions
+from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
+from dsmt_nnunet.records import jsonable
+from dsmt_nnunet.report.grade_tables import grade_tables
+from dsmt_nnunet.tasks import ClassificationSchema, Question, Task
+from tests.unit.evaluation.cohort import rows_of
+
+TASK = Task("vote", ("1", "2", "3", "4"), True, Question("benign", "malignant", "3", ("2",)))
+SCHEMA = ClassificationSchema((TASK,), "vote")
+N = 80
+RNG = np.random.default_rng(0)
+TRUTH = RNG.integers(0, 4, N)
+PROBS = RNG.dirichlet((1, 1, 1, 1), N) * 0.6 + 0.4 * np.eye(4)[np.clip(TRUTH + RNG.integers(-1, 2, N), 0, 3)]
+MEAN, MEDIAN = PROBS @ np.arange(4), median_grades(PROBS)
+SETTINGS = EvaluationSettings(n_resamples=200)
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> Path:
+    nodules = [
+        Nodule(f"c{k:02d}", "1", f"p{k // 2}", (0.0, 0.0, 0.0), 9.0, {"vote": TASK.classes[grade]})
+        for k, grade in enumerate(TRUTH)
+    ]
+    NoduleTable(tuple(nodules)).write(tmp_path / "nodules.csv", SCHEMA)
+    return tmp_path / "nodules.csv"
+
+
+def write(folder: Path, number: int) -> None:
+    probs = dict(zip(TASK.classes, PROBS[number].tolist(), strict=True))
+    pair = TASK.binary_probabilities(PROBS[number])
+    answers = {"benign": float(pair[0]), "malignant": float(pair[1])}
+    answer = TaskPrediction(probs, {}, "malignant" if pair[1] >= 0.5 else "benign", 0.5, answers)
+    nodule = NodulePrediction("1", (0.0, 0.0, 0.0), 9.0, 380.0, {"vote": answer})
+    folder.mkdir(parents=True, exist_ok=True)
+    write_case(CasePrediction(f"c{number:02d}", SCHEMA, (nodule,)), folder / f"c{number:02d}.json")
+
+
+def test_grades_are_measured_as_grades(truth: Path, tmp_path: Path) -> None:
+    for number in range(N):
+        write(tmp_path / "pred", number)
+    metrics = evaluate_predictions(PredictionInputs(tmp_path / "pred", truth), tmp_path / "out", SETTINGS)
+    task = metrics.tasks["vote"]
+    grades = task.grades
+    assert (grades.n, task.n) == (N, int((TRUTH != 1).sum())), "the undecided grade is graded, not asked about"
+    assert grades.quadratic_kappa == pytest.approx(cohen_kappa_score(TRUTH, MEDIAN, weights="quadratic"))
+    assert grades.mean_absolute_error == pytest.approx(mean_absolute_error(TRUTH, MEDIAN))
+    assert grades.c_index == pytest.approx((somersd(TRUTH, MEAN).statistic + 1) / 2)
+    assert [item.auc for item in grades.auc_at_cuts] == pytest.approx(
+        [roc_auc_score(cut <= TRUTH, MEAN) for cut in (1, 2, 3)]
+    )
+    assert {item.auc_method for item in grades.auc_at_cuts} == {"obuchowski-logit"}
+    for name in ("quadratic_kappa", "c_index", "mean_absolute_error", "accuracy"):
+        lower, upper = getattr(grades, f"{name}_ci")
+        assert lower < getattr(grades, name) < upper, name
+    assert np.array(grades.confusion_matrix).sum(axis=1).tolist() == np.bincount(TRUTH).tolist()
+    assert jsonable(read_metrics(tmp_path / "out")) == json.loads((tmp_path / "out" / "metrics.json").read_text())
+    row = rows_of(tmp_path / "out" / "joined.csv")[3]
+    assert [float(row[f"vote_prob_{name}"]) for name in TASK.classes] == pytest.approx(PROBS[3].tolist())
+    assert float(row["vote_prob"]) == pytest.approx(float(TASK.binary_probabilities(PROBS[3])[1]))
+    first, counts = grade_tables(grades, "95%")
+    assert first.rows[1][1].startswith(f"{grades.quadratic_kappa:.3f} (")
+    assert len(counts.rows) == 4
+
+
+def test_order_is_judged_within_folds(truth: Path, tmp_path: Path) -> None:
+    folds = np.arange(N) // 2 % 4
+    for number in range(N):
+        write(tmp_path / "model" / f"fold_{folds[number]}" / "validation", number)
+    metrics = evaluate_crossval(CrossvalInputs(tmp_path / "model", truth), tmp_path / "out", SETTINGS)
+    grades = metrics.tasks["vote"].grades
+    within = [(somersd(TRUTH[folds == fold], MEAN[folds == fold]).statistic + 1) / 2 for fold in range(4)]
+    assert grades.c_index == pytest.approx(np.mean(within))
+    cut = [roc_auc_score(TRUTH[folds == fold] >= 2, MEAN[folds == fold]) for fold in range(4)]
+    assert grades.auc_at_cuts[1].auc == pytest.approx(np.mean(cut))
+    assert grades.quadratic_kappa == pytest.approx(cohen_kappa_score(TRUTH, MEDIAN, weights="quadratic"))
+
+
+def test_the_median_grade_by_hand() -> None:
+    probs = np.array([[0.5, 0.5, 0.0], [0.49, 0.01, 0.5], [0.1, 0.3, 0.6], [0.2, 0.4, 0.4]])
+    assert median_grades(probs).tolist() == [0, 1, 2, 1]
