@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.machine import Ratio, device, medians
+from dsmt_nnunet.api.examples import plain_unet
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.plan import ContextPlan, DSMTPlan, HeadPlan, TrainingPlan
@@ -37,25 +38,9 @@ CURVE_SEEDS = 3
 
 def configuration(features: tuple[int, ...], spacing_mm: float) -> Any:
     """What nnU-Net's configuration manager would say of a plain U-Net."""
-    stages = len(features)
     return SimpleNamespace(
         network_arch_class_name="dynamic_network_architectures.architectures.unet.PlainConvUNet",
-        network_arch_init_kwargs={
-            "n_stages": stages,
-            "features_per_stage": list(features),
-            "conv_op": "torch.nn.modules.conv.Conv3d",
-            "kernel_sizes": [[3, 3, 3]] * stages,
-            "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
-            "n_conv_per_stage": [2] * stages,
-            "n_conv_per_stage_decoder": [2] * (stages - 1),
-            "conv_bias": True,
-            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-        },
+        network_arch_init_kwargs=plain_unet(features, convolutions=2),
         network_arch_init_kwargs_req_import=("conv_op", "norm_op", "dropout_op", "nonlin"),
         spacing=[spacing_mm] * 3,
     )

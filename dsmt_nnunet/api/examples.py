@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,15 +90,21 @@ def example_model(folder: str | Path | None = None) -> Path:
     return folder
 
 
-def _plans() -> dict[str, Any]:
-    """What nnU-Net's planner writes, with three stages of a few features."""
-    arch_kwargs = {
-        "n_stages": 3,
-        "features_per_stage": [4, 8, 8],
-        "kernel_sizes": [[3, 3, 3]] * 3,
-        "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
-        "n_conv_per_stage": [1, 1, 1],
-        "n_conv_per_stage_decoder": [1, 1],
+def plain_unet(features: Sequence[int], convolutions: int) -> dict[str, Any]:
+    """`arch_kwargs` of nnU-Net's plain 3-D U-Net.
+
+    Args:
+        features: channels of each stage, from the image to the bottleneck; every further stage halves the resolution.
+        convolutions: of each stage, on both sides.
+    """
+    stages = len(features)
+    return {
+        "n_stages": stages,
+        "features_per_stage": list(features),
+        "kernel_sizes": [[3, 3, 3]] * stages,
+        "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
+        "n_conv_per_stage": [convolutions] * stages,
+        "n_conv_per_stage_decoder": [convolutions] * (stages - 1),
         "conv_op": "torch.nn.modules.conv.Conv3d",
         "conv_bias": True,
         "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
@@ -107,6 +114,10 @@ def _plans() -> dict[str, Any]:
         "nonlin": "torch.nn.LeakyReLU",
         "nonlin_kwargs": {"inplace": True},
     }
+
+
+def _plans() -> dict[str, Any]:
+    """What nnU-Net's planner writes, with three stages of a few features."""
     configuration = {
         "data_identifier": "nnUNetPlans_3d_fullres",
         "preprocessor_name": "DefaultPreprocessor",
@@ -123,7 +134,7 @@ def _plans() -> dict[str, Any]:
         "resampling_fn_probabilities_kwargs": _RESAMPLING,
         "architecture": {
             "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-            "arch_kwargs": arch_kwargs,
+            "arch_kwargs": plain_unet((4, 8, 8), convolutions=1),
             "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
         },
         "batch_dice": False,

@@ -8,26 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dsmt_nnunet.cli.stock import is_given, run_stock
+from dsmt_nnunet.cli.stock import add_stock_parser, run_stock, with_trainer
 from dsmt_nnunet.environment import prepare
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "predict",
-        add_help=False,
-        prefix_chars="\0",  # argparse would take a leading option for its own; all of them are nnU-Net's
-        help="the same as nnUNetv2_predict, environment and device set, -tr DSMTTrainer unless given; checkpoints that "
-        "could run code are refused unless --trust is given",
+    """Adds `predict`."""
+    add_stock_parser(
+        subparsers, "predict", run, "; checkpoints that could run code are refused unless --trust is given"
     )
-    parser.add_argument("arguments", nargs=argparse.REMAINDER)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    arguments = list(args.arguments)
-    if not is_given(arguments, "-tr"):
-        arguments += ["-tr", "DSMTTrainer"]
+    arguments = with_trainer(args.arguments)
     prepare()
     trust = "--trust" in arguments
     arguments = [word for word in arguments if word != "--trust"]

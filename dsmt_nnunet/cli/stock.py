@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from dsmt_nnunet.environment import best_device
+
+
+def add_stock_parser(subparsers: Any, name: str, run: Callable[[argparse.Namespace], int], differs: str = "") -> None:
+    """Adds the command that stands for `nnUNetv2_NAME`; all of its arguments are nnU-Net's.
+
+    Args:
+        subparsers: of `dsmt`.
+        name: of the command.
+        run: what it runs.
+        differs: what else is not as in nnU-Net, for the help.
+    """
+    parser = subparsers.add_parser(
+        name,
+        add_help=False,
+        prefix_chars="\0",  # argparse would take a leading option for its own
+        help=f"the same as nnUNetv2_{name}, environment and device set, -tr DSMTTrainer unless given{differs}",
+    )
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    parser.set_defaults(run=run)
+
+
+def with_trainer(arguments: Sequence[str]) -> list[str]:
+    """The words, with DSMTTrainer where they name no trainer."""
+    return [*arguments] if is_given(arguments, "-tr") else [*arguments, "-tr", "DSMTTrainer"]
 
 
 def is_given(arguments: Sequence[str], option: str) -> bool:

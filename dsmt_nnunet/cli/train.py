@@ -5,25 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dsmt_nnunet.cli.stock import is_given, run_stock
+from dsmt_nnunet.cli.stock import add_stock_parser, run_stock, with_trainer
 from dsmt_nnunet.environment import prepare
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "train",
-        add_help=False,
-        prefix_chars="\0",  # argparse would take a leading option for its own; all of them are nnU-Net's
-        help="the same as nnUNetv2_train, environment and device set, -tr DSMTTrainer unless given",
-    )
-    parser.add_argument("arguments", nargs=argparse.REMAINDER)
-    parser.set_defaults(run=run)
+    """Adds `train`."""
+    add_stock_parser(subparsers, "train", run)
 
 
 def run(args: argparse.Namespace) -> int:
-    arguments = list(args.arguments)
-    if not is_given(arguments, "-tr"):
-        arguments += ["-tr", "DSMTTrainer"]
+    arguments = with_trainer(args.arguments)
     prepare()
     from nnunetv2.run.run_training import run_training_entry as entry_point
 
