@@ -35,9 +35,11 @@ def run_dicom(args: argparse.Namespace) -> int:
     import pydicom
     import SimpleITK as sitk
 
+    from dsmt_nnunet.csv_table import read_csv
     from dsmt_nnunet.dicom.export import read_export
     from dsmt_nnunet.dicom.sending import parse_archive, send
     from dsmt_nnunet.dicom.series import ct_series, read_ct
+    from dsmt_nnunet.inference.dicom_input import SERIES_TABLE_NAME
     from dsmt_nnunet.predictions.results import read_folder
 
     archive = parse_archive(args.send, args.own_title) if args.send else None
@@ -50,6 +52,10 @@ def run_dicom(args: argparse.Namespace) -> int:
     if len(cases) != 1:
         raise ValueError(f"{args.predictions} holds {len(cases)} cases that fit; name one with --case.")
     series = ct_series(read_export(args.series))
+    table = args.predictions / SERIES_TABLE_NAME
+    if len(series) > 1 and table.is_file():
+        uids = {row.get("series_uid") for row in read_csv(table).rows if row.get("case_id") == cases[0].case_id}
+        series = tuple(own for own in series if own.uid in uids)
     if len(series) != 1:
         raise ValueError(f"{args.series} holds {len(series)} CT series; give the one from which the case was made.")
     (case,), ct = cases, read_ct(series[0])

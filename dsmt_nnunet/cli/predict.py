@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dsmt_nnunet.cli.stock import add_stock_parser, run_stock, with_trainer
@@ -15,7 +18,11 @@ from dsmt_nnunet.environment import prepare
 def add_parser(subparsers: Any) -> None:
     """Adds `predict`."""
     add_stock_parser(
-        subparsers, "predict", run, "; checkpoints that could run code are refused unless --trust is given"
+        subparsers,
+        "predict",
+        run,
+        "; checkpoints that could run code are refused unless --trust is given; -i may be a DICOM export (folder or "
+        "zip), --structures 'GTV*' takes positions from its contours",
     )
 
 
@@ -31,10 +38,46 @@ def run(args: argparse.Namespace) -> int:
     from dsmt_nnunet.inference.folder_run import CasesFailed
 
     try:
-        return run_stock("nnUNetv2_predict", entry_point, arguments)
+        with _dicom_as_images(arguments) as chosen:
+            return run_stock("nnUNetv2_predict", entry_point, chosen)
     except CasesFailed as error:
         print(f"dsmt predict: {error}", file=sys.stderr)
         return 1
+
+
+@contextmanager
+def _dicom_as_images(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """The arguments, those of a DICOM export with the input that was made of it, for as long as it is needed.
+
+    Raises:
+        ValueError: --structures without a DICOM export, a model of several channels, or an export that cannot be read.
+    """
+    from dsmt_nnunet.inference.dicom_input import is_export, write_input, write_series_table
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for option in ("-i", "-o", "--structures"):
+        parser.add_argument(option, type=Path)
+    known, others = parser.parse_known_args(arguments)
+    folder = _model_folder(arguments)
+    dataset_json = folder / "dataset.json" if folder is not None else Path()
+    content = json.loads(dataset_json.read_text(encoding="utf-8")) if dataset_json.is_file() else {}
+    ending = content.get("file_ending", ".nii.gz")
+    if known.i is None or known.o is None or not is_export(known.i, ending):
+        if known.structures is not None:
+            raise ValueError(f"--structures names contours of a DICOM export, which -i {known.i} is not.")
+        yield list(arguments)
+        return
+    if len(content.get("channel_names", {"0": "CT"})) != 1:
+        raise ValueError("A DICOM export gives one channel, CT; this model needs several. Give images.")
+    with TemporaryDirectory() as images:
+        pattern = None if known.structures is None else str(known.structures)
+        cases = write_input(known.i, Path(images), ending, pattern)
+        print("\n".join(map(str, cases)))
+        try:
+            yield ["-i", images, "-o", str(known.o), *others]
+        finally:
+            if known.o.is_dir():
+                write_series_table(known.o, cases)
 
 
 def _check_model(arguments: Sequence[str]) -> None:
@@ -43,17 +86,30 @@ def _check_model(arguments: Sequence[str]) -> None:
     Raises:
         ValueError: they bring some.
     """
+    from dsmt_nnunet.inference.model_files import DEFAULT_CHECKPOINT, check_model
+
+    folder = _model_folder(arguments)
+    if folder is not None:
+        known = _model_options(arguments)
+        check_model(folder, known.f, known.chk or DEFAULT_CHECKPOINT)
+
+
+def _model_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(add_help=False)
     for option, default in (("-d", None), ("-c", None), ("-tr", None), ("-p", "nnUNetPlans"), ("-chk", None)):
         parser.add_argument(option, default=default)
+    for longer in ("-device", "-part_id", "-prev_stage_predictions"):  # else they are read as -d evice, -p art_id, ...
+        parser.add_argument(longer)
     parser.add_argument("-f", nargs="+", default=None)
-    known, _ = parser.parse_known_args(arguments)
+    return parser.parse_known_args(arguments)[0]
+
+
+def _model_folder(arguments: Sequence[str]) -> Path | None:
+    """None where the arguments do not name a model: nnU-Net says what is missing."""
+    known = _model_options(arguments)
     if known.d is None or known.c is None:
-        return  # nnU-Net says what is missing
+        return None
     from nnunetv2.utilities.file_path_utilities import get_output_folder
 
-    from dsmt_nnunet.inference.model_files import DEFAULT_CHECKPOINT, check_model
-
     dataset = int(known.d) if known.d.isdigit() else known.d
-    folder = Path(get_output_folder(dataset, known.tr, known.p, known.c))
-    check_model(folder, known.f, known.chk or DEFAULT_CHECKPOINT)
+    return Path(get_output_folder(dataset, known.tr, known.p, known.c))

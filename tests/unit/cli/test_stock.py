@@ -78,7 +78,9 @@ def test_a_model_that_could_run_code_is_refused_before_nnunet_reads_it(
     (folder / "plans.json").write_text(json.dumps(plans))
     seen: list[list[str]] = []
     monkeypatch.setattr(predict, "run_stock", lambda command, entry_point, arguments: seen.append(list(arguments)) or 0)
-    words = ["-i", "in", "-o", "out", "-d", "501", "-c", "3d_fullres"]
+    words = ["-i", "in", "-o", "out", "-d", "501", "-c", "3d_fullres", "-part_id", "0", "-device", "cpu"]
+    known = predict._model_options(words)
+    assert (known.d, known.p) == ("501", "nnUNetPlans")
     assert main(["predict", *words]) == 2
     assert seen == []
     assert main(["predict", *words, "--trust"]) == 0

@@ -1,0 +1,121 @@
+"""A DICOM export as the input of a prediction: each CT series a case, positions from a table or from contours."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dsmt_nnunet.dicom.export import Export, Series, read_export
+from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
+from dsmt_nnunet.dicom.structures import read_structures, structures_of
+from dsmt_nnunet.files import write_rows
+from dsmt_nnunet.identifiers import case_id_problem
+from dsmt_nnunet.image_files import write_image
+from dsmt_nnunet.tasks import NODULE_TABLE_NAME, POSITION_COLUMNS
+
+SERIES_TABLE_NAME = "series.csv"
+"""Of a prediction folder: which case is which series."""
+_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
+
+
+@dataclass(frozen=True)
+class ExportedCase:
+    """A CT series that becomes a case.
+
+    Attributes:
+        case_id: the Patient ID in letters that a file name may have, with the number of the series where a patient has
+            several.
+        series: the CT.
+        nodules: how many positions its contours give; None where none were asked for.
+    """
+
+    case_id: str
+    series: Series
+    nodules: int | None = None
+
+    def __str__(self) -> str:
+        how = "searched, or as nodules.csv says" if self.nodules is None else f"{self.nodules} contours"
+        return f"{self.case_id}: series {self.series.uid}, {len(self.series.objects)} objects; {how}"
+
+
+def is_export(path: Path, file_ending: str) -> bool:
+    """Whether a path is a zip or a folder of DICOM objects, and not a folder of nnU-Net's images."""
+    if path.is_file():
+        return path.suffix.lower() == ".zip"
+    if not path.is_dir() or any(item.name.endswith(file_ending) for item in path.iterdir()):
+        return False
+    try:
+        return bool(read_export(path).series)
+    except ValueError:
+        return False
+
+
+def write_input(source: Path, folder: Path, file_ending: str, structures: str | None = None) -> list[ExportedCase]:
+    """Writes the CTs of an export as nnU-Net's images, and nodules.csv where positions are known.
+
+    Args:
+        source: the export; a nodules.csv at its top is taken over.
+        folder: empty.
+        file_ending: of the images.
+        structures: pattern of the names of contours (RTSTRUCT, SEG) whose centroids are positions; None for none.
+
+    Raises:
+        ValueError: no CT, a series that cannot be read, or no contour of that name at all.
+    """
+    export = read_export(source)
+    series = ct_series(export)
+    if not series:
+        raise ValueError(f"{source} holds no CT series.")
+    cases: list[ExportedCase] = []
+    rows: list[Sequence[object]] = []
+    for case_id, own in zip(_names(series), series, strict=True):
+        ct = read_ct(own)
+        write_image(folder / f"{case_id}_0000{file_ending}", ct.image)
+        found = [] if structures is None else list(_positions(export, ct, structures))
+        rows += [(case_id, name, *(f"{value:.3f}" for value in centre)) for name, centre in found]
+        cases.append(ExportedCase(case_id, own, None if structures is None else len(found)))
+    if structures is not None and not rows:
+        raise ValueError(f"{source}: no contour '{structures}' refers to a CT of it.")
+    table = source / NODULE_TABLE_NAME
+    if rows:
+        write_rows(folder / NODULE_TABLE_NAME, [("case_id", "nodule_id", *POSITION_COLUMNS), *rows])
+    elif table.is_file():
+        shutil.copyfile(table, folder / NODULE_TABLE_NAME)
+    return cases
+
+
+def write_series_table(folder: Path, cases: Sequence[ExportedCase]) -> None:
+    """Writes series.csv, by which `dsmt export dicom` finds the CT of a case."""
+    rows = [(case.case_id, case.series.uid) for case in cases]
+    write_rows(folder / SERIES_TABLE_NAME, [("case_id", "series_uid"), *rows])
+
+
+def _names(series: Sequence[Series]) -> list[str]:
+    plain = [_UNSAFE.sub("_", own.patient_id).strip("._-") or "case" for own in series]
+    plain = ["case" if case_id_problem(name) else name for name in plain]
+    names: list[str] = []
+    for name, own in zip(plain, series, strict=True):
+        if plain.count(name) > 1:
+            name = f"{name}_{own.text('SeriesNumber') or len(names) + 1}"
+        while name in names:
+            name = f"{name}_{len(names) + 1}"
+        names.append(name)
+    return names
+
+
+def _positions(export: Export, ct: CtVolume, pattern: str) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """Name and centroid (x, y, z) in mm, LPS, of each contour; names that occur twice are numbered."""
+    seen: dict[str, int] = {}
+    for drawn in structures_of(export, ct.series):
+        for structure in read_structures(drawn, ct, pattern):
+            if len(structure.voxels_zyx):
+                centre = np.asarray(structure.voxels_zyx).mean(axis=0)[::-1]
+                seen[structure.name] = seen.get(structure.name, 0) + 1
+                number = seen[structure.name]
+                name = structure.name if number == 1 else f"{structure.name} {number}"
+                yield name, ct.image.TransformContinuousIndexToPhysicalPoint(centre.tolist())
