@@ -7,10 +7,9 @@ import math
 from dsmt_nnunet.evaluation.records.score import QuotedAuc
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.statistics.roc.by_patient import auc_interval
-from dsmt_nnunet.statistics.roc.folds import CrossvalAuc, crossval_auc
+from dsmt_nnunet.statistics.roc.folds import FOLDS_METHOD, CrossvalAuc, crossval_auc
 from dsmt_nnunet.statistics.roc.interval import AucInterval
 
-FOLDS_METHOD = "corrected-resampled-t-logit"
 NOT_POOLED = "The pooled AUC is not to be quoted: it ranks cases by scores of different models."
 
 

@@ -207,7 +207,9 @@ def _task(
         sensitivity_to_expect_ci=None if limits is None else (float(limits[0]), float(limits[1])),
     )
     if not cases.task.is_binary:
-        of_classes, class_curves = evaluate_multiclass_task(cases, inputs.options, settings, log)
+        of_classes, class_curves = evaluate_multiclass_task(
+            cases, inputs.options, settings, log, folds, None if nested is None else nested.probs
+        )
         return widened(CrossvalMulticlassTask, of_classes, chosen_operating_point=chosen), class_curves
     if nested is None:
         decisions = Decisions.at_threshold(cases.probs[:, 1], DEFAULT_THRESHOLD, ONE_FOLD)

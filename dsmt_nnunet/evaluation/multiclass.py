@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves
+from dsmt_nnunet.evaluation.records.score import Interval
 from dsmt_nnunet.evaluation.records.tasks import ClassScore, MulticlassTask
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.statistics.calibration.temperature import negative_log_likelihood
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray
-from dsmt_nnunet.statistics.clusters.ratio import clustered_proportion
+from dsmt_nnunet.statistics.clusters.bootstrap import bootstrap_estimate
+from dsmt_nnunet.statistics.clusters.ratio import clustered_mean, clustered_proportion
 from dsmt_nnunet.statistics.clusters.units import cluster_codes
-from dsmt_nnunet.statistics.proportions import Proportion
+from dsmt_nnunet.statistics.ordinal.weighted import nominal_kappa
+from dsmt_nnunet.statistics.proportions import UNDEFINED, Proportion
+from dsmt_nnunet.statistics.resampling import Resampler
 from dsmt_nnunet.statistics.roc.by_patient import macro_auc
 from dsmt_nnunet.statistics.roc.curve import roc_curve
+from dsmt_nnunet.statistics.roc.folds import macro_fold_auc
 
 
 def confusion_matrix(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, n_classes: int) -> tuple[tuple[int, ...], ...]:
@@ -27,34 +33,46 @@ def confusion_matrix(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, n_classes: in
     return tuple(tuple(row) for row in matrix.tolist())
 
 
-def evaluate_classes(
-    y_true: IntArray,
-    probs: FloatArray,
-    decisions: IntArray,
-    classes: Sequence[str],
-    settings: EvaluationSettings,
-    clusters: Sequence[str] | None = None,
-) -> MulticlassTask:
-    """One-against-rest AUC of each class and their mean, accuracy, confusion matrix.
+@dataclass(frozen=True)
+class ClassAnswers:
+    """What was said of N cases in K classes.
 
-    The macro AUC is the plain mean over all classes, NaN where a class has no case or no counterpart.
-
-    Args:
+    Attributes:
         y_true: class indices, shape (N,).
-        probs: shape (N, K).
+        probs: that rank the cases, shape (N, K).
         decisions: class indices chosen, shape (N,).
         classes: names of the K classes.
-        settings: how intervals are made.
         clusters: patient of each case.
+        folds: fold of each case of a cross-validation, shape (N,); None where one model answered.
+        calibrated: probabilities that log loss and Brier score are of, shape (N, K); `probs` by default.
     """
-    n_classes, codes = len(classes), cluster_codes(clusters, len(y_true))
-    aucs = macro_auc(y_true, probs, clusters, settings.level)
+
+    y_true: IntArray
+    probs: FloatArray
+    decisions: IntArray
+    classes: Sequence[str]
+    clusters: Sequence[str] | None = None
+    folds: IntArray | None = None
+    calibrated: FloatArray | None = None
+
+
+def evaluate_classes(answers: ClassAnswers, settings: EvaluationSettings) -> MulticlassTask:
+    """One-against-rest AUC of each class and their mean, agreement, calibration, confusion matrix.
+
+    The macro AUC is the plain mean over all classes, NaN where a class has no case or no counterpart; of several folds
+    all AUCs are means over folds.
+    """
+    y_true, decisions, clusters, level = answers.y_true, answers.decisions, answers.clusters, settings.level
+    n_classes, codes = len(answers.classes), cluster_codes(clusters, len(y_true))
+    aucs = macro_auc(y_true, answers.probs, clusters, level)
+    if answers.folds is not None and len(np.unique(answers.folds)) > 1:
+        aucs = macro_fold_auc(y_true, answers.probs, answers.folds, clusters, level)
 
     def share(hits: BoolArray, among: BoolArray) -> Proportion:
-        return clustered_proportion(hits[among], codes[among], settings.level, settings.interval)
+        return clustered_proportion(hits[among], codes[among], level, settings.interval)
 
     per_class = {}
-    for index, (name, interval) in enumerate(zip(classes, aucs.classes, strict=True)):
+    for index, (name, interval) in enumerate(zip(answers.classes, aucs.classes, strict=True)):
         found = share(decisions == index, y_true == index)
         per_class[name] = ClassScore(
             n=int((y_true == index).sum()),
@@ -65,23 +83,48 @@ def evaluate_classes(
             sensitivity_ci=found.ci,
         )
     right = share(decisions == y_true, np.ones(len(y_true), dtype=bool))
+    probs = answers.probs if answers.calibrated is None else answers.calibrated
+    brier = clustered_mean(((probs - np.eye(n_classes)[y_true]) ** 2).sum(axis=1), clusters, level)
+    kappa, kappa_ci = _kappa(answers, settings)
     return MulticlassTask(
         n=len(y_true),
-        classes=tuple(classes),
+        classes=tuple(answers.classes),
         auc_one_vs_rest=per_class,
         auc_macro=aucs.mean.auc,
         auc_macro_ci=(aucs.mean.lower, aucs.mean.upper),
         accuracy=right.value,
         accuracy_ci=right.ci,
         balanced_accuracy=float(np.mean([item.sensitivity for item in per_class.values()])),
+        kappa=kappa,
+        kappa_ci=kappa_ci,
+        brier=brier.estimate,
+        brier_ci=(max(brier.ci[0], 0.0), min(brier.ci[1], 2.0)) if brier.n_clusters > 1 else UNDEFINED,
         log_loss=negative_log_likelihood(y_true, probs) if len(y_true) else math.nan,
         confusion_matrix=confusion_matrix(y_true, decisions, n_classes),
         confusion_matrix_axes="rows: truth, columns: prediction, in the order of classes",
     )
 
 
+def _kappa(answers: ClassAnswers, settings: EvaluationSettings) -> tuple[float, Interval]:
+    """Cohen's kappa of decision and truth, BCa interval over patients; NaN where both use one class alone."""
+    y_true, decisions = answers.y_true, answers.decisions
+    if len(np.unique(np.concatenate([y_true, decisions]))) < 2:
+        return math.nan, UNDEFINED
+    n_classes = len(answers.classes)
+
+    def statistic(weights: IntArray) -> FloatArray:
+        return nominal_kappa(y_true, decisions, n_classes, weights)
+
+    if not settings.n_resamples:
+        return float(statistic(np.ones((1, len(y_true)), dtype=np.int64))[0]), UNDEFINED
+    names = None if answers.clusters is None else list(answers.clusters)
+    resampler = Resampler.create(np.zeros(len(y_true)), names, settings.n_resamples, settings.seed, stratified=False)
+    found = bootstrap_estimate(statistic, resampler, settings.level)
+    return found.estimate, found.ci
+
+
 def class_curves(y_true: IntArray, probs: FloatArray, decisions: IntArray, classes: Sequence[str]) -> MulticlassCurves:
-    """Confusion matrix and one-against-rest ROC curves; the arguments are those of `evaluate_classes`."""
+    """Confusion matrix and one-against-rest ROC curves; the arguments are those of `ClassAnswers`."""
     return MulticlassCurves(
         classes=tuple(classes),
         confusion_matrix=confusion_matrix(y_true, decisions, len(classes)),

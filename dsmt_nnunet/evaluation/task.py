@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, truth_value
-from dsmt_nnunet.evaluation.multiclass import class_curves, evaluate_classes
+from dsmt_nnunet.evaluation.multiclass import ClassAnswers, class_curves, evaluate_classes
 from dsmt_nnunet.evaluation.patients import PATIENT_COLUMN, patients, warn_of_independence
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
 from dsmt_nnunet.evaluation.records.score import DecisionValues
@@ -68,14 +68,28 @@ def evaluate_binary_task(
 
 
 def evaluate_multiclass_task(
-    cases: TaskCases, options: TaskOptions, settings: EvaluationSettings, log: WarningLog
+    cases: TaskCases,
+    options: TaskOptions,
+    settings: EvaluationSettings,
+    log: WarningLog,
+    folds: IntArray | None = None,
+    calibrated: FloatArray | None = None,
 ) -> tuple[MulticlassTask, MulticlassCurves]:
-    """Metrics and curves of a task with more than two classes; the decision is the most probable class."""
+    """Metrics and curves of a task with more than two classes; the decision is the most probable class.
+
+    Args:
+        cases: nodules of the task.
+        options: patients.
+        settings: how intervals are made.
+        log: takes the named warnings.
+        folds: fold of each nodule of a cross-validation, shape (N,).
+        calibrated: probabilities of temperatures chosen on the other folds, shape (N, K).
+    """
     if options.readers.get(cases.task.name):
         raise ValueError(f"Readers can be compared on binary tasks; '{cases.task.name}' has more than two classes.")
     answers = (cases.labels, cases.probs, cases.decided, cases.task.classes)
     with log.collect(cases.task.name):
-        task = evaluate_classes(*answers, settings, cases.clusters(options))
+        task = evaluate_classes(ClassAnswers(*answers, cases.clusters(options), folds, calibrated), settings)
     return task, class_curves(*answers)
 
 

@@ -174,6 +174,8 @@ def multiclass_tables(panel: MulticlassPanel, confidence: str) -> list[Table]:
         ("Mean AUC", with_interval(task.auc_macro, task.auc_macro_ci)),
         ("Accuracy", with_interval(task.accuracy, task.accuracy_ci)),
         ("Balanced accuracy", shown(task.balanced_accuracy)),
+        ("Cohen's kappa", with_interval(task.kappa, task.kappa_ci)),
+        ("Brier score, 0 to 2", with_interval(task.brier, task.brier_ci)),
         ("Log loss", shown(task.log_loss)),
     )
     return [

@@ -133,7 +133,11 @@ class ClassScore:
 
 @dataclass(frozen=True, kw_only=True)
 class MulticlassTask:
-    """A task with several classes, the most probable one decided."""
+    """A task with several classes, the most probable one decided.
+
+    Of a cross-validation all AUCs are means over folds, and `brier` and `log_loss` are of temperatures chosen on the
+    other folds. `brier` is the sum over classes of squared differences, 0 to 2; `kappa` is Cohen's, unweighted.
+    """
 
     type: Literal["multiclass"] = "multiclass"
     n: int
@@ -144,6 +148,10 @@ class MulticlassTask:
     accuracy: float
     accuracy_ci: Interval
     balanced_accuracy: float
+    kappa: float
+    kappa_ci: Interval
+    brier: float
+    brier_ci: Interval
     log_loss: float
     confusion_matrix: tuple[tuple[int, ...], ...]
     confusion_matrix_axes: str

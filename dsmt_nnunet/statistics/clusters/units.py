@@ -33,7 +33,9 @@ def are_clustered(clusters: Clusters, n_cases: int) -> bool:
 
 def cluster_sums(values: FloatArray, codes: IntArray) -> FloatArray:
     """Sum of the values in each cluster; (..., N) -> (..., K)."""
-    n_clusters = int(codes.max()) + 1 if len(codes) else 0
+    if not len(codes):
+        return np.zeros((*np.shape(values)[:-1], 0))
+    n_clusters = int(codes.max()) + 1
     flat = np.reshape(values, (-1, len(codes))).astype(np.float64)
     sums = np.stack([np.bincount(codes, weights=row, minlength=n_clusters).astype(np.float64) for row in flat])
     return sums.reshape(*np.shape(values)[:-1], n_clusters)

@@ -41,3 +41,18 @@ def c_index(grades: IntArray, score: FloatArray, weights: IntArray) -> FloatArra
 def mean_absolute_error(first: IntArray, second: IntArray, weights: IntArray) -> FloatArray:
     """Mean distance of the two gradings, in grades."""
     return np.asarray((weights @ np.abs(first - second)) / weights.sum(axis=1), dtype=np.float64)
+
+
+def nominal_kappa(first: IntArray, second: IntArray, n_classes: int, weights: IntArray) -> FloatArray:
+    """(p_o - p_e) / (1 - p_e) of two labellings; NaN where both use one class alone.
+
+    Source: Cohen, Educational and Psychological Measurement 1960; 20: 37.
+    """
+    cells = np.zeros((len(first), n_classes**2))
+    cells[np.arange(len(first)), first * n_classes + second] = 1.0
+    table = (weights @ cells).reshape(-1, n_classes, n_classes)
+    total = table.sum(axis=(1, 2))
+    agreed = np.trace(table, axis1=1, axis2=2) / total
+    by_chance = (table.sum(axis=2) * table.sum(axis=1)).sum(axis=1) / total**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(by_chance < 1 - 1e-12, (agreed - by_chance) / (1 - by_chance), np.nan)

@@ -13,9 +13,12 @@ from dsmt_nnunet.statistics.checks import binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.named_warnings import OneClassWarning
 from dsmt_nnunet.statistics.resampled_t import corrected_resampled_t
+from dsmt_nnunet.statistics.roc.by_patient import MacroAuc
 from dsmt_nnunet.statistics.roc.clustered import clustered_auc_interval
 from dsmt_nnunet.statistics.roc.delong import auc_score
 from dsmt_nnunet.statistics.roc.interval import AucInterval, bounded_interval
+
+FOLDS_METHOD = "corrected-resampled-t-logit"
 
 
 @dataclass(frozen=True)
@@ -109,3 +112,38 @@ def crossval_auc(
         len(known),
         auc_score(labels, scores),
     )
+
+
+def macro_fold_auc(
+    y_true: npt.ArrayLike, scores: npt.ArrayLike, folds: npt.ArrayLike, clusters: Clusters = None, level: float = 0.95
+) -> MacroAuc:
+    """AUC of each class against the rest and their mean, all of them means over folds, corrected resampled t.
+
+    The macro AUC is of the folds that hold every class.
+
+    Args:
+        y_true: class indices, shape (N,).
+        scores: one column a class, shape (N, K).
+        folds: fold of each case, shape (N,).
+        clusters: patient of each case.
+        level: confidence level.
+    """
+    truth, membership = np.asarray(y_true, dtype=np.int64), np.asarray(folds)
+    table = np.asarray(scores, dtype=np.float64)
+    each = []
+    for index in range(table.shape[1]):
+        found = crossval_auc(truth == index, table[:, index], membership, level, clusters)
+        each.append(AucInterval(found.mean, found.se, *found.ci, FOLDS_METHOD))
+    values, ratios = [], []
+    for fold in np.unique(membership).tolist():
+        inside = membership == fold
+        if len(np.unique(truth[inside])) == table.shape[1]:
+            own, held = truth[inside], table[inside]
+            values.append(float(np.mean([auc_score(own == k, held[:, k]) for k in range(table.shape[1])])))
+            ratios.append(float(inside.sum() / max((~inside).sum(), 1)))
+    if not values:
+        nan = math.nan
+        return MacroAuc(tuple(each), AucInterval(nan, nan, nan, nan, "undefined"))
+    mean = corrected_resampled_t(values, float(np.mean(ratios)), level, null=0.5)
+    limits = bounded_interval(mean.mean, mean.se, mean.df, level)
+    return MacroAuc(tuple(each), AucInterval(mean.mean, mean.se, *limits, FOLDS_METHOD))

@@ -194,3 +194,26 @@ def test_an_operating_point_of_unknown_networks_fits_none(model, tmp_path) -> No
     point = OperatingPoint.read(model)
     assert point is not None
     assert point.misfit(("digest0",), SCHEMA) is not None
+
+
+def test_classes_are_judged_within_folds_and_by_the_temperature_of_the_others(model, tmp_path) -> None:
+    rng = np.random.default_rng(3)
+    truth, _ = make_truth(150)
+    textures = SCHEMA["texture"].classes
+    shutil.rmtree(model)
+    kept = []
+    for number, item in enumerate(truth.nodules):
+        own = np.eye(3)[textures.index(item.labels["texture"])]
+        logits = 4.0 * (0.4 * own + rng.normal(scale=0.5, size=3))
+        probs = np.exp(logits) / np.exp(logits).sum()
+        kept.append(probs)
+        validation = model / f"fold_{number // 5 % 3}" / "validation"
+        write_prediction(validation, item.case_id, [found(item, 0.5, texture=probs.tolist())], {})
+    task = crossval(tmp_path / "out")["tasks"]["texture"]
+    labels = np.array([textures.index(item.labels["texture"]) for item in truth.nodules])
+    folds, probs = np.arange(150) // 5 % 3, np.array(kept)
+    each = [[auc_score(labels[folds == f] == k, probs[folds == f, k]) for k in range(3)] for f in range(3)]
+    assert task["auc_macro"] == pytest.approx(np.mean(each))
+    assert task["auc_one_vs_rest"][textures[1]]["auc"] == pytest.approx(np.mean(each, axis=0)[1])
+    uncalibrated = -np.log(probs[np.arange(150), labels]).mean()
+    assert task["log_loss"] < uncalibrated - 0.05

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from sklearn.metrics import cohen_kappa_score
 
 from dsmt_nnunet.cli.main import main
 from dsmt_nnunet.nodules import NoduleTable
@@ -163,8 +164,8 @@ def cohort(tmp_path) -> tuple[Path, Path, NoduleTable, np.ndarray]:
     rng = np.random.default_rng(1)
     probs = np.round(1 / (1 + np.exp(-(log_odds + rng.normal(size=60)))), 4)
     for item, prob in zip(truth.nodules, probs, strict=True):
-        texture = rng.dirichlet((1, 1, 1)) * 0.5
-        texture[SCHEMA["texture"].index(item.labels["texture"])] += 0.5
+        texture = rng.dirichlet((1, 1, 1)) * 0.75
+        texture[SCHEMA["texture"].index(item.labels["texture"])] += 0.25
         write_prediction(tmp_path / "pred", item.case_id, [found(item, float(prob), texture=texture.tolist())])
     return tmp_path / "pred", tmp_path / "nodules.csv", truth, probs
 
@@ -185,6 +186,14 @@ def test_binary_and_multiclass_tasks(cohort, tmp_path) -> None:
     assert set(texture["auc_one_vs_rest"]) == set(SCHEMA["texture"].classes)
     aucs = [item["auc"] for item in texture["auc_one_vs_rest"].values()]
     assert texture["auc_macro"] == pytest.approx(np.mean(aucs))
+    assert texture["auc_macro_ci"][0] < texture["auc_macro"] < texture["auc_macro_ci"][1]
+    rows = rows_of(tmp_path / "m" / "joined.csv")
+    decided = cohen_kappa_score([row["texture_truth"] for row in rows], [row["texture_decision"] for row in rows])
+    assert texture["kappa"] == pytest.approx(decided)
+    assert texture["kappa_ci"][0] < decided < texture["kappa_ci"][1]
+    names = SCHEMA["texture"].classes
+    wrong = [sum((float(row[f"texture_prob_{k}"]) - (row["texture_truth"] == k)) ** 2 for k in names) for row in rows]
+    assert texture["brier"] == pytest.approx(np.mean(wrong))
     curves = json.loads((tmp_path / "m" / "curves.json").read_text())["tasks"]
     assert len(curves["invasiveness"]["roc"]["tpr"]) == len(np.unique(probs)) + 1
     assert curves["invasiveness"]["roc"]["thresholds"][0] is None
