@@ -22,6 +22,7 @@ CODE_PAGES = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "gb18030", "cp95
 """In which spreadsheet programs save text that is not Unicode: of Western, Central and Eastern Europe, Greek, Turkish,
 simplified and traditional Chinese, Japanese and Korean."""
 _EXCEL_WORKBOOK = b"PK\x03\x04"
+_OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
 _BYTE_ORDER_MARKS = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
     (b"\xff\xfe\x00\x00", "utf-32"),
@@ -182,7 +183,7 @@ def _check_swallowed(path: Path, delimiter: str, lines: Sequence[tuple[int, list
     width = len(lines[0][1])
     for number, cells in lines:
         for cell in cells:
-            breaks = cell.count("\n")
+            breaks = max(0, len(cell.splitlines()) - 1)
             if breaks and width > 1 and cell.count(delimiter) >= breaks * (width - 1):
                 raise ValueError(
                     f"{path}: a quote that ends in line {number} encloses {breaks} line ends and what looks like rows "
@@ -201,7 +202,10 @@ def _check_unique(path: Path, names: Sequence[str]) -> None:
 
 
 def _folded(name: str) -> str:
-    return "".join(name.split()).casefold()
+    letters = unicodedata.normalize("NFKC", name)
+    return "".join(
+        letter for letter in letters if not letter.isspace() and unicodedata.category(letter) != "Cf"
+    ).casefold()
 
 
 def _loose(name: str) -> str:
@@ -233,6 +237,9 @@ def _build(path: Path, delimiter: str, lines: list[tuple[int, list[str]]]) -> Cs
             f"{path}: rows have fewer cells than the header, which names {len(names)} columns, so that they may be cut "
             f"off. Write a '{delimiter}' for every empty cell.\n{_listed(too_short)}"
         )
+    again = [number for number, cells in lines[1:] if [_folded(cell) for cell in cells] == [_folded(n) for n in header]]
+    if again:
+        raise ValueError(f"{path}: line {again[0]} holds the column names again. Were two tables joined? Remove it.")
     rows = []
     for number, cells in lines[1:]:
         filled = cells + [""] * (width - len(cells))
@@ -245,7 +252,7 @@ def _listed(lines: Sequence[tuple[int, list[str]]]) -> str:
 
 
 def _decode(raw: bytes, path: Path, encoding: str | None) -> str:
-    if raw.startswith(_EXCEL_WORKBOOK):
+    if raw.startswith((_EXCEL_WORKBOOK, _OLD_WORKBOOK)):
         raise ValueError(f"{path}: this is an Excel workbook. Save its sheet as CSV (UTF-8).")
     if encoding is not None:
         return _decode_as(raw, path, encoding, "the encoding given")

@@ -18,6 +18,10 @@ from dsmt_nnunet.geometry import index_from_world
 FORCE_VARIABLE = "DSMT_FORCE_INTENSITIES"
 DARKEST_TISSUE_HU = -200.0
 """Every CT of a lung nodule holds values below this: lung and air."""
+MOST_ZEROS = 0.2
+"""Share of voxels that are exactly 0; LIDC crops have 0.006 at most; padding with 0 is soft tissue."""
+SPACING_MM = (0.15, 15.0)
+"""Voxel sizes of CT; others are in another unit."""
 FAINTEST_NODULE_HU = -500.0
 """A crop around pure ground glass may hold nothing denser than -200 HU, but its densest voxel lies above this."""
 HU_RANGE = (-4096.0, 32767.0)
@@ -164,6 +168,12 @@ def check_scan(
     Raises:
         ValueError: they are not, or none can.
     """
+    spacing = [float(value) for value in properties["spacing"]]
+    if not force and not is_forced() and not all(SPACING_MM[0] <= value <= SPACING_MM[1] for value in spacing):
+        raise ValueError(
+            f"the voxel size is {[float(f'{value:.3g}') for value in spacing]} mm (z, y, x), and CT has "
+            f"{SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm. Is it in cm or m?"
+        )
     if len(windows) != len(channels):
         raise ValueError(f"the model needs {len(windows)} channels, got {len(channels)}.")
     for channel, window in zip(channels, windows, strict=True):
@@ -225,9 +235,23 @@ def _problem(array: Array) -> str | None:
             f"the image is not in HU: {values}, but lung lies below {DARKEST_TISSUE_HU:g} HU. {_guess(lowest, high)} "
             f"Convert from the original DICOM."
         )
+    if (array == 0).mean() > MOST_ZEROS:
+        return (
+            f"{(array == 0).mean():.0%} of the voxels are exactly 0 HU, which is soft tissue. Was it padded with 0? "
+            f"Outside of it belongs -1024."
+        )
+    if blank := _blank_slices(array):
+        return f"the slices {blank[:5]} (counted from 0) are blank between others that are not. Is the series complete?"
     if _correlation(array) < MIN_CORRELATION:
         return f"the image is noise: neighbouring voxels have nothing to do with each other ({values}). Was it decoded?"
     return None
+
+
+def _blank_slices(array: Array) -> list[int]:
+    """Slices of nothing but 0 or air that have slices with an image before and behind them."""
+    constant = [bool((one == one.flat[0]).all() and (one.flat[0] == 0 or one.flat[0] <= -1000)) for one in array]
+    shown = [number for number, blank in enumerate(constant) if not blank]
+    return [number for number in range(shown[0], shown[-1]) if constant[number]] if shown else []
 
 
 def _is_shifted_down(array: Array, body: Array) -> bool:

@@ -120,10 +120,11 @@ def _channel(image: Any, place: ArrayPlace) -> sitk.Image:
     if place.is_given:
         raise ValueError("spacing_mm, origin_mm and direction are for NumPy arrays; this image brings its own.")
     if isinstance(image, sitk.Image):
-        if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        is_real = "complex" not in image.GetPixelIDTypeAsString()
+        if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or not is_real:
             raise ValueError(
-                f"An image must be 3-D with one number a voxel; got {image.GetDimension()}-D with "
-                f"{image.GetNumberOfComponentsPerPixel()}. Give several channels as a list."
+                f"An image must be 3-D with one real number a voxel; got {image.GetDimension()}-D with "
+                f"{image.GetNumberOfComponentsPerPixel()} of {image.GetPixelIDTypeAsString()}. Channels come as a list."
             )
         return image
     if isinstance(image, str | Path):
@@ -136,7 +137,7 @@ def _channel(image: Any, place: ArrayPlace) -> sitk.Image:
 
 
 def _from_array(array: npt.NDArray[Any], place: ArrayPlace) -> sitk.Image:
-    if array.ndim != 3 or not np.issubdtype(array.dtype, np.number):
+    if array.ndim != 3 or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         raise ValueError(f"An array must hold numbers, (Z, Y, X); got shape {array.shape} of {array.dtype}.")
     if place.spacing_mm is None or place.origin_mm is None:
         raise ValueError("An array needs spacing_mm=(x, y, z) and origin_mm=(x, y, z); positions are in mm.")
@@ -145,7 +146,18 @@ def _from_array(array: npt.NDArray[Any], place: ArrayPlace) -> sitk.Image:
     if len(spacing) != 3 or not all(np.isfinite(value) and value > 0 for value in spacing):
         raise ValueError(f"spacing_mm must be three positive numbers (x, y, z), got {place.spacing_mm!r}.")
     image.SetSpacing(spacing)
-    image.SetOrigin([float(value) for value in place.origin_mm])
+    origin = [float(value) for value in place.origin_mm]
+    if len(origin) != 3 or not all(np.isfinite(value) for value in origin):
+        raise ValueError(f"origin_mm must be three finite numbers (x, y, z), got {place.origin_mm!r}.")
+    image.SetOrigin(origin)
     if place.direction is not None:
-        image.SetDirection([float(value) for value in np.ravel(place.direction)])
+        cosines = np.asarray(place.direction, dtype=float).ravel()
+        if cosines.shape != (9,) or not np.allclose(
+            cosines.reshape(3, 3) @ cosines.reshape(3, 3).T, np.eye(3), atol=1e-3
+        ):
+            raise ValueError(
+                f"direction must be nine cosines of three axes at right angles, got {place.direction!r}. Sizes go "
+                f"into spacing_mm."
+            )
+        image.SetDirection(cosines.tolist())
     return image

@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from dsmt_nnunet.api.images import ArrayPlace, ImageLike, Positions, channels_of, covariates_of, nodules_at
 from dsmt_nnunet.api.prediction import Prediction
 from dsmt_nnunet.covariates import Covariate
+from dsmt_nnunet.identifiers import case_id_problem
 from dsmt_nnunet.inference.explain_scan import explain_scan
 from dsmt_nnunet.inference.model_files import load_predictor
 from dsmt_nnunet.inference.predictor import DSMTPredictor
@@ -138,6 +139,8 @@ class Model:
         >>> again.nodules[0].tasks == nodule.tasks
         True
         """
+        if problem := case_id_problem(case_id):
+            raise ValueError(f"Case '{case_id}': a case_id {problem}.")
         channels, scan = self._scan(image, ArrayPlace(spacing_mm, origin_mm, direction))
         nodules = None if positions is None else nodules_at(positions, channels[0], case_id)
         with _named(case_id):

@@ -21,10 +21,12 @@ from dsmt_nnunet.environment import best_device
 from dsmt_nnunet.files import check_archive
 from dsmt_nnunet.inference.predictor import DSMTPredictor
 from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.tasks import ClassificationSchema
 
 DEFAULT_CHECKPOINT = "checkpoint_final.pth"
 _NETWORKS = "dynamic_network_architectures."
 _LAYERS = "torch.nn."
+_NEEDED = ("network_weights", "trainer_name", "init_args")
 _PLAIN_NUMBERS: list[Any] = [
     np.float32(0).__reduce__()[0],
     np.dtype,
@@ -58,12 +60,18 @@ def load_predictor(
     """
     plans, dataset_json = (read_json(folder / name, folder) for name in ("plans.json", "dataset.json"))
     plan = DSMTPlan.from_plans(plans)
+    if ClassificationSchema.from_dataset_json(dataset_json) != plan.schema:
+        raise ValueError(f"{folder}: plans.json and dataset.json name different tasks or classes. One was changed.")
     paths = checkpoint_paths(folder, folds, checkpoint)
     checkpoints = [read_checkpoint(path, trust) for path in paths]
     configurations = sorted({str(content["init_args"]["configuration"]) for content in checkpoints})
     if len(configurations) != 1:
         raise ValueError(f"{folder}: the folds were trained with different configurations, {configurations}.")
     manager = PlansManager(plans)
+    if configurations[0] not in plans.get("configurations", {}):
+        raise ValueError(
+            f"{folder}: its plans.json has no configuration {configurations[0]}, which it was trained with."
+        )
     configuration = manager.get_configuration(configurations[0])
     if not trust:
         check_architecture(configuration.configuration["architecture"], folder)
@@ -77,6 +85,11 @@ def load_predictor(
     where = torch.device(device or best_device())
     with contextlib.redirect_stdout(io.StringIO()):  # it tells that a CPU is no GPU
         stock = nnUNetPredictor(device=where, use_mirroring=mirroring, allow_tqdm=False)
+    for path, content in zip(paths, checkpoints, strict=True):
+        try:
+            network.load_state_dict(content["network_weights"])
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not fit its plans.json: {' '.join(str(error).split())[:300]}") from error
     first = checkpoints[0]
     stock.manual_initialization(
         network,
@@ -116,6 +129,8 @@ def checkpoint_paths(folder: Path, folds: Sequence[int | str] | None, checkpoint
     chosen = (
         [str(fold) for fold in folds] if folds is not None else [name for name in trained if name != "all"] or trained
     )
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"A fold counts once, got {chosen}.")
     missing = [fold for fold in chosen if fold not in trained]
     if missing or not chosen:
         raise FileNotFoundError(f"{folder} has no {checkpoint} of the folds {missing}; there are {trained}.")
@@ -136,6 +151,9 @@ def read_checkpoint(path: Path, trust: bool) -> dict[str, Any]:
             f"{path} holds more than weights and plain values, and reading it could run code. If you know who made it, "
             f"load it with trust=True (--trust). ({str(error).splitlines()[0]})"
         ) from error
+    lacking = [key for key in _NEEDED if not isinstance(content, dict) or key not in content]
+    if lacking or not isinstance(content["network_weights"], dict) or "configuration" not in content["init_args"]:
+        raise ValueError(f"{path} is no checkpoint of nnU-Net: it lacks {lacking or 'weights or configuration'}.")
     return content
 
 

@@ -195,6 +195,7 @@ def test_all_rows_with_too_many_cells_are_named(tmp_path: Path) -> None:
         ("\n \n", "empty"),
         ("a,b,a\n1,2,3\n", "a occurs more than once"),
         (b"PK\x03\x04rest of a workbook", "Excel workbook"),
+        (b"\xd0\xcf\x11\xe0 an old workbook", "Excel workbook"),
         ("a,b\n" + "x" * 200_000 + ",1\n", "line 2"),
     ],
 )
@@ -210,3 +211,14 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_unknown_column_is_empty(tmp_path: Path) -> None:
     assert read_csv(write(tmp_path, "a,b\n1,2\n")).rows[0].get("c") == ""
+
+
+def test_two_tables_in_one_file_are_told_of(tmp_path: Path) -> None:
+    for joined in ("case_id,b\n1,2\nCase_ID, B\n3,4\n", "\ufeffcase_id,b\n1,2\n\ufeffcase_id,b\n3,4\n"):
+        with pytest.raises(ValueError, match="line 3 holds the column names again"):
+            read_csv(write(tmp_path, joined))
+
+
+@pytest.mark.parametrize("name", ["case\u00a0id", "case_id\u200b", "ｃａｓｅ＿ｉｄ"])
+def test_letters_that_look_the_same_in_a_column_name_are(tmp_path: Path, name: str) -> None:
+    assert read_csv(write(tmp_path, f"{name},b\n1,2\n")).spelt(["case_id"]).columns == ("case_id", "b")

@@ -44,6 +44,8 @@ WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "infinite": lambda a: np.where(a > 60, np.inf, a),
     "padding alone": lambda a: np.where(a > -200, -3024, -2000),
     "lung alone": lambda a: np.clip(a, -1000, -600),
+    "padded with 0": lambda a: np.pad(a, ((0, 0), (0, 16), (0, 0))),
+    "a blank slice": lambda a: np.where(np.arange(len(a))[:, None, None] == 7, -1024, a),
 }
 
 

@@ -261,3 +261,79 @@ def test_the_table_of_the_input_folder_tells_them(model: dsmt.Model, tmp_path: P
     (source / "nodules.csv").write_text(f"case_id,x_mm,y_mm,z_mm,sex\nc,{x},{y},{z},x\n")
     with pytest.raises(ValueError, match="case 'c': covariate sex is 'x'"):
         model._predictor.predict_from_files_sequential(str(source), str(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("case_id", ["plans", "../../evil", "", "a/b"])
+def test_a_case_is_called_what_a_file_may_be_called(model: dsmt.Model, case_id: str) -> None:
+    with pytest.raises(ValueError, match="a case_id"):
+        model.predict(IMAGE, CENTRE, case_id=case_id)
+
+
+@pytest.mark.parametrize("unit", [0.1, 0.001, 100])
+def test_a_voxel_size_in_another_unit_is_refused(model: dsmt.Model, unit: float) -> None:
+    image = sitk.Image(IMAGE)
+    image.SetSpacing([value * unit for value in IMAGE.GetSpacing()])
+    with pytest.raises(ValueError, match="Is it in cm or m"):
+        model.predict(image, image.TransformIndexToPhysicalPoint((18, 22, 8)))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"direction": (2, 0, 0, 0, 1, 0, 0, 0, 1)},
+        {"direction": (1, 0, 0)},
+        {"origin_mm": (0, 0)},
+        {"origin_mm": (np.nan, 0, 0)},
+    ],
+)
+def test_where_an_array_lies_must_be_a_place(model: dsmt.Model, place: dict[str, Any]) -> None:
+    known = {"spacing_mm": IMAGE.GetSpacing(), "origin_mm": IMAGE.GetOrigin()}
+    with pytest.raises(ValueError, match=r"direction must|origin_mm must"):
+        model.predict(sitk.GetArrayFromImage(IMAGE), CENTRE, **{**known, **place})
+
+
+def test_complex_numbers_are_no_image(model: dsmt.Model) -> None:
+    array = sitk.GetArrayFromImage(IMAGE).astype(complex)
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(IMAGE)
+    with pytest.raises(ValueError, match="one real number"):
+        model.predict(image, CENTRE)
+
+
+def swap_classes(folder: Path) -> None:
+    content = json.loads((folder / "dataset.json").read_text())
+    content["classification"]["tasks"]["invasiveness"]["classes"].reverse()
+    (folder / "dataset.json").write_text(json.dumps(content))
+
+
+def change_checkpoint(change: Any) -> Any:
+    def changed(folder: Path) -> None:
+        content = torch.load(folder / CHECKPOINT, weights_only=False)
+        torch.save(change(content), folder / CHECKPOINT)
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (swap_classes, "different tasks or classes"),
+        (change_checkpoint(lambda content: [1]), "no checkpoint of nnU-Net"),
+        (change_checkpoint(lambda content: {**content, "network_weights": None}), "no checkpoint of nnU-Net"),
+        (change_checkpoint(lambda content: {"network_weights": {}}), "it lacks"),
+        (change_checkpoint(lambda content: {**content, "network_weights": {}}), "does not fit its plans"),
+    ],
+)
+def test_a_model_whose_files_do_not_fit_each_other_is_refused(
+    folder: Path, tmp_path: Path, change: Any, match: str
+) -> None:
+    changed = tmp_path / "model"
+    shutil.copytree(folder, changed)
+    change(changed)
+    with pytest.raises(ValueError, match=match):
+        dsmt.load_model(changed, device="cpu")
+
+
+def test_a_fold_counts_once(folder: Path) -> None:
+    with pytest.raises(ValueError, match="counts once"):
+        dsmt.load_model(folder, folds=[0, 0], device="cpu")
