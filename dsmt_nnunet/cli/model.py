@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from dsmt_nnunet.environment import prepare
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `model export` and `model install`."""
+    """Adds `model export`, `model card` and `model install`."""
     parser = subparsers.add_parser("model", help="hand a trained model on, or take one in")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     export = actions.add_parser(
@@ -18,14 +19,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Writes what prediction needs, operating point included, as nnU-Net's install command takes it. "
         "Flags as in nnU-Net.",
     )
-    export.add_argument("-d", dest="dataset", required=True, help="data set name or ID")
+    _add_model_arguments(export)
     export.add_argument("-o", dest="output", type=Path, required=True, metavar="FILE.zip")
-    export.add_argument("-c", dest="configuration", default="3d_fullres")
-    export.add_argument("-tr", dest="trainer", default="DSMTTrainer")
-    export.add_argument("-p", dest="plans", default="nnUNetPlans")
     export.add_argument("-f", dest="folds", nargs="+", default=None, help="default: all that are trained")
-    export.add_argument("-chk", dest="checkpoint", default="checkpoint_final.pth")
     export.set_defaults(run=run_export)
+    card = actions.add_parser(
+        "card",
+        help="write what a model was made of, how well it does and where it ends",
+        description="Writes model_card.md into the model's folder, from what is on disk; 'dsmt model export' puts it "
+        "into the zip. It names no case, patient or path.",
+    )
+    _add_model_arguments(card)
+    card.add_argument("--metrics", type=Path, metavar="FOLDER", help="what 'dsmt evaluate crossval -o FOLDER' wrote")
+    card.add_argument(
+        "--group", action="append", default=[], metavar="COLUMN", help="of nodules.csv, whose groups are counted"
+    )
+    card.set_defaults(run=run_card)
     install = actions.add_parser(
         "install",
         help="a zip file, after a look at it",
@@ -39,16 +48,52 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     install.set_defaults(run=run_install)
 
 
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-d", dest="dataset", required=True, help="data set name or ID")
+    parser.add_argument("-c", dest="configuration", default="3d_fullres")
+    parser.add_argument("-tr", dest="trainer", default="DSMTTrainer")
+    parser.add_argument("-p", dest="plans", default="nnUNetPlans")
+    parser.add_argument("-chk", dest="checkpoint", default="checkpoint_final.pth")
+
+
+def _model_folder(args: argparse.Namespace) -> Path:
+    from nnunetv2.utilities.file_path_utilities import get_output_folder
+
+    dataset = int(args.dataset) if args.dataset.isdigit() else args.dataset
+    return Path(get_output_folder(dataset, args.trainer, args.plans, args.configuration))
+
+
+def run_card(args: argparse.Namespace) -> int:
+    """Runs `dsmt model card`."""
+    prepare()
+    from dsmt_nnunet.evaluation.files import read_metrics
+    from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics, PredictionMetrics
+    from dsmt_nnunet.files import write_text
+    from dsmt_nnunet.inference.model_card import CARD_NAME, model_card
+    from dsmt_nnunet.nnunet_folders import read_nodule_table
+    from dsmt_nnunet.tasks import ClassificationSchema
+
+    folder = _model_folder(args)
+    metrics = read_metrics(args.metrics) if args.metrics else None
+    if metrics is not None and not isinstance(metrics, CrossvalMetrics | PredictionMetrics):
+        raise ValueError(f"{args.metrics} is not of 'dsmt evaluate crossval' or 'predictions'.")
+    table = None
+    try:
+        content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        table = read_nodule_table(folder.parent.name, ClassificationSchema.from_dataset_json(content))
+    except FileNotFoundError as error:
+        print(f"The card will not tell of the training nodules: {error}")
+    write_text(folder / CARD_NAME, model_card(folder, table, metrics, args.group, args.checkpoint))
+    print(f"Wrote {folder / CARD_NAME}. Read it before you hand it on.")
+    return 0
+
+
 def run_export(args: argparse.Namespace) -> int:
     """Runs `dsmt model export`."""
     prepare()
-    from nnunetv2.utilities.file_path_utilities import get_output_folder
-
     from dsmt_nnunet.inference.model_zip import export_model
 
-    dataset = int(args.dataset) if args.dataset.isdigit() else args.dataset
-    folder = Path(get_output_folder(dataset, args.trainer, args.plans, args.configuration))
-    has_point = export_model(folder, args.output, args.folds, args.checkpoint)
+    has_point = export_model(_model_folder(args), args.output, args.folds, args.checkpoint)
     print(f"Wrote {args.output}.")
     if not has_point:
         print("It has no operating point (dsmt evaluate crossval makes one): thresholds will be 0.5, not calibrated.")

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from dsmt_nnunet.files import check_archive, temporary_folder, whole_file
+from dsmt_nnunet.inference.model_card import CARD_NAME
 from dsmt_nnunet.inference.model_files import checkpoint_paths, load_predictor, read_checkpoint, read_json
 from dsmt_nnunet.predictions.operating_point import OPERATING_POINT_NAME
 
@@ -53,6 +54,8 @@ def export_model(
         _add(archive, inside / "dataset.json", json.dumps(kept, indent=1).encode())
         if point.is_file():
             _add(archive, inside / OPERATING_POINT_NAME, point.read_bytes())
+        if (card := folder / CARD_NAME).is_file():
+            _add(archive, inside / CARD_NAME, card.read_bytes())
         for path in paths:
             _add(archive, inside / path.parent.name / path.name, _slim(read_checkpoint(path, trust=False)))
     return point.is_file()

@@ -1,0 +1,183 @@
+"""The card of a model: what it was made of, what it is for, how well it does and where it ends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
+from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics, PredictionMetrics
+from dsmt_nnunet.evaluation.records.score import Score
+from dsmt_nnunet.inference.model_files import checkpoint_paths, read_checkpoint, read_json
+from dsmt_nnunet.inference.weights import weights_digest
+from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.predictions.operating_point import OperatingPoint
+from dsmt_nnunet.tasks import ClassificationSchema
+
+CARD_NAME = "model_card.md"
+FEWEST = 5
+"""Groups of fewer patients are not named: they could tell who was there."""
+_SAID_BY_THE_AUTHOR = ("description", "reference", "licence", "license", "release")
+
+
+def model_card(
+    folder: Path,
+    table: NoduleTable | None,
+    metrics: CrossvalMetrics | PredictionMetrics | None,
+    groups: Sequence[str] = (),
+    checkpoint: str = "checkpoint_final.pth",
+) -> str:
+    """Markdown of what is on disk; what is not there is said to be missing. No case, patient or path is named.
+
+    Args:
+        folder: of the model.
+        table: its training nodules, of which counts are told; None where they are not at hand.
+        metrics: of `dsmt evaluate crossval` or `predictions`; None for none.
+        groups: columns of the table whose groups are counted, such as centre or scanner.
+        checkpoint: file in each fold's folder.
+
+    Raises:
+        FileNotFoundError: no model is there.
+        ValueError: it is damaged, or the table has no such column.
+    """
+    plans, dataset_json = (read_json(folder / name, folder) for name in ("plans.json", "dataset.json"))
+    plan = DSMTPlan.from_plans(plans)
+    paths = checkpoint_paths(folder, None, checkpoint)
+    digests = [weights_digest(read_checkpoint(path, trust=False)["network_weights"]) for path in paths]
+    lines = [
+        f"# {folder.resolve().parent.name}, {folder.resolve().name}",
+        "",
+        f"{NOT_A_MEDICAL_DEVICE}",
+        "",
+        *_about(dataset_json, plan, paths, digests),
+        *_intended_use(plan),
+        *_data(plan.schema, table, groups),
+        *_performance(plan.schema, metrics),
+        *_operating_point(folder, plan.schema),
+        *_limits(plan, table),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _about(
+    dataset_json: dict[str, Any], plan: DSMTPlan, paths: Sequence[Path], digests: Sequence[str]
+) -> Iterator[str]:
+    for key in _SAID_BY_THE_AUTHOR:
+        if dataset_json.get(key):
+            yield f"- {key}: {dataset_json[key]}"
+    if not any(dataset_json.get(key) for key in ("licence", "license")):
+        yield "- licence: not stated (add `licence` to dataset.json)"
+    yield f"- written by dsmt-nnunet {__version__}"
+    for path, digest in zip(paths, digests, strict=True):
+        yield f"- weights of {path.parent.name}: SHA-256 {digest}..."
+    yield ""
+    yield from ("## How it was planned", "")
+    yield from (f"- {name}: {reason}" for name, reason in plan.decisions.items())
+    yield from (() if plan.decisions else ("- by the defaults for stock plans",))
+    yield ""
+
+
+def _intended_use(plan: DSMTPlan) -> Iterator[str]:
+    yield from ("## What it answers", "")
+    for task in plan.schema.tasks:
+        primary = ", the primary task" if task.name == plan.schema.primary_task else ""
+        question = task.question_of_grades
+        asked = f"; asked: {question.positive} (from {question.positive_from} on)?" if question is not None else ""
+        yield f"- {task.name} ({task.kind.value}{primary}): {', '.join(task.classes)}{asked}"
+    for covariate in plan.covariates:
+        what = f"number, {covariate.unit or 'no unit'}" if covariate.is_number else ", ".join(covariate.categories)
+        yield f"- it may be told {covariate.name} ({what}); not known is answered as on average"
+    yield ""
+    yield "Meant for research on nodules in CT like those below, at positions that somebody gives or a search finds;"
+    yield "not for decisions about patients."
+    yield ""
+
+
+def _data(schema: ClassificationSchema, table: NoduleTable | None, groups: Sequence[str]) -> Iterator[str]:
+    yield from ("## Data it learnt from", "")
+    if table is None:
+        yield from ("The table of training nodules was not at hand.", "")
+        return
+    patients = {nodule.patient_id for nodule in table.nodules}
+    yield f"{len(table)} nodules in {len(table.by_case())} scans of {len(patients)} patients."
+    yield ""
+    yield from ("| task | class | nodules |", "|---|---|---|")
+    for task in schema.tasks:
+        counts = Counter(nodule.labels.get(task.name) for nodule in table.nodules)
+        yield from (f"| {task.name} | {name} | {counts[name]} |" for name in task.classes)
+        yield f"| {task.name} | not known | {counts[None]} |"
+    yield ""
+    for column in groups:
+        if not any(column in nodule.extra for nodule in table.nodules):
+            raise ValueError(f"The table of nodules has no column '{column}'; it has {sorted(table.nodules[0].extra)}.")
+        yield from (f"| {column} | nodules | patients |", "|---|---|---|")
+        yield from _group_rows(table, column)
+        yield ""
+
+
+def _group_rows(table: NoduleTable, column: str) -> Iterator[str]:
+    nodules: Counter[str] = Counter()
+    patients: dict[str, set[str]] = {}
+    for nodule in table.nodules:
+        level = nodule.extra.get(column) or "not known"
+        nodules[level] += 1
+        patients.setdefault(level, set()).add(nodule.patient_id)
+    small = [level for level in nodules if len(patients[level]) < FEWEST]
+    yield from (
+        f"| {level} | {nodules[level]} | {len(patients[level])} |" for level in sorted(set(nodules) - set(small))
+    )
+    if small:
+        yield f"| {len(small)} of fewer than {FEWEST} patients | {sum(nodules[level] for level in small)} | |"
+
+
+def _performance(schema: ClassificationSchema, metrics: CrossvalMetrics | PredictionMetrics | None) -> Iterator[str]:
+    yield from ("## How well it does", "")
+    if metrics is None:
+        yield from ("Not measured: give the folder of `dsmt evaluate crossval` with --metrics.", "")
+        return
+    how = "cross-validation, nodules at their true positions" if metrics.kind == "crossval" else "cases apart"
+    yield f"By {how}; in brackets {metrics.confidence} intervals."
+    yield ""
+    for name in schema.task_names:
+        task = metrics.tasks.get(name)
+        if not isinstance(task, Score):
+            continue
+        yield f"- {name}: {task.auc_sentence}"
+        point = task.point
+        if point is not None:
+            values = ", ".join(
+                f"{metric} {value:.2f} ({ci[0]:.2f} to {ci[1]:.2f})"
+                for metric in ("sensitivity", "specificity", "ppv", "npv")
+                for value, ci in [point.metric(metric)]
+            )
+            yield f"  - {values}"
+        yield f"  - calibration: slope {task.calibration_slope:.2f}, Brier score {task.brier:.3f}"
+    yield from (f"- warning: {warning.name}" for warning in metrics.warnings)
+    yield ""
+
+
+def _operating_point(folder: Path, schema: ClassificationSchema) -> Iterator[str]:
+    yield from ("## Operating point", "")
+    point = OperatingPoint.read(folder)
+    if point is None:
+        yield from ("None: thresholds are 0.5, and probabilities are not calibrated.", "")
+        return
+    for name in schema.task_names:
+        if name in point.tasks:
+            yield f"- {name}: temperature {point.temperature(name):.3g}, threshold {point.threshold(name):.3g}"
+    yield ""
+
+
+def _limits(plan: DSMTPlan, table: NoduleTable | None) -> Iterator[str]:
+    yield from ("## Where it ends", "")
+    if table is not None:
+        known = sorted(nodule.diameter_mm for nodule in table.nodules if nodule.diameter_mm > 0)
+        if known:
+            yield f"- nodules it learnt from are {known[0]:.0f} to {known[-1]:.0f} mm wide; others are extrapolated"
+    yield f"- components below {plan.min_diameter_mm:g} mm are no candidates of a search"
+    if not plan.use_context:
+        yield "- it looks at the nodule and its rim alone, not at the lung around"
+    yield "- other scanners, protocols and populations than those above have to be tried before anything rests on it"

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dsmt_nnunet.api.examples import example_model
+from dsmt_nnunet.cli.main import main
+from dsmt_nnunet.evaluation.files import read_metrics
+from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics
+from dsmt_nnunet.evaluation.records.score import Score
+from dsmt_nnunet.inference.model_card import CARD_NAME, model_card
+from dsmt_nnunet.inference.weights import weights_digest
+from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
+from dsmt_nnunet.tasks import ClassificationSchema
+from tests.unit.evaluation.cohort import SCHEMA, found, make_truth, write_prediction
+
+MODEL = "DSMTTrainer__nnUNetPlans__3d_fullres"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return example_model(tmp_path / "nnUNet_results" / "Dataset501_A" / MODEL)
+
+
+def table() -> NoduleTable:
+    """Twelve patients of one centre and two of another; every third nodule is invasive."""
+    nodules = [
+        Nodule(
+            f"secret{number}",
+            "1",
+            f"patient{number}",
+            (0.0, 0.0, 0.0),
+            8.0 + number,
+            {"texture": "solid", "invasiveness": "invasive" if number % 3 == 0 else "non-invasive"},
+            {"centre": "north" if number < 12 else "tiny"},
+        )
+        for number in range(14)
+    ]
+    return NoduleTable((*nodules, replace(nodules[0], nodule_id="2", labels={})))
+
+
+def test_it_counts_and_names_nobody(model: Path, tmp_path: Path) -> None:
+    card = model_card(model, table(), None, ["centre"])
+    assert "15 nodules in 14 scans of 14 patients." in card
+    assert "| invasiveness | invasive | 5 |" in card
+    assert "| invasiveness | not known | 1 |" in card
+    assert "| north | 13 | 12 |" in card
+    assert "| 1 of fewer than 5 patients | 2 | |" in card
+    assert "8 to 21 mm wide" in card
+    assert "may be told age (number, years)" in card
+    for secret in ("tiny", "secret", "patient1", str(tmp_path)):
+        assert secret not in card
+
+
+def test_it_tells_which_weights_and_thresholds(model: Path) -> None:
+    weights = torch.load(model / "fold_0" / "checkpoint_final.pth", weights_only=False)["network_weights"]
+    assert f"weights of fold_0: SHA-256 {weights_digest(weights)}" in model_card(model, None, None)
+    assert "None: thresholds are 0.5" in model_card(model, None, None)
+    point = OperatingPoint({"invasiveness": TaskOperatingPoint(1.5, 0.25, "youden")}, {}, (weights_digest(weights),))
+    point.write(model)
+    assert "- invasiveness: temperature 1.5, threshold 0.25" in model_card(model, None, None)
+
+
+def test_what_is_missing_is_said(model: Path) -> None:
+    card = model_card(model, None, None)
+    assert "licence: not stated" in card
+    assert "The table of training nodules was not at hand." in card
+    assert "Not measured" in card
+    content = json.loads((model / "dataset.json").read_text())
+    (model / "dataset.json").write_text(json.dumps({**content, "licence": "CC BY 4.0"}))
+    assert "- licence: CC BY 4.0" in model_card(model, None, None)
+    with pytest.raises(ValueError, match="no column 'scanner'; it has"):
+        model_card(model, table(), None, ["scanner"])
+
+
+def test_the_command_writes_it_and_the_zip_holds_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setattr("nnunetv2.utilities.file_path_utilities.get_output_folder", lambda *_: str(model))
+    schema = ClassificationSchema.from_dataset_json(json.loads((model / "dataset.json").read_text()))
+    raw = tmp_path / "nnUNet_raw" / "Dataset501_A"
+    raw.mkdir(parents=True)
+    (tmp_path / "nnUNet_preprocessed" / "Dataset501_A").mkdir(parents=True)
+    table().write(raw / "nodules.csv", schema)
+    assert main(["model", "card", "-d", "501", "--group", "centre"]) == 0
+    card = (model / CARD_NAME).read_bytes()
+    assert b"| north | 13 | 12 |" in card
+    assert main(["model", "export", "-d", "501", "-o", str(tmp_path / "model.zip")]) == 0
+    with zipfile.ZipFile(tmp_path / "model.zip") as archive:
+        assert archive.read(f"Dataset501_A/{MODEL}/{CARD_NAME}") == card
+
+
+def test_it_quotes_the_cross_validation(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(name, str(tmp_path / "own" / name))
+    truth, log_odds = make_truth(60)
+    raw = tmp_path / "own" / "nnUNet_raw" / "Dataset502_B"
+    raw.mkdir(parents=True)
+    truth.write(raw / "nodules.csv", SCHEMA)
+    folder = tmp_path / "own" / "nnUNet_results" / "Dataset502_B" / MODEL
+    for number, (item, prob) in enumerate(zip(truth.nodules, 1 / (1 + np.exp(-log_odds)), strict=True)):
+        write_prediction(folder / f"fold_{number % 3}" / "validation", item.case_id, [found(item, float(prob))])
+        (folder / f"fold_{number % 3}" / "validation" / "summary.json").write_text("{}")
+    monkeypatch.setattr("nnunetv2.utilities.file_path_utilities.get_output_folder", lambda *_: str(folder))
+    out = str(tmp_path / "metrics")
+    words = ["evaluate", "crossval", "-d", "502", "-c", "3d_fullres", "-tr", "DSMTTrainer", "-o", out]
+    assert main([*words, "--bootstrap", "100"]) == 0
+    metrics = read_metrics(out)
+    assert isinstance(metrics, CrossvalMetrics)
+    task = metrics.tasks["invasiveness"]
+    assert isinstance(task, Score)
+    assert task.point is not None
+    card = model_card(model, None, metrics)
+    assert f"- invasiveness: {task.auc_sentence}" in card
+    assert f"sensitivity {task.point.sensitivity:.2f} ({task.point.sensitivity_ci[0]:.2f}" in card
+    assert f"slope {task.calibration_slope:.2f}" in card
