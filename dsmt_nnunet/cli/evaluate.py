@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
+from dsmt_nnunet.cli.evaluate_output import finish, holm, interval, print_score, print_tasks, shown
 
 if TYPE_CHECKING:
-    from dsmt_nnunet.evaluation.records.metrics import Metrics
-    from dsmt_nnunet.evaluation.records.score import Score
-    from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
     from dsmt_nnunet.evaluation.settings import EvaluationSettings
     from dsmt_nnunet.evaluation.task_cases import TaskOptions
 
@@ -141,6 +137,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bootstrap", type=int, default=2000, metavar="N", help="resamples (2000), 0 for none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
+        "--margin", type=float, metavar="M", help="is each AUC at most this much below the other? readers too"
+    )
+    parser.add_argument(
         "--prevalence",
         type=float,
         metavar="P",
@@ -156,12 +155,12 @@ def run_predictions(args: argparse.Namespace) -> int:
     options = _task_options(args)
     inputs = PredictionInputs(args.folder, args.truth, args.labels, args.max_distance, options, args.only_predicted)
     metrics = evaluate_predictions(inputs, args.out, _settings(args))
-    _print_tasks(metrics.tasks)
+    print_tasks(metrics.tasks)
     for name, task in metrics.tasks.items():
         if isinstance(task, PredictedBinaryTask) and task.intention_to_diagnose.n_lost:
             lost = task.intention_to_diagnose
             print(f"{name}, all that were to be diagnosed ({lost.n_lost} without an answer). {lost.auc_sentence}")
-            print(f"  sensitivity {_shown(lost.sensitivity)}, specificity {_shown(lost.specificity)}")
+            print(f"  sensitivity {shown(lost.sensitivity)}, specificity {shown(lost.specificity)}")
     detection = metrics.detection
     print(
         f"{detection.n_scans} scans, {detection.n_scans_crashed} of them without a prediction: {detection.n_matched} "
@@ -170,7 +169,7 @@ def run_predictions(args: argparse.Namespace) -> int:
     )
     if metrics.dice:
         print(f"Dice {metrics.dice.mean:.3f} over {metrics.dice.n} cases")
-    return _finish(metrics, args.out)
+    return finish(metrics, args.out)
 
 
 def run_crossval(args: argparse.Namespace) -> int:
@@ -190,16 +189,16 @@ def run_crossval(args: argparse.Namespace) -> int:
     )
     out = args.out or model_folder / "dsmt_crossval"
     metrics = evaluate_crossval(inputs, out, _settings(args))
-    _print_tasks(metrics.tasks)
+    print_tasks(metrics.tasks)
     for name, task in metrics.tasks.items():
         chosen = task.chosen_operating_point
         if chosen.sensitivity_to_expect is not None and chosen.sensitivity_to_expect_ci is not None:
             print(
                 f"{name}: threshold {chosen.threshold:.4g} was chosen on these cases; on others expect a sensitivity "
-                f"{_shown(chosen.sensitivity_to_expect)} ({_interval(chosen.sensitivity_to_expect_ci)})"
+                f"{shown(chosen.sensitivity_to_expect)} ({interval(chosen.sensitivity_to_expect_ci)})"
             )
     print(f"operating point: {model_folder / 'operating_point.json'}")
-    return _finish(metrics, out)
+    return finish(metrics, out)
 
 
 def run_table(args: argparse.Namespace) -> int:
@@ -223,14 +222,20 @@ def run_table(args: argparse.Namespace) -> int:
     )
     metrics = evaluate_table_file(args.table, columns, args.out, _settings(args))
     for name, score in metrics.scores.items():
-        _print_score(name, score)
+        print_score(name, score)
     for item in metrics.comparisons:
         if isinstance(item, PairedComparison):
             print(
-                f"{item.scores[0]} - {item.scores[1]}: AUC difference {_shown(item.auc_difference)} "
-                f"({_interval(item.ci)}), p {_shown(item.p_value, 4)}{_holm(item.p_value_holm)}"
+                f"{item.scores[0]} - {item.scores[1]}: AUC difference {shown(item.auc_difference)} "
+                f"({interval(item.ci)}), p {shown(item.p_value, 4)}{holm(item.p_value_holm)}"
             )
-    return _finish(metrics, args.out)
+            if item.non_inferiority:
+                answer = "shown" if item.non_inferiority.is_shown else "not shown"
+                print(
+                    f"  not worse by more than {item.non_inferiority.margin:g}: {answer}, one-sided p "
+                    f"{shown(item.non_inferiority.p_value, 4)}"
+                )
+    return finish(metrics, args.out)
 
 
 def run_readers(args: argparse.Namespace) -> int:
@@ -252,19 +257,19 @@ def run_readers(args: argparse.Namespace) -> int:
     metrics = evaluate_reader_study_file(args.table, columns, args.out, settings, args.covariance, args.cut)
     for merit, result in metrics.merits.items():
         for mean in result.quoted.means:
-            print(f"{merit}, {mean.modality}: {_shown(mean.estimate)} ({_interval(mean.ci)})")
+            print(f"{merit}, {mean.modality}: {shown(mean.estimate)} ({interval(mean.ci)})")
         for item in result.quoted.differences:
             print(
-                f"{merit}, {item.first} - {item.second}: {_shown(item.estimate)} ({_interval(item.ci)}), "
-                f"p {_shown(item.p_value, 4)}{_holm(item.p_value_holm)}"
+                f"{merit}, {item.first} - {item.second}: {shown(item.estimate)} ({interval(item.ci)}), "
+                f"p {shown(item.p_value, 4)}{holm(item.p_value_holm)}"
             )
-    return _finish(metrics, args.out)
+    return finish(metrics, args.out)
 
 
 def _settings(args: argparse.Namespace) -> EvaluationSettings:
     from dsmt_nnunet.evaluation.settings import EvaluationSettings
 
-    return EvaluationSettings(args.ci, args.confidence, args.bootstrap, args.seed, args.prevalence)
+    return EvaluationSettings(args.ci, args.confidence, args.bootstrap, args.seed, args.prevalence, args.margin)
 
 
 def _task_options(args: argparse.Namespace) -> TaskOptions:
@@ -313,64 +318,3 @@ def _thresholds(
         for target in [name] if name else everyone:
             thresholds[target] = (*thresholds.get(target, ()), value)
     return thresholds
-
-
-def _print_tasks(tasks: Mapping[str, BinaryTask | MulticlassTask]) -> None:
-    from dsmt_nnunet.evaluation.records.tasks import MulticlassTask
-
-    for name, task in tasks.items():
-        if isinstance(task, MulticlassTask):
-            print(
-                f"{name}: n {task.n}, macro AUC {_shown(task.auc_macro)} ({_interval(task.auc_macro_ci)}), accuracy "
-                f"{_shown(task.accuracy)} ({_interval(task.accuracy_ci)})"
-            )
-        else:
-            _print_score(name, task)
-            if task.grades:
-                grades = task.grades
-                print(
-                    f"  grades: n {grades.n}, quadratic kappa {_shown(grades.quadratic_kappa)} "
-                    f"({_interval(grades.quadratic_kappa_ci)}), C-index {_shown(grades.c_index)} "
-                    f"({_interval(grades.c_index_ci)}), mean error {_shown(grades.mean_absolute_error, 2)} grades"
-                )
-
-
-def _print_score(name: str, score: Score) -> None:
-    print(f"{name}: n {score.n} ({score.n_positive} positive). {score.auc_sentence}")
-    for point in score.operating_points:
-        values = ", ".join(
-            f"{metric} {_shown(point.metric(metric)[0])}" for metric in ("sensitivity", "specificity", "f1", "accuracy")
-        )
-        threshold = "each fold its own" if math.isnan(point.threshold) else f"{point.threshold:.4g}"
-        print(f"  threshold {threshold}: {values}")
-        if point.elsewhere:
-            print(
-                f"  chosen on these cases; on others expect a sensitivity of {_shown(point.elsewhere.sensitivity)} "
-                f"({_interval(point.elsewhere.sensitivity_ci)}), a specificity of "
-                f"{_shown(point.elsewhere.specificity)} ({_interval(point.elsewhere.specificity_ci)})"
-            )
-        if point.at_prevalence:
-            rare = point.at_prevalence
-            print(
-                f"  at a prevalence of {rare.prevalence:g}: PPV {_shown(rare.ppv)} ({_interval(rare.ppv_ci)}), "
-                f"NPV {_shown(rare.npv)} ({_interval(rare.npv_ci)})"
-            )
-
-
-def _holm(value: float | None) -> str:
-    return "" if value is None else f" (Holm {_shown(value, 4)})"
-
-
-def _shown(value: float, digits: int = 3) -> str:
-    return "undefined" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def _interval(limits: Sequence[float]) -> str:
-    return f"{_shown(limits[0])} to {_shown(limits[1])}"
-
-
-def _finish(metrics: Metrics, out: Path) -> int:
-    for item in metrics.warnings:
-        print(f"warning: {item.where}: {item.message} [{item.name}]", file=sys.stderr)
-    print(f"{out / 'metrics.json'}\n{NOT_A_MEDICAL_DEVICE}")
-    return 0

@@ -25,6 +25,7 @@ from dsmt_nnunet.statistics.clusters.units import Clusters, are_clustered, clust
 from dsmt_nnunet.statistics.decisions.clustered_pairs import clustered_pairs
 from dsmt_nnunet.statistics.decisions.mcnemar import mcnemar
 from dsmt_nnunet.statistics.named_warnings import WarningLog
+from dsmt_nnunet.statistics.non_inferiority import non_inferiority
 from dsmt_nnunet.statistics.resampled_t import ResampledT
 from dsmt_nnunet.statistics.roc.by_patient import joint_auc_comparison, level_difference, paired_auc_difference
 from dsmt_nnunet.statistics.roc.comparison import AucComparison
@@ -40,7 +41,7 @@ def compare_scores(table: ScoreTable, settings: EvaluationSettings, log: Warning
     found = []
     for pair in combinations(table.scores, 2):
         with log.collect(f"{pair[0]} against {pair[1]}"):
-            difference = compare_aucs(table, table.scores[pair[0]], table.scores[pair[1]], settings.level)
+            difference = compare_aucs(table, table.scores[pair[0]], table.scores[pair[1]], settings)
             item = widened(PairedComparison, difference, scores=pair, n=len(table))
             points = [table.decisions.get(name, ()) for name in pair]
             if all(points):
@@ -52,8 +53,18 @@ def compare_scores(table: ScoreTable, settings: EvaluationSettings, log: Warning
     return found
 
 
-def compare_aucs(table: ScoreTable, first: FloatArray, second: FloatArray, level: float) -> AucDifference:
+def compare_aucs(
+    table: ScoreTable, first: FloatArray, second: FloatArray, settings: EvaluationSettings
+) -> AucDifference:
     """AUCs of two scores of the cases of a table, within folds where there are several."""
+    found = _compared(table, first, second, settings.level)
+    if settings.margin is None:
+        return found
+    shown = non_inferiority(found.auc_difference, found.se, found.df, settings.margin, settings.level)
+    return replace(found, non_inferiority=shown)
+
+
+def _compared(table: ScoreTable, first: FloatArray, second: FloatArray, level: float) -> AucDifference:
     if table.folds is None:
         return _auc_difference(paired_auc_difference(table.y_true, first, second, table.clusters, level))
     result = paired_fold_comparison(table.y_true, first, second, table.folds, level)

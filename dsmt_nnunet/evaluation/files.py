@@ -35,6 +35,7 @@ def head_of(settings: EvaluationSettings, log: WarningLog, families: Sequence[Ad
             bootstrap_resamples=settings.n_resamples,
             seed=settings.seed,
             prevalence=settings.prevalence,
+            margin=settings.margin,
         ),
         conventions=Conventions(),
         multiplicity=tuple(families),

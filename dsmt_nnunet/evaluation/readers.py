@@ -24,8 +24,9 @@ from dsmt_nnunet.statistics.clusters.units import cluster_codes
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
 from dsmt_nnunet.statistics.decisions.threshold import specificity_threshold
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
+from dsmt_nnunet.statistics.non_inferiority import non_inferiority
 from dsmt_nnunet.statistics.proportions import UNDEFINED
-from dsmt_nnunet.statistics.readers.against_model import model_against_readers
+from dsmt_nnunet.statistics.readers.against_model import ModelAgainstReaders, model_against_readers
 from dsmt_nnunet.statistics.readers.obuchowski_rockette import single_modality_mean
 from dsmt_nnunet.statistics.roc.by_patient import auc_interval
 from dsmt_nnunet.statistics.roc.clustered import clustered_aucs
@@ -74,7 +75,7 @@ def readers_together(table: ScoreTable, settings: EvaluationSettings, log: Warni
         log.add(IncompleteDataWarning, "readers", message)
     with log.collect("readers together"):
         against = {
-            name: widened(AgainstReaders, model_against_readers(labels, score, ratings, settings.level, part.clusters))
+            name: _against_all(model_against_readers(labels, score, ratings, settings.level, part.clusters), settings)
             for name, score in part.scores.items()
             if part.folds is None
         }
@@ -91,6 +92,13 @@ def readers_together(table: ScoreTable, settings: EvaluationSettings, log: Warni
         df=mean.df,
         model_minus_readers=against,
     )
+
+
+def _against_all(found: ModelAgainstReaders, settings: EvaluationSettings) -> AgainstReaders:
+    shown = None
+    if settings.margin is not None:
+        shown = non_inferiority(found.difference, found.se, found.df, settings.margin, settings.level)
+    return widened(AgainstReaders, found, non_inferiority=shown)
 
 
 def is_binary(ratings: FloatArray) -> bool:
@@ -173,7 +181,7 @@ def _against(
     """A score against a reader; differences are the score's minus the reader's."""
     auc = threshold = decisions = None
     if not binary:
-        auc = compare_aucs(table, table.scores[name], ratings, settings.level)
+        auc = compare_aucs(table, table.scores[name], ratings, settings)
     points = table.decisions.get(name, ())
     if points and decided is not None:
         threshold, calls = points[0].threshold, (points[0].called_positive, decided)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dsmt_nnunet.evaluation.records.score import Interval, OperatingPoint, SubgroupLevel
+from dsmt_nnunet.statistics.non_inferiority import NonInferiority
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,7 @@ class AucDifference:
         df: degrees of freedom of t; undefined for a normal test.
         p_value: two-sided.
         p_value_holm: adjusted over the family that `multiplicity` names; none where there is no p value.
+        non_inferiority: of the first to the second, where a margin was stated.
     """
 
     test: str
@@ -30,6 +32,7 @@ class AucDifference:
     df: float
     p_value: float
     p_value_holm: float | None = None
+    non_inferiority: NonInferiority | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +192,7 @@ class AgainstReaders:
     t: float
     p_value: float
     p_value_holm: float | None = None
+    non_inferiority: NonInferiority | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ class SettingsUsed:
     bootstrap_resamples: int
     seed: int
     prevalence: float | None
+    margin: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

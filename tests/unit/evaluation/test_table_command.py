@@ -231,6 +231,21 @@ def test_a_stated_prevalence_changes_predictive_values_and_net_benefit(cohort, t
     assert "at a prevalence of 0.05: PPV" in capsys.readouterr().out
 
 
+def test_a_margin_asks_for_non_inferiority_of_scores_and_to_readers(cohort, tmp_path, capsys) -> None:
+    table, _ = cohort
+    options = ["--reader", "reader_2", "--reader", "reader_3", "--cluster", "patient", "--margin", "0.05"]
+    metrics = evaluate(table, tmp_path / "out", *FULL, *options)
+    pair = metrics["comparisons"][0]
+    assert pair["non_inferiority"]["lower"] == pytest.approx(pair["ci"][0])
+    assert pair["non_inferiority"]["is_shown"] == (pair["ci"][0] > -0.05)
+    against = metrics["readers"]["reader_2"]["against"]["model"]["auc"]
+    assert against["non_inferiority"]["lower"] == pytest.approx(against["ci"][0])
+    together = metrics["multi_reader"]["model_minus_readers"]["model"]
+    assert together["non_inferiority"]["lower"] == pytest.approx(together["ci"][0])
+    assert "not worse by more than 0.05" in capsys.readouterr().out
+    assert "non_inferiority" not in evaluate(table, tmp_path / "without", *FULL)["comparisons"][0]
+
+
 def test_calibration_tells_what_chance_gives(cohort, tmp_path) -> None:
     table, _ = cohort
     model = evaluate(table, tmp_path / "a", *FULL)["scores"]["model"]

@@ -1,0 +1,83 @@
+"""What `dsmt evaluate` prints."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
+
+if TYPE_CHECKING:
+    from dsmt_nnunet.evaluation.records.metrics import Metrics
+    from dsmt_nnunet.evaluation.records.score import Score
+    from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
+
+
+def print_tasks(tasks: Mapping[str, BinaryTask | MulticlassTask]) -> None:
+    """One line a task, its operating points and grades below."""
+    from dsmt_nnunet.evaluation.records.tasks import MulticlassTask
+
+    for name, task in tasks.items():
+        if isinstance(task, MulticlassTask):
+            print(
+                f"{name}: n {task.n}, macro AUC {shown(task.auc_macro)} ({interval(task.auc_macro_ci)}), accuracy "
+                f"{shown(task.accuracy)} ({interval(task.accuracy_ci)})"
+            )
+        else:
+            print_score(name, task)
+            if task.grades:
+                grades = task.grades
+                print(
+                    f"  grades: n {grades.n}, quadratic kappa {shown(grades.quadratic_kappa)} "
+                    f"({interval(grades.quadratic_kappa_ci)}), C-index {shown(grades.c_index)} "
+                    f"({interval(grades.c_index_ci)}), mean error {shown(grades.mean_absolute_error, 2)} grades"
+                )
+
+
+def print_score(name: str, score: Score) -> None:
+    """The AUC to quote, and every operating point."""
+    print(f"{name}: n {score.n} ({score.n_positive} positive). {score.auc_sentence}")
+    for point in score.operating_points:
+        values = ", ".join(
+            f"{metric} {shown(point.metric(metric)[0])}" for metric in ("sensitivity", "specificity", "f1", "accuracy")
+        )
+        threshold = "each fold its own" if math.isnan(point.threshold) else f"{point.threshold:.4g}"
+        print(f"  threshold {threshold}: {values}")
+        if point.elsewhere:
+            print(
+                f"  chosen on these cases; on others expect a sensitivity of {shown(point.elsewhere.sensitivity)} "
+                f"({interval(point.elsewhere.sensitivity_ci)}), a specificity of "
+                f"{shown(point.elsewhere.specificity)} ({interval(point.elsewhere.specificity_ci)})"
+            )
+        if point.at_prevalence:
+            rare = point.at_prevalence
+            print(
+                f"  at a prevalence of {rare.prevalence:g}: PPV {shown(rare.ppv)} ({interval(rare.ppv_ci)}), "
+                f"NPV {shown(rare.npv)} ({interval(rare.npv_ci)})"
+            )
+
+
+def holm(value: float | None) -> str:
+    """An adjusted p value in brackets; "" where there is none."""
+    return "" if value is None else f" (Holm {shown(value, 4)})"
+
+
+def shown(value: float, digits: int = 3) -> str:
+    """A number, or a word where it is not defined."""
+    return "undefined" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def interval(limits: Sequence[float]) -> str:
+    """`0.81 to 0.99`."""
+    return f"{shown(limits[0])} to {shown(limits[1])}"
+
+
+def finish(metrics: Metrics, out: Path) -> int:
+    """Warnings to stderr, where the results are, and that they are no medical advice; the exit status."""
+    for item in metrics.warnings:
+        print(f"warning: {item.where}: {item.message} [{item.name}]", file=sys.stderr)
+    print(f"{out / 'metrics.json'}\n{NOT_A_MEDICAL_DEVICE}")
+    return 0
