@@ -24,7 +24,7 @@ from dsmt_nnunet.dataset_conversion.images import (
 from dsmt_nnunet.dataset_conversion.mask_voxels import MaskVoxels, components_of
 from dsmt_nnunet.dataset_conversion.problems import Problem
 from dsmt_nnunet.dataset_conversion.rows import CaseRows, NoduleRow
-from dsmt_nnunet.intensities import check_hu, check_nodule
+from dsmt_nnunet.intensities import check_hu, check_nodule, check_spacing
 from dsmt_nnunet.nodules import Nodule
 
 _DIAMETER_FACTOR = 3.0
@@ -105,6 +105,7 @@ class CaseReader:
         check_single_channel(path)
         image = read_volume(path)
         array = sitk.GetArrayViewFromImage(image)
+        check_spacing(image.GetSpacing())
         check_hu(array)
         key = array.shape, zlib.crc32(np.ascontiguousarray(array, dtype=np.float32).data)
         same = self._case_of_voxels.setdefault(key, case)

@@ -22,6 +22,7 @@ from dsmt_nnunet.tasks import FIXED_COLUMNS, POSITION_COLUMNS, VOTES_SUFFIX
 LookAlike = Literal["same", "different"]
 """What patients are whose identifiers differ in spelling only (A01 and a01, 1 and 01 and 1.0)."""
 _Value = TypeVar("_Value")
+_SPLIT_WORDS = {"train", "training", "test", "testing", "val", "validation"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def parse_cases(
         were empty, so that what else is wrong with its case can be found.
     """
     table = mapping.spelt(table)
-    problems = _check_columns(table, mapping)
+    problems = _check_columns(table, mapping) + _check_hidden_split(table, mapping)
     if problems:
         return [], problems
     parser = _RowParser(table, mapping)
@@ -133,6 +134,22 @@ def _check_columns(table: CsvTable, mapping: TableMapping) -> list[Problem]:
     if 0 < len(given) < len(POSITION_COLUMNS):
         messages.append(f"a position needs all of {list(POSITION_COLUMNS)}; the table has {given} only.")
     return [Problem(message, line=1) for message in messages]
+
+
+def _check_hidden_split(table: CsvTable, mapping: TableMapping) -> list[Problem]:
+    """A column that holds nothing but train and test, and is not read as the split: test rows would be trained on."""
+    if mapping.column_of("split", table.columns) or "split" in mapping.columns:
+        return []
+    named = {task.column for task in mapping.tasks}
+    for column in table.columns:
+        words = {row.get(column).casefold() for row in table.rows} - {""}
+        if column not in named and words & {"test", "testing"} and words <= _SPLIT_WORDS:
+            message = (
+                f"column '{column}' holds {sorted(words)}, but only a column 'split' (train or test) divides the data. "
+                f"Rename it, or map it (columns: split: {column}; split: null to keep all rows for training)."
+            )
+            return [Problem(message, line=1)]
+    return []
 
 
 class _RowParser:

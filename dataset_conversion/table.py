@@ -22,7 +22,7 @@ from dsmt_nnunet.tasks import ClassificationSchema
 logger = logging.getLogger(__name__)
 
 DiameterRange = tuple[float, float]
-_CM_RATIOS = (0.05, 0.2)
+_ONE_UNIT = (0.2, 5.0)
 
 
 def convert_table(
@@ -116,13 +116,13 @@ def _check_files(
 
 
 def _check_unit(ratios: Sequence[float]) -> list[Problem]:
-    """Whether the diameters of the table are in cm, by what they are of those of the masks."""
-    low, high = _CM_RATIOS
-    if len(ratios) and low < float(np.median(ratios)) < high:
+    """Whether the diameters of the table are in mm, by what they are of those of the masks."""
+    low, high = _ONE_UNIT
+    if len(ratios) and not low <= float(np.median(ratios)) <= high:
         return [
             Problem(
-                f"the diameters are about a tenth of those of the masks (in the median {np.median(ratios):.2g} of "
-                f"them): they seem to be in cm. diameter_mm is in mm; multiply by 10."
+                f"the diameters are in the median {np.median(ratios):.2g} times those of the masks: they seem to be in "
+                f"another unit (0.1 is cm, 0.04 inches). diameter_mm is in mm."
             )
         ]
     return []

@@ -18,6 +18,8 @@ from dsmt_nnunet.geometry import index_from_world
 FORCE_VARIABLE = "DSMT_FORCE_INTENSITIES"
 DARKEST_TISSUE_HU = -200.0
 """Every CT of a lung nodule holds values below this: lung and air."""
+FAINT_HU = -780.0
+"""A nodule whose median lies below is as lung is, which is doubtful; the faintest ground glass of LIDC has -732."""
 MOST_ZEROS = 0.2
 """Share of voxels that are exactly 0; LIDC crops have 0.006 at most; padding with 0 is soft tissue."""
 SPACING_MM = (0.15, 15.0)
@@ -88,6 +90,18 @@ def check_hu(array: Array) -> None:
         raise ValueError(f"{problem} If you know that the image is right, set {FORCE_VARIABLE}=1.")
 
 
+def check_spacing(spacing_mm: Sequence[float]) -> None:
+    """
+    Raises:
+        ValueError: no CT has voxels of this size. With `FORCE_VARIABLE` set nothing is refused.
+    """
+    if not is_forced() and not all(SPACING_MM[0] <= value <= SPACING_MM[1] for value in spacing_mm):
+        raise ValueError(
+            f"the voxel size is {[float(f'{value:.3g}') for value in spacing_mm]} mm, and CT has {SPACING_MM[0]:g} to "
+            f"{SPACING_MM[1]:g} mm. Is it in cm or m?"
+        )
+
+
 def check_nodule(array: Array, inside: Array, spacing_mm: Sequence[float]) -> list[str]:
     """Checks the tissue under the mask of one nodule, and that there is lung around it.
 
@@ -119,6 +133,10 @@ def check_nodule(array: Array, inside: Array, spacing_mm: Sequence[float]) -> li
             f"mask that of another scan, or mirrored?"
         )
     _check_lung_near(array, index.min(axis=0), index.max(axis=0), spacing_mm)
+    if median < FAINT_HU:
+        return [
+            f"the nodule has a median of {median:.0f} HU, as lung has. Is the mask that of another scan, or shifted?"
+        ]
     if median > 400:
         return [f"the nodule has a median of {median:.0f} HU, as bone and metal have. Is the mask at the right place?"]
     return []
@@ -168,12 +186,8 @@ def check_scan(
     Raises:
         ValueError: they are not, or none can.
     """
-    spacing = [float(value) for value in properties["spacing"]]
-    if not force and not is_forced() and not all(SPACING_MM[0] <= value <= SPACING_MM[1] for value in spacing):
-        raise ValueError(
-            f"the voxel size is {[float(f'{value:.3g}') for value in spacing]} mm (z, y, x), and CT has "
-            f"{SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm. Is it in cm or m?"
-        )
+    if not force:
+        check_spacing(properties["spacing"])
     if len(windows) != len(channels):
         raise ValueError(f"the model needs {len(windows)} channels, got {len(channels)}.")
     for channel, window in zip(channels, windows, strict=True):

@@ -34,9 +34,31 @@ def test_an_oblique_mask_stays_where_it_is(hospital: Hospital) -> None:
     np.testing.assert_array_equal(written_mask(hospital.convert()), mask)
 
 
-def test_diameters_in_cm_are_no_diameters_in_mm(hospital: Hospital) -> None:
-    hospital.add("a", "AIS", diameter_mm=0.45).add("b", "IAC", diameter_mm=0.5)
-    assert "seem to be in cm" in hospital.problem()
+@pytest.mark.parametrize("of_mm", [0.1, 1 / 25.4, 1000])
+def test_diameters_in_another_unit_are_no_diameters_in_mm(hospital: Hospital, of_mm: float) -> None:
+    hospital.add("a", "AIS", diameter_mm=4.5 * of_mm).add("b", "IAC", diameter_mm=5 * of_mm)
+    assert "seem to be in another unit" in hospital.problem()
+
+
+def test_a_mask_on_lung_is_doubtful(hospital: Hospital, caplog: pytest.LogCaptureFixture) -> None:
+    image = lung(cube_mask(3, 3))
+    hospital.add_pair().put("a", cube_mask(6, 3), image)
+    hospital.convert()
+    assert "as lung has" in caplog.text
+
+
+def test_voxels_in_cm_are_refused(hospital: Hospital) -> None:
+    hospital.add_pair()
+    hospital.put_image("a.nii.gz", lung(cube_mask()), spacing=(0.1, 0.1, 0.2))
+    hospital.put_mask("a.nii.gz", cube_mask(), spacing=(0.1, 0.1, 0.2))
+    assert "Is it in cm or m" in hospital.problem()
+
+
+def test_a_split_by_another_name_is_asked_for(hospital: Hospital) -> None:
+    hospital.add_pair().add("c", "IAC")
+    for row, word in zip(hospital.rows, ("train", "Training", "test"), strict=True):
+        row["set"] = word
+    assert "column 'set' holds" in hospital.problem()
 
 
 def test_labels_of_a_mask_are_not_merged(hospital: Hospital) -> None:

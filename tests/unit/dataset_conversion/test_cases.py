@@ -300,7 +300,7 @@ def test_what_the_user_should_look_at(
     hospital: Hospital, caplog: pytest.LogCaptureFixture, cells: dict[str, float], mask: np.ndarray, message: str
 ) -> None:
     hospital.add_pair().rows[0].update(cells)
-    hospital.put_mask("a.nii.gz", mask.astype(np.uint8))
+    hospital.put("a", mask.astype(np.uint8))
     with caplog.at_level(logging.WARNING):
         hospital.convert()
     (text,) = caplog.messages
@@ -309,7 +309,7 @@ def test_what_the_user_should_look_at(
 
 def test_touching_nodules_are_pointed_out(hospital: Hospital, caplog: pytest.LogCaptureFixture) -> None:
     hospital.add("a", "AIS", mask_label=1).add("a", "IAC", mask_label=2)
-    hospital.put_mask("a.nii.gz", cube_mask(1, 3, 1) + cube_mask(4, 3, 2))
+    hospital.put("a", cube_mask(1, 3, 1) + cube_mask(4, 3, 2))
     hospital.convert()
     assert caplog.messages == [
         "case 'a': nodules '1' and '2' touch, so that they are one component of the written mask."
