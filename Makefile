@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-archive coverage lint imports bench study clean
+.PHONY: help install demo test test-archive docs coverage lint imports bench study clean
 
 help:
 	@echo "make demo     install, then run the main job on phantoms; ends with a report"
 	@echo "make test     install, then run all tests"
 	@echo "make test-archive  install, then send to a real archive (Orthanc) and fetch from it; skips where it is missing"
+	@echo "make docs     install, then build the site of docs/ (mkdocs, warnings are errors)"
 	@echo "make coverage install, then run the unit tests with branch coverage"
 	@echo "make lint     install, then ruff, mypy and import-linter, as in CI"
 	@echo "make bench    install, then measure against stock nnU-Net"
@@ -34,6 +35,10 @@ test: install
 
 test-archive: install
 	$(BIN)/python -m pytest tests/archive -rs
+
+docs: install
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	$(BIN)/python -m mkdocs build
 
 coverage: install
 	$(BIN)/python -m pytest tests/unit -n auto --maxprocesses 8 --cov --cov-branch --cov-report=term:skip-covered
