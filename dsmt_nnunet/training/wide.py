@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,8 @@ _LEAST_SHARE = 0.5
 """So many cases are added to each class, spread over all, that a class without a case keeps a finite threshold."""
 LARGEST_SCALE = 3.0
 """Of scores that a penalty has shrunk: larger ones come from a handful of cases that happen to be separated."""
+SCALE_SD = 0.5
+"""Of the scale about 1 before anything is seen: a few dozen nodules do not know it better, some hundreds do."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def fit_wide(
     return WideFit(mean, scale, weight.detach().numpy().copy(), _thresholds(head), covariates)
 
 
-def calibrate(scores: FloatArray, targets: FloatArray, task: Task) -> Calibration:
+def calibrate(scores: FloatArray, targets: FloatArray, task: Task, scale_sd: float = math.inf) -> Calibration:
     """Scale and thresholds at which scores of nodules that they were not fitted on are most likely.
 
     A strong penalty ranks well and says too little; the slope of the out-of-fold scores gives back what it took
@@ -145,6 +148,7 @@ def calibrate(scores: FloatArray, targets: FloatArray, task: Task) -> Calibratio
         scores: (N, S), out of fold.
         targets: (N, K), the share of each class; rows with NaN are not known and left out.
         task: its kind and classes.
+        scale_sd: standard deviation, about 1, that the scale is believed to have; infinite for no belief.
 
     Raises:
         ValueError: no target is known.
@@ -153,11 +157,13 @@ def calibrate(scores: FloatArray, targets: FloatArray, task: Task) -> Calibratio
     if not known.any():
         raise ValueError(f"Task '{task.name}' has no nodule with a known label, so that there is nothing to calibrate.")
     head = _bare_head(task, 1, start_thresholds(targets, task))
-    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+    louder = torch.zeros((), dtype=torch.float64, requires_grad=True)
     own, chosen = torch.from_numpy(scores[known]), torch.from_numpy(targets[known])
-    _maximise([scale, head.bias], lambda: _log_likelihood(head, scale * own, chosen))
-    held = float(scale.detach().clamp(0.0, LARGEST_SCALE))
-    if held != scale.item():
+    _maximise(
+        [louder, head.bias], lambda: _log_likelihood(head, (1 + louder) * own, chosen), louder, penalty=scale_sd**-2
+    )
+    held = float((1 + louder.detach()).clamp(0.0, LARGEST_SCALE))
+    if held != 1 + louder.item():
         _maximise([head.bias], lambda: _log_likelihood(head, held * own, chosen))
     log_likelihoods = np.full(len(targets), np.nan)
     with torch.no_grad():

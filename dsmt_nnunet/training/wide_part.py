@@ -21,6 +21,7 @@ from dsmt_nnunet.plan import DSMTPlan, WidePlan
 from dsmt_nnunet.tasks import Task
 from dsmt_nnunet.training.losses import target_table
 from dsmt_nnunet.training.wide import (
+    SCALE_SD,
     Calibration,
     FloatArray,
     WideFit,
@@ -125,7 +126,7 @@ class WidePart:
                 continue
             columns, penalties = self._covariates.shape[1], self._penalties(wide)
             scores = out_of_fold_scores(self._given, targets, groups, task, penalties, covariates=columns)
-            calibration = calibrate(scores, targets, task)
+            calibration = calibrate(scores, targets, task, SCALE_SD)
             self._calibrations[position] = calibration
             self._offsets[position][:-1] = torch.from_numpy(calibration.scale * scores).float()
             if not continued:

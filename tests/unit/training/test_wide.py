@@ -10,7 +10,7 @@ from statsmodels.miscmodels.ordinal_model import OrderedModel
 
 from dsmt_nnunet.architecture.heads import TaskHead
 from dsmt_nnunet.tasks import Task
-from dsmt_nnunet.training.wide import LARGEST_SCALE, calibrate, fit_wide, out_of_fold_scores, standardise
+from dsmt_nnunet.training.wide import LARGEST_SCALE, SCALE_SD, calibrate, fit_wide, out_of_fold_scores, standardise
 
 BINARY, NOMINAL = Task("b", ("no", "yes")), Task("n", ("x", "y", "z"))
 ORDINAL = Task("o", ("1", "2", "3", "4"), ordered=True)
@@ -215,3 +215,13 @@ def test_a_covariate_that_is_never_known_has_no_weight() -> None:
     inputs[:, 3] = np.nan
     fit = fit_wide(inputs, targets, BINARY, 5.0, covariates=1)
     assert (fit.mean[3], fit.scale[3], fit.weight[0, 3]) == (0.0, 1.0, 0.0)
+
+
+def test_few_nodules_leave_the_scale_near_one_and_many_do_not() -> None:
+    descriptors, _, targets = cohort(2, n=2000)
+    score = 0.5 * descriptors[:, :1]
+    many, few = (calibrate(score[:n], targets[:n], BINARY, SCALE_SD).scale for n in (2000, 12))
+    free = calibrate(score, targets, BINARY).scale
+    assert free > 2.5
+    assert abs(many - free) < 0.2
+    assert abs(few - 1) < 0.6 * abs(free - 1)
