@@ -37,3 +37,9 @@ def test_a_line_is_understood(line: str) -> None:
 def test_the_tutorial_has_its_steps() -> None:
     told = {shlex.split(line)[1] for line in commands("tutorial.md")}
     assert {"convert", "plan", "train", "evaluate", "report", "predict", "export", "model"} <= told
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_links_stay_within_the_site(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", (DOCS / page).read_text(encoding="utf-8")):
+        assert target.startswith("https://") or ((DOCS / target).exists() and ".." not in target), target
