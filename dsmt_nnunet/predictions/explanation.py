@@ -20,8 +20,12 @@ _SCALES = ("local", "context")
 
 
 def explanation_path(predictions: Path, case_id: str, nodule_id: str) -> Path:
-    """Where the maps of a nodule lie; what no file name may hold is percent-encoded."""
-    return predictions / EXPLANATION_FOLDER / f"{case_id}__{quote(nodule_id, safe=' ')}.npz"
+    """Where the maps of a nodule lie; what no file name may hold is percent-encoded.
+
+    So is '_' in a nodule's name: the last '__' stands between case and nodule, and no two of them share a file.
+    """
+    nodule = quote(nodule_id, safe=" ").replace("_", "%5F")
+    return predictions / EXPLANATION_FOLDER / f"{case_id}__{nodule}.npz"
 
 
 @dataclass(frozen=True)

@@ -73,3 +73,8 @@ def test_another_archive_is_no_explanation(tmp_path: Path) -> None:
     np.savez(path, other=np.zeros(3))
     with pytest.raises(ValueError, match="holds no maps"):
         Explanation.read(path)
+
+
+def test_no_two_nodules_share_a_file() -> None:
+    pairs = [("A__1", "2"), ("A", "1__2"), ("A_", "1"), ("A", "_1"), ("A", "1%5F2"), ("A", "1_2")]
+    assert len({explanation_path(Path("p"), case_id, nodule_id) for case_id, nodule_id in pairs}) == len(pairs)
