@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-archive docs coverage lint imports bench study clean
+.PHONY: help install demo test e2e-with-a-model e2e-without-a-model test-archive docs coverage lint imports bench study clean
 
 help:
 	@echo "make demo     install, then run the main job on phantoms; ends with a report"
@@ -31,7 +31,7 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest tests/unit -n auto --maxprocesses 8 --durations=10
-	$(BIN)/python -m pytest tests/e2e --durations=10
+	$(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) e2e-with-a-model e2e-without-a-model
 
 test-archive: install
 	$(BIN)/python -m pytest tests/archive -rs
@@ -39,6 +39,13 @@ test-archive: install
 docs: install
 	$(BIN)/python -m pip install --quiet -e ".[docs]"
 	$(BIN)/python -m mkdocs build
+
+# Side by side: one process trains the model that many tests share and asks it, the other does the rest.
+e2e-with-a-model: install
+	$(BIN)/python -m pytest tests/e2e -m model --durations=10
+
+e2e-without-a-model: install
+	$(BIN)/python -m pytest tests/e2e -m "not model" --durations=10
 
 coverage: install
 	$(BIN)/python -m pytest tests/unit -n auto --maxprocesses 8 --cov --cov-branch --cov-report=term:skip-covered

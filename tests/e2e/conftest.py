@@ -20,10 +20,13 @@ DATASET = "Dataset500_Phantom"
 PLUGIN = Path(__file__).parent / "plugin"
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "e2e" in item.path.parts:
             item.add_marker(pytest.mark.e2e)
+            if "trained" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.model)
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Workspace:
             "nnUNet_extTrainer": os.pathsep.join([str(plugin_folder()), str(PLUGIN)]),
             "nnUNet_n_proc_DA": "1",
             "nnUNet_def_n_proc": "1",
-            "OMP_NUM_THREADS": "2",
+            "OMP_NUM_THREADS": "1",  # on volumes so small a second thread mostly waits, and is paid for
             "dsmt_seed": "0",
         }
 
