@@ -26,6 +26,7 @@ from dsmt_nnunet.report.nodule_picture import (
     read_volume,
 )
 from dsmt_nnunet.report.numbers import readable
+from dsmt_nnunet.report.reasons import Reason, ReasonReader
 
 Outcome = Literal["wrong", "missed", "extra", "right", "unknown"]
 OUTCOMES: tuple[Outcome, ...] = ("wrong", "missed", "extra", "right", "unknown")
@@ -84,6 +85,7 @@ class Card:
         picture: None where there is no image.
         explanation: what drove the score; None where it was not asked.
         lacking: why something is not shown, "" where nothing lacks.
+        reasons: largest shares of the primary task's score; () where the predictions tell none.
     """
 
     key: str
@@ -100,6 +102,7 @@ class Card:
     picture: NodulePicture | None = None
     explanation: ExplanationPicture | None = None
     lacking: str = ""
+    reasons: tuple[Reason, ...] = ()
 
 
 def cards_of(evaluation: EvaluationFolder, key: str) -> list[Card]:
@@ -144,6 +147,17 @@ def group_levels(evaluation: EvaluationFolder) -> dict[str, tuple[str, ...]]:
     if isinstance(evaluation.metrics, CrossvalMetrics):
         result["fold"] = tuple(row.get("fold", "") for row in evaluation.nodules)
     return result
+
+
+def with_reasons(cards: Sequence[Card], folders: ImageFolders, source: str) -> list[Card]:
+    """The same cards with the reasons of their primary task; arguments as of `with_pictures`."""
+    read = ReasonReader(folders, source)
+    return [
+        replace(card, reasons=read(card.case_id, card.fold, card.predicted_nodule_id, card.answers[0].task))
+        if card.answers
+        else card
+        for card in cards
+    ]
 
 
 def with_pictures(

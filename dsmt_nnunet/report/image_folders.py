@@ -10,6 +10,7 @@ from typing import Any
 
 from dsmt_nnunet.evaluation.dice import find_mask
 from dsmt_nnunet.predictions.explanation import explanation_path
+from dsmt_nnunet.predictions.results import is_case_file
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class ImageFolders:
             source: name of the folder that was evaluated; folders of that name come first, and alone.
         """
         return _first(self._predicted(fold, source), [case_id])
+
+    def case_file(self, case_id: str, fold: str, source: str) -> Path | None:
+        """CASE.json of a case; arguments as of `prediction`."""
+        paths = (folder / f"{case_id}.json" for folder in self._predicted(fold, source))
+        return next((path for path in paths if is_case_file(path)), None)
 
     def explanation(self, case_id: str, nodule_id: str, fold: str, source: str) -> Path | None:
         """The maps of what drove the score of a predicted nodule; arguments as of `prediction`."""

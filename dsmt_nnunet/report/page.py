@@ -16,7 +16,7 @@ from markupsafe import Markup
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
 from dsmt_nnunet.files import write_text
 from dsmt_nnunet.report import nodule_picture
-from dsmt_nnunet.report.cards import NO_IMAGES, Card, cards_of, with_pictures
+from dsmt_nnunet.report.cards import NO_IMAGES, Card, cards_of, with_pictures, with_reasons
 from dsmt_nnunet.report.explanation_picture import explanation_data
 from dsmt_nnunet.report.figure_style import FigureFolder
 from dsmt_nnunet.report.folder import EvaluationFolder, read_evaluation
@@ -154,7 +154,8 @@ def _with_cards(
     limits = fair_shares([len(cards) for cards in all_cards], options.max_cards)
     result = []
     for (evaluation, section), cards, limit in zip(sections, all_cards, limits, strict=True):
-        chosen = with_pictures(cards[:limit], options.folders, evaluation.source, progress)
+        reasoned = with_reasons(cards[:limit], options.folders, evaluation.source)
+        chosen = with_pictures(reasoned, options.folders, evaluation.source, progress)
         columns: dict[str, list[str]] = {}
         for card in chosen:
             for column, level in card.groups.items():
