@@ -41,8 +41,7 @@ def convert_table(
 ) -> Path:
     """Converts a table with one row a nodule; docs/data-format.md describes it.
 
-    All images are read twice: once to check them, once to write them, so that nothing is written unless everything is
-    right.
+    All images are read twice, to check and to write them: nothing is written unless everything is right.
 
     Args:
         table: CSV file or workbook (its first sheet), or a table that was read already.
@@ -69,11 +68,7 @@ def convert_table(
     """
     if diameter_range is not None and not 0 <= diameter_range[0] < diameter_range[1]:
         raise ValueError(f"The diameter range must be two rising numbers from 0 on (mm), got {diameter_range}.")
-    whole = mapping or DEFAULT_MAPPING
-    rows = whole.spelt(table if isinstance(table, CsvTable) else read_table(table, encoding=encoding))
-    for column in whole.missing_votes(rows.columns):
-        logger.warning("%s has no column '%s' with the readers' votes: the label stands for them.", table, column)
-    mapping = whole.restrict_to(rows.columns)
+    rows, mapping = _read_rows(table, mapping or DEFAULT_MAPPING, encoding)
     writer = RawDatasetWriter(dataset_id, name, mapping.schema, raw_folder, overwrite)
     cases, problems = parse_cases(rows, mapping, look_alike_patients)
     reader = CaseReader(VolumeFinder(images, images_anywhere), VolumeFinder(masks, images_anywhere))
@@ -90,6 +85,14 @@ def convert_table(
                 raise ConversionError(rows.path, changed)
             writer.add_case(case.case_id, loaded.image, loaded.mask, kept[case.case_id], case.split)
     return writer.folder
+
+
+def _read_rows(table: Path | CsvTable, mapping: TableMapping, encoding: str | None) -> tuple[CsvTable, TableMapping]:
+    """The rows, their columns spelt as the mapping spells them, and what the mapping says of the columns there are."""
+    rows = mapping.spelt(table if isinstance(table, CsvTable) else read_table(table, encoding=encoding))
+    for column in mapping.missing_votes(rows.columns):
+        logger.warning("%s has no column '%s' with the readers' votes: the label stands for them.", table, column)
+    return rows, mapping.restrict_to(rows.columns)
 
 
 def _check_files(

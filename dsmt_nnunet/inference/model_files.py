@@ -64,15 +64,8 @@ def load_predictor(
         raise ValueError(f"{folder}: plans.json and dataset.json name different tasks or classes. One was changed.")
     paths = checkpoint_paths(folder, folds, checkpoint)
     checkpoints = [read_checkpoint(path, trust) for path in paths]
-    configurations = sorted({str(content["init_args"]["configuration"]) for content in checkpoints})
-    if len(configurations) != 1:
-        raise ValueError(f"{folder}: the folds were trained with different configurations, {configurations}.")
     manager = PlansManager(plans)
-    if configurations[0] not in plans.get("configurations", {}):
-        raise ValueError(
-            f"{folder}: its plans.json has no configuration {configurations[0]}, which it was trained with."
-        )
-    configuration = manager.get_configuration(configurations[0])
+    configuration = manager.get_configuration(_configuration_name(checkpoints, plans, folder))
     if not trust:
         check_architecture(configuration.configuration["architecture"], folder)
     network = build_network(
@@ -86,10 +79,7 @@ def load_predictor(
     with contextlib.redirect_stdout(io.StringIO()):  # it tells that a CPU is no GPU
         stock = nnUNetPredictor(device=where, use_mirroring=mirroring, allow_tqdm=False)
     for path, content in zip(paths, checkpoints, strict=True):
-        try:
-            network.load_state_dict(content["network_weights"])
-        except RuntimeError as error:
-            raise ValueError(f"{path} does not fit its plans.json: {' '.join(str(error).split())[:300]}") from error
+        _check_weights(network, content["network_weights"], path)
     first = checkpoints[0]
     stock.manual_initialization(
         network,
@@ -101,6 +91,23 @@ def load_predictor(
         first.get("inference_allowed_mirroring_axes"),
     )
     return DSMTPredictor.adopt(stock, folder, paths)
+
+
+def _configuration_name(checkpoints: Sequence[Mapping[str, Any]], plans: Mapping[str, Any], folder: Path) -> str:
+    """The configuration with which all folds were trained."""
+    names = sorted({str(content["init_args"]["configuration"]) for content in checkpoints})
+    if len(names) != 1:
+        raise ValueError(f"{folder}: the folds were trained with different configurations, {names}.")
+    if names[0] not in plans.get("configurations", {}):
+        raise ValueError(f"{folder}: its plans.json has no configuration {names[0]}, which it was trained with.")
+    return names[0]
+
+
+def _check_weights(network: torch.nn.Module, weights: Mapping[str, Any], path: Path) -> None:
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit its plans.json: {' '.join(str(error).split())[:300]}") from error
 
 
 def check_model(folder: Path, folds: Sequence[int | str] | None, checkpoint: str = DEFAULT_CHECKPOINT) -> None:

@@ -152,19 +152,7 @@ def write_tables(question: Question, runs: Sequence[Run], floors: Mapping[str, M
             columns[f"{label}{WITH_DIAMETER}"] = with_diameter
         weights = weights_beside_diameter(columns[label], known, independent=question.part == "Ts")
         added += [{"run": label, **weights}] if weights else []
-    rows = []
-    for measured in known:
-        nodule = measured.nodule
-        row: dict[str, Any] = {
-            "case_id": nodule.case_id,
-            "nodule_id": nodule.nodule_id,
-            "patient_id": nodule.patient_id,
-            "cohort": _cohort(measured),
-            "diameter_mm": f"{nodule.diameter_mm:.2f}",
-            "truth": measured.label,
-            **question.fold_of(nodule.case_id),
-        }
-        rows.append({**row, **{name: f"{values[measured.key]:.5f}" for name, values in columns.items()}})
+    rows = [_score_row(question, measured, columns) for measured in known]
     _write_csv(out / SCORES_NAME, rows)
     write_seed_tables(out)
     if added:
@@ -185,6 +173,23 @@ def write_tables(question: Question, runs: Sequence[Run], floors: Mapping[str, M
         for run in runs
     ]
     _write_csv(out / "calibration.csv", calibration)
+
+
+def _score_row(
+    question: Question, measured: MeasuredNodule, columns: Mapping[str, Mapping[Key, float]]
+) -> dict[str, Any]:
+    """One nodule of scores.csv."""
+    nodule = measured.nodule
+    return {
+        "case_id": nodule.case_id,
+        "nodule_id": nodule.nodule_id,
+        "patient_id": nodule.patient_id,
+        "cohort": _cohort(measured),
+        "diameter_mm": f"{nodule.diameter_mm:.2f}",
+        "truth": measured.label,
+        **question.fold_of(nodule.case_id),
+        **{name: f"{values[measured.key]:.5f}" for name, values in columns.items()},
+    }
 
 
 def _certainty(truth: Array, scores: Array) -> dict[str, str]:

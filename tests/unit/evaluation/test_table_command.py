@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,32 +9,7 @@ from dsmt_nnunet.cli.main import main
 from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES
 from dsmt_nnunet.statistics.roc.clustered import clustered_auc_interval
 from tests.unit.evaluation.cohort import rows_of
-
-
-def write_table(path: Path, columns: dict[str, object]) -> Path:
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-    return path
-
-
-def refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not valid JSON")
-
-
-def strict(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-
-
-def evaluate(table: Path, out: Path, *options: str) -> dict:
-    assert main(["evaluate", "table", str(table), "-o", str(out), "--bootstrap", "200", *options]) == 0
-    strict(out / "curves.json")
-    return strict(out / "metrics.json")
-
-
-def names(metrics: dict) -> set[str]:
-    return {item["name"] for item in metrics["warnings"]}
+from tests.unit.evaluation.tables import evaluate, names, strict, write_table
 
 
 @pytest.fixture
@@ -266,81 +239,6 @@ def test_clopper_pearson_and_other_levels_on_request(cohort, tmp_path) -> None:
     assert exact["settings"]["proportion_interval"] == "clopper-pearson"
 
 
-def hard(tmp_path: Path, truth: list[object], score: list[object], *options: str) -> dict:
-    table = write_table(tmp_path / "hard.csv", {"truth": truth, "score": score})
-    return evaluate(table, tmp_path / "hard", "--truth", "truth", "--score", "score", *options)
-
-
-def test_one_class_is_null_with_a_named_warning(tmp_path) -> None:
-    metrics = hard(tmp_path, [1] * 12, list(np.linspace(0.1, 0.9, 12)))
-    block = metrics["scores"]["score"]
-    assert (block["auc"], block["auc_ci"], block["average_precision"]) == (None, [None, None], None)
-    assert block["operating_points"][0]["specificity"] is None
-    assert block["operating_points"][0]["sensitivity"] == 0.5
-    assert "OneClassWarning" in names(metrics)
-
-
-def test_perfect_separation_and_its_inversion(tmp_path) -> None:
-    truth = [0] * 10 + [1] * 10
-    block = (metrics := hard(tmp_path, truth, list(np.linspace(0.1, 0.9, 20))))["scores"]["score"]
-    assert (block["auc"], block["auc_method"]) == (1.0, "newcombe-method-5")
-    assert block["auc_ci"] == pytest.approx([0.8002, 1.0], abs=1e-4)
-    assert block["average_precision_ci"] == [None, None]
-    assert {"ZeroVarianceWarning", "SeparationWarning"} <= names(metrics)
-    inverted = hard(tmp_path, truth, list(np.linspace(0.9, 0.1, 20)))["scores"]["score"]
-    assert inverted["auc"] == 0.0
-
-
-def test_identical_scores_and_few_cases(tmp_path) -> None:
-    metrics = hard(tmp_path, [0, 1, 0, 1, 1], [0.5] * 5)
-    assert metrics["scores"]["score"]["auc"] == 0.5
-    assert {"SmallSampleWarning", "ZeroVarianceWarning"} <= names(metrics)
-    assert metrics["scores"]["score"]["operating_points"][0]["npv"] is None
-
-
-def test_one_positive_case_has_an_auc_without_an_interval(tmp_path) -> None:
-    metrics = hard(tmp_path, [1] + [0] * 14, list(np.linspace(0.9, 0.1, 15)))
-    assert metrics["scores"]["score"]["auc"] == 1.0
-    assert metrics["scores"]["score"]["auc_ci"] == [None, None]
-    assert metrics["scores"]["score"]["average_precision_ci"] == [None, None]
-    assert "OneCaseInClassWarning" in names(metrics)
-
-
-def test_rows_without_truth_are_left_out_and_counted(tmp_path) -> None:
-    metrics = hard(tmp_path, [0, 1, "", 0, 1, 0, 1, 0, 1, 0, 1, ""], list(np.linspace(0.1, 0.9, 12)))
-    assert metrics["n"] == 10
-    assert any("2 rows have no truth" in item["message"] for item in metrics["warnings"])
-
-
-@pytest.mark.parametrize(
-    ("truth", "score", "options", "message"),
-    [
-        ([0, 1, 1], [0.1, "", "nan"], (), "lines 3, 4"),
-        ([0, 1, 1], ["0,1", 0.2, 0.3], (), "decimal point"),
-        (["a", "b", "a"], [0.1, 0.2, 0.3], (), "--positive"),
-        (["a", "b", "c"], [0.1, 0.2, 0.3], ("--positive", "a"), "two class names"),
-        (["a", "b", "a"], [0.1, 0.2, 0.3], ("--positive", "x"), "two class names"),
-        ([0, 1, 2], [0.1, 0.2, 0.3], (), "must be 0 or 1"),
-        (["", "", ""], [0.1, 0.2, 0.3], (), "no row has a value"),
-        ([0, 1, 1], [0.1, 0.2, 0.3], ("--score", "scroe"), "no column ['scroe']"),
-        ([0, 1, 1], [0.1, 0.2, 0.3], ("--reader", "score"), "more than once"),
-        ([0, 1, 1], [0.1, 0.2, 0.3], ("--threshold", "scroe=1"), "'scroe' is none"),
-        ([0, 1, 1], [0.1, 0.2, 0.3], ("--threshold", "score=high"), "finite number"),
-        ([0, 1, 1], [0.1, 0.2, 0.3], ("--bootstrap", "3"), "100 resamples"),
-        ([0, 1, 1], [0.1, 0.2, 0.3], ("--confidence", "95"), "confidence level"),
-        ([0, 1, 1], [0.1, 0.2, 0.3], ("--group", "score=3,2"), "must rise"),
-        ([0, 1, 1], [0.1, 0.2, 0.3], ("--prevalence", "5"), "--prevalence lies strictly between 0 and 1"),
-        ([0, 1, 1], [0.1, 0.2, 0.3], ("--confidence", "0.99", "--bootstrap", "150"), "at least 200 resamples"),
-    ],
-)
-def test_bad_input_ends_in_one_clear_message(tmp_path, capsys, truth, score, options, message) -> None:
-    table = write_table(tmp_path / "bad.csv", {"truth": truth, "score": score})
-    arguments = ["evaluate", "table", str(table), "--truth", "truth", "--score", "score", "-o", str(tmp_path / "out")]
-    assert main([*arguments, *options]) == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
 def test_many_numbers_as_a_group_ask_for_bands(cohort, tmp_path, capsys) -> None:
     table, _ = cohort
     assert main(["evaluate", "table", str(table), *FULL, "--group", "size", "-o", str(tmp_path / "out")]) == 2
@@ -381,25 +279,3 @@ def test_reader_study_through_the_command_line(vectors, tmp_path, capsys) -> Non
     sensitivity = metrics["merits"]["sensitivity"]["random readers and cases"]
     assert sensitivity["equality"]["p_value"] == pytest.approx(0.716985981311268, rel=1e-7)
     assert "auc, 1 - 2: 0.011" in capsys.readouterr().out
-
-
-def test_positives_of_a_single_patient_have_no_interval(tmp_path) -> None:
-    rng = np.random.default_rng(0)
-    columns = {"truth": [1] * 5 + [0] * 15, "score": rng.random(20).round(3), "patient": ["p"] * 5 + list(range(15))}
-    table = write_table(tmp_path / "one.csv", columns)
-    metrics = evaluate(table, tmp_path / "out", "--truth", "truth", "--score", "score", "--cluster", "patient")
-    assert metrics["scores"]["score"]["auc_ci"] == [None, None]
-    assert "OneCaseInClassWarning" in names(metrics)
-
-
-def test_a_score_is_no_probability_in_a_subgroup_either(tmp_path) -> None:
-    rng = np.random.default_rng(0)
-    columns = {
-        "truth": [0, 1] * 20,
-        "score": np.r_[rng.random(20), 5 * rng.random(20)],
-        "site": ["A"] * 20 + ["B"] * 20,
-    }
-    table = write_table(tmp_path / "sites.csv", columns)
-    metrics = evaluate(table, tmp_path / "out", "--truth", "truth", "--score", "score", "--group", "site")
-    assert metrics["subgroups"]["site"]["A"]["scores"]["score"]["brier"] is None
-    assert [item["where"] for item in metrics["warnings"] if item["name"] == "NotAProbabilityWarning"] == ["score"]
