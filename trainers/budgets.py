@@ -9,6 +9,12 @@ class DSMTTrainer_5epochs(DSMTTrainer):
     epochs = 5
 
 
+class DSMTTrainer_10epochs(DSMTTrainer):
+    """Ten epochs: for the demo."""
+
+    epochs = 10
+
+
 class DSMTTrainer_50epochs(DSMTTrainer):
     """Fifty epochs."""
 

@@ -4,7 +4,12 @@ nnU-Net forgets this module after the search, so nothing is defined here.
 """
 
 from dsmt_nnunet.inference import nnunet_hook
-from dsmt_nnunet.trainers.budgets import DSMTTrainer_5epochs, DSMTTrainer_50epochs, DSMTTrainer_250epochs
+from dsmt_nnunet.trainers.budgets import (
+    DSMTTrainer_5epochs,
+    DSMTTrainer_10epochs,
+    DSMTTrainer_50epochs,
+    DSMTTrainer_250epochs,
+)
 from dsmt_nnunet.trainers.comparisons import (
     DSMTTrainerAveragePooling,
     DSMTTrainerDenseNet,
@@ -24,6 +29,7 @@ nnunet_hook.install()
 __all__ = [
     "DSMTTrainer",
     "DSMTTrainer_5epochs",
+    "DSMTTrainer_10epochs",
     "DSMTTrainer_50epochs",
     "DSMTTrainer_250epochs",
     "DSMTTrainerAveragePooling",

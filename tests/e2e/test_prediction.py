@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
+from scipy.ndimage import gaussian_filter
 
 from dsmt_nnunet.predictions.results import read_folder
 from tests.e2e.conftest import Workspace, predict_command, with_positions
@@ -76,15 +78,17 @@ def test_two_parts_at_once_then_a_lost_json_comes_back(trained: Workspace, scans
     assert {path: path.stat().st_mtime_ns for path in others} == others
 
 
-def test_a_scan_without_a_nodule_gives_an_empty_list(trained: Workspace, predict: Predict) -> None:
-    source = trained.base / "in_air"
+def test_a_scan_without_a_nodule_is_answered(trained: Workspace, predict: Predict) -> None:
+    source = trained.base / "in_lung"
     source.mkdir()
-    image = sitk.Image([40, 40, 40], sitk.sitkInt16) - 1000
-    sitk.WriteImage(image, str(source / "air_0000.nii.gz"))
-    predict("air", source=source)
-    content = json.loads((trained.base / "air" / "air.json").read_text())
+    lung = np.full((40, 40, 40), -850.0)
+    lung[:, :, :10] = 40.0  # the chest wall
+    lung += 300 * gaussian_filter(np.random.default_rng(0).normal(size=lung.shape), 1.5)
+    sitk.WriteImage(sitk.GetImageFromArray(lung.astype(np.int16)), str(source / "lung_0000.nii.gz"))
+    predict("lung", source=source)
+    content = json.loads((trained.base / "lung" / "lung.json").read_text())
     assert isinstance(content["nodules"], list)
-    assert (trained.base / "air" / "classification.csv").read_text().startswith("case_id,nodule_id,x_mm")
+    assert (trained.base / "lung" / "classification.csv").read_text().startswith("case_id,nodule_id,x_mm")
 
 
 def test_predictions_are_evaluated(trained: Workspace, given: Path) -> None:

@@ -72,3 +72,14 @@ def test_a_command_that_fails_ends_the_demo(
     told = capsys.readouterr()
     assert "ended with status 3: dsmt plan" in told.err
     assert "Done" not in told.out
+
+
+@pytest.mark.parametrize(("options", "trainer"), [([], demo.SHORT_TRAINER), (["--full"], "DSMTTrainer")])
+def test_the_short_demo_trains_for_fewer_epochs(
+    commands: Commands, tmp_path: Path, options: list[str], trainer: str
+) -> None:
+    main(["demo", "-o", str(tmp_path), *options])
+    trained = next(words for words in commands.ran if words[0] == "nnUNetv2_train")
+    assert trained[trained.index("-tr") + 1] == trainer
+    for words in commands.ran:
+        assert "-tr" not in words or words[words.index("-tr") + 1] == trainer

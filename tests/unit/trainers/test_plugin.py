@@ -16,6 +16,7 @@ from dsmt_nnunet.trainers.dsmt_trainer import DSMTTrainer
 TRAINERS = {
     "DSMTTrainer": DSMTTrainer,
     "DSMTTrainer_5epochs": budgets.DSMTTrainer_5epochs,
+    "DSMTTrainer_10epochs": budgets.DSMTTrainer_10epochs,
     "DSMTTrainer_50epochs": budgets.DSMTTrainer_50epochs,
     "DSMTTrainer_250epochs": budgets.DSMTTrainer_250epochs,
     **{trainer.__name__: trainer for trainer in COMPARISONS},
