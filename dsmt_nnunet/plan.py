@@ -113,7 +113,8 @@ class TrainingPlan:
         background_share: share of patches drawn anywhere in a scan, for the segmentation alone.
         task_weights: weight of each task's loss in the joint stage; the segmentation has 1.
         segmentation_weight: of the segmentation's loss in the joint stage; 0 for none.
-        probation_epochs: so long a fifth of the patients teach the deep part nothing; then they decide its share.
+        probation_epochs: so long a fifth of the patients teach the deep part nothing; then they decide its share, or at
+            the end of the joint stage where it has not shown itself by then.
         keeps_size_and_density: augmentation is left without zoom and without transforms of intensity but slight noise.
     """
 

@@ -75,7 +75,7 @@ class DSMTTrainer(DataTrainer):
         training = torch.is_grad_enabled()
         part = self.wide_part if training else self.validation_wide_part
         assert part is not None
-        targets, wide = part.batch(batch["nodules"], self.device, training and self._on_probation())
+        targets, wide = part.batch(batch["nodules"], self.device, training)
         output = self.network(data, context, wide)
         segmentation = self._as_list(output.segmentation)
         if self.enable_deep_supervision:
@@ -87,10 +87,6 @@ class DSMTTrainer(DataTrainer):
             output.tasks, targets, task_weights(stage, self.dsmt_plan)
         )
         return _Forward(output, target, segmentation_loss, classification_loss, single)
-
-    def _on_probation(self) -> bool:
-        """Whether the deep part's share has still to be decided."""
-        return int(self.current_epoch) < self.dsmt_plan.training.probation_epochs
 
     @staticmethod
     def _as_list(value: Tensor | Sequence[Tensor]) -> list[Tensor]:
@@ -185,10 +181,11 @@ class DSMTTrainer(DataTrainer):
         if improved:
             self.print_to_log_file(f"New best smoothed AUC of {schema.primary_task}: {score:.4f}")
             self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_best.pth"))
-        if self.current_epoch == self.dsmt_plan.training.probation_epochs - 1:
-            for sentence in self.wide_part.decide_shares():
+        ends_joint = self.current_epoch == self.dsmt_plan.training.joint_epochs - 1
+        if ends_joint or self.current_epoch == self.dsmt_plan.training.probation_epochs - 1:
+            for sentence in self.wide_part.decide_shares(last=ends_joint):
                 self.print_to_log_file(sentence)
-        if self.current_epoch == self.dsmt_plan.training.joint_epochs - 1:
+        if ends_joint:
             self.wide_part.finish()
             self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_joint.pth"))
         self.current_epoch += 1

@@ -65,10 +65,11 @@ class TaskHead(nn.Module):
 
     The score is wide + share * deep. The deep part is a narrow bottleneck whose last layer starts at zero, so that
     training begins at the wide answer; `share`, between 0 and 1, is what it has been shown to be worth on nodules that
-    it did not learn from.
+    it did not learn from, once that is `decided`.
     """
 
     share: Tensor
+    decided: Tensor
 
     def __init__(
         self,
@@ -104,6 +105,7 @@ class TaskHead(nn.Module):
         start = torch.zeros(self.classes) if self.kind is TaskKind.NOMINAL else torch.zeros(self.classes - 1)
         self.bias = nn.Parameter(start)
         self.register_buffer("share", torch.ones(()))
+        self.register_buffer("decided", torch.zeros((), dtype=torch.bool))
 
     def thresholds(self) -> Tensor:
         """(K - 1,) rising thresholds of the score, between neighbouring grades; of a binary task the only one."""

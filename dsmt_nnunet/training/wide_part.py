@@ -107,6 +107,10 @@ class WidePart:
         self._given: FloatArray | None = None
         self._calibrations: dict[int, Calibration] = {}
         self._offsets = [torch.zeros(len(nodules) + 1, head.scores) for head in network.task_heads]
+        on_probation = plan.training.probation_epochs > 0
+        self._undecided = {
+            position for position, head in enumerate(network.task_heads) if on_probation and not bool(head.decided)
+        }
 
     def prepare(self, continued: bool) -> None:
         """Measures the nodules under their given masks and fits the wide part, unless a training goes on.
@@ -161,46 +165,55 @@ class WidePart:
             rows.append(measured.double().cpu().numpy())
         return np.concatenate([np.concatenate(rows), self._covariates], axis=1)
 
-    def batch(
-        self, nodules: npt.ArrayLike, device: torch.device, on_probation: bool
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    def batch(self, nodules: npt.ArrayLike, device: torch.device, training: bool) -> tuple[list[Tensor], list[Tensor]]:
         """Targets (B, K) and wide scores (B, S) a task for the nodules of a batch.
 
         Args:
             nodules: (B,) indices; `NO_NODULE` has no target.
             device: where to.
-            on_probation: whether held-out patients are kept from the deep part.
+            training: whether held-out patients are kept from what a deep part whose share is not decided learns.
         """
         index = torch.as_tensor(nodules)
         index = torch.where(index == NO_NODULE, len(self._nodules), index)
         targets = [table[index] for table in self._targets]
-        if on_probation:
+        if training and self._undecided:
             hidden = self._held_out[index][:, None]
-            targets = [torch.where(hidden, torch.nan, own) for own in targets]
+            targets = [
+                torch.where(hidden, torch.nan, own) if position in self._undecided else own
+                for position, own in enumerate(targets)
+            ]
         return (
             [own.to(device, non_blocking=True) for own in targets],
             [own[index].to(device, non_blocking=True) for own in self._offsets],
         )
 
-    def decide_shares(self) -> list[str]:
-        """Gives each head the share of its deep part that the held-out patients justify; a sentence about each.
+    def decide_shares(self, last: bool) -> list[str]:
+        """Gives heads the share of their deep part that the held-out patients justify; a sentence about each.
 
         The share maximises the likelihood of their labels beside the out-of-fold wide answer, at the best scale and
-        thresholds of each sum: what is only a louder wide answer gains nothing. It is 0 where the gain is within
-        `NEEDED_ERRORS` of chance.
+        thresholds of each sum: what is only a louder wide answer gains nothing. Where the gain is within
+        `NEEDED_ERRORS` of chance, the deep part learns on without the held-out patients, or ends with a share of 0.
+
+        Args:
+            last: whether it is not asked again.
         """
         chosen = [index for index, held in enumerate(self._held_out[:-1].tolist()) if held]
-        if not chosen:
-            return ["No patient was held out: the deep part counts whole."]
+        if not chosen or not self._undecided:
+            return []
         deep = self._deep_scores([self._nodules[index] for index in chosen])
         rows, sentences = torch.tensor(chosen), []
         for position, (head, targets, task) in enumerate(self._heads()):
             own = targets[chosen]
-            if np.isnan(own).any(axis=1).all():
+            if position not in self._undecided:
                 continue
-            decided = decide_share(self._offsets[position][rows].double(), deep[position].double(), own, task)
-            head.share.fill_(decided.share)
-            sentences.append(decided.sentence(task))
+            if not np.isnan(own).any(axis=1).all():
+                found = decide_share(self._offsets[position][rows].double(), deep[position].double(), own, task)
+                sentences.append(found.sentence(task))
+                if not found.share and not last:
+                    continue
+                head.share.fill_(found.share)
+            head.decided.fill_(True)
+            self._undecided.remove(position)
         return sentences
 
     @torch.no_grad()

@@ -54,7 +54,7 @@ def test_covariates_enter_the_fit_and_what_the_deep_part_learns_beside() -> None
     assert wide.mean[2] == pytest.approx(60.0)
     assert wide.weight[0, 2] > 0.5
     assert wide.weight[0, 3] == 0  # all are male
-    _, offsets = part.batch(np.array([1, 2, 0]), torch.device("cpu"), on_probation=False)
+    _, offsets = part.batch(np.array([1, 2, 0]), torch.device("cpu"), training=False)
     old, young, unknown = (float(value) for value in offsets[1][:, 0])
     assert old > 0.5 > unknown > -0.5 > young
 
@@ -64,7 +64,7 @@ def test_without_them_nothing_is_learnt_here() -> None:
     assert plan.wide is not None
     network, part = fitted(replace(plan, wide=replace(plan.wide, covariates=())))
     assert network.task_heads[1].wide.weight.shape == (1, 2)
-    _, offsets = part.batch(np.arange(NODULES), torch.device("cpu"), on_probation=False)
+    _, offsets = part.batch(np.arange(NODULES), torch.device("cpu"), training=False)
     assert offsets[1].abs().max() < 0.5
 
 
