@@ -112,7 +112,7 @@ def test_what_could_run_code_is_neither_installed_nor_exported(model: Path, tmp_
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "a/../../evil.txt", "C:evil.txt", "..\\evil.txt"])
+@pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "C:evil.txt", "..\\evil.txt"])
 def test_names_that_lead_elsewhere_are_refused(model: Path, tmp_path: Path, name: str) -> None:
     archive = tmp_path / "model.zip"
     export_model(model, archive)
