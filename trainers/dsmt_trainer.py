@@ -21,7 +21,9 @@ from dsmt_nnunet.files import whole_file
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor
 from dsmt_nnunet.inference.nnunet_hook import validation_predictor
 from dsmt_nnunet.inference.validation import classify_validation_cases
+from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.trainers.data_trainer import DataTrainer
+from dsmt_nnunet.trainers.planned_trainer import START
 from dsmt_nnunet.training.environment import VALIDATION_VARIABLE, validation_wanted
 from dsmt_nnunet.training.epoch_metrics import FloatArray, TaskOutputs, mean_of_defined, nodule_aucs, smoothed
 from dsmt_nnunet.training.stages import PRIMARY_HEAD, Stage, stage_of, task_weights
@@ -211,6 +213,9 @@ class DSMTTrainer(DataTrainer):
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         super().load_checkpoint(filename_or_checkpoint)
         self._best_score, self._best_ema = self._best_ema, math.inf
+        start = self.my_init_kwargs["plans"].get(PLAN_KEY, {}).get("decisions", {}).get(START)
+        if start is not None:
+            self._note_start(start)
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         if not validation_wanted():

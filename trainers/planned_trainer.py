@@ -15,6 +15,8 @@ from torch import nn
 from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.precision import Precision
+from dsmt_nnunet.architecture.start import take_start
+from dsmt_nnunet.inference.start_weights import read_start_weights
 from dsmt_nnunet.nnunet_files import resolve_configuration
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 from dsmt_nnunet.plan_rules import check_configuration, derive_plan
@@ -22,6 +24,9 @@ from dsmt_nnunet.tasks import ClassificationSchema
 from dsmt_nnunet.training.environment import SEED_VARIABLE, seed_of_run, threads_of_run
 from dsmt_nnunet.training.logger import DSMTLogger
 from dsmt_nnunet.training.stages import BACKBONE, CLASSIFICATION, PRIMARY_HEAD, StageScheduler
+
+START = "start"
+"""Among the plan's decisions, where a training did not start from zero."""
 
 
 class PlannedTrainer(nnUNetTrainer):
@@ -111,6 +116,27 @@ class PlannedTrainer(nnUNetTrainer):
             torch.set_num_threads(threads)
         super().initialize()
         self._bare_network().use_precision(Precision.choose(self.device))
+
+    def start_from(self, weights: str) -> None:
+        """Starts at other weights (`-pretrained_weights`), and says what was taken of them and what was not.
+
+        Args:
+            weights: a checkpoint, a model's zip file or folder, or the name of a model that comes with the package.
+
+        Raises:
+            FileNotFoundError: there is no such file or model.
+            ValueError: it cannot be read without running code, or nothing of its encoder fits.
+        """
+        found = read_start_weights(weights)
+        start = take_start(self._bare_network(), self.dsmt_plan.schema.tasks, found.state, found.tasks)
+        for sentence in (f"Start from {found.name}.", *start.sentences()):
+            self.print_to_log_file(sentence)
+        self._note_start(f"from {found.name}")
+
+    def _note_start(self, start: str) -> None:
+        """Keeps in the plans that are saved with the model what it started from."""
+        self.dsmt_plan = replace(self.dsmt_plan, decisions={**self.dsmt_plan.decisions, START: start})
+        self.plans_manager.plans[PLAN_KEY] = self.dsmt_plan.to_block()
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, StageScheduler]:
         network = self._bare_network()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,14 +16,16 @@ from dsmt_nnunet.covariates import Covariate
 from dsmt_nnunet.identifiers import case_id_problem
 from dsmt_nnunet.inference.explain_scan import explain_scan
 from dsmt_nnunet.inference.model_files import load_predictor
+from dsmt_nnunet.inference.model_zip import opened_model
 from dsmt_nnunet.inference.predictor import DSMTPredictor
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.predictions.explanation import Explanation
+from dsmt_nnunet.shipped_models import model_place
 from dsmt_nnunet.tasks import Task
 
 
 def load_model(
-    folder_or_zip: str | Path,
+    model: str | Path,
     folds: Sequence[int | str] | None = None,
     checkpoint: str = "checkpoint_final.pth",
     device: str | None = None,
@@ -36,7 +36,8 @@ def load_model(
     """Loads a trained model.
 
     Args:
-        folder_or_zip: the model folder (with plans.json and fold_K), or nnU-Net's export of it.
+        model: the model folder (with plans.json and fold_K), nnU-Net's export of it, or the name of a model that comes
+            with the package (`dsmt model list`).
         folds: numbers, or "all"; None for all that hold the checkpoint.
         checkpoint: file in each fold's folder.
         device: cuda, mps or cpu; None for the first that is there.
@@ -52,17 +53,8 @@ def load_model(
     >>> [task.name for task in model.tasks], model.primary_task
     (['texture', 'invasiveness'], 'invasiveness')
     """
-    path = Path(folder_or_zip)
-    if not zipfile.is_zipfile(path):
-        return Model(load_predictor(path, folds, checkpoint, device, mirroring=mirroring, trust=trust))
-    with tempfile.TemporaryDirectory() as unpacked:
-        with zipfile.ZipFile(path) as archive:
-            archive.extractall(unpacked)
-        models = [plans.parent for plans in Path(unpacked).rglob("plans.json") if list(plans.parent.glob("fold_*"))]
-        if len(models) != 1:
-            names = ", ".join(sorted(model.name for model in models)) or "none"
-            raise ValueError(f"{path} must hold one model, it holds {len(models)} ({names}). Give a model's folder.")
-        return Model(load_predictor(models[0], folds, checkpoint, device, mirroring=mirroring, trust=trust))
+    with opened_model(model_place(model)) as folder:
+        return Model(load_predictor(folder, folds, checkpoint, device, mirroring=mirroring, trust=trust))
 
 
 class Model:

@@ -69,8 +69,9 @@ def run_card(args: argparse.Namespace) -> int:
     from dsmt_nnunet.evaluation.files import read_metrics
     from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics, PredictionMetrics
     from dsmt_nnunet.files import write_text
-    from dsmt_nnunet.inference.model_card import CARD_NAME, model_card
+    from dsmt_nnunet.inference.model_card import model_card
     from dsmt_nnunet.nnunet_folders import read_nodule_table
+    from dsmt_nnunet.shipped_models import CARD_NAME
     from dsmt_nnunet.tasks import ClassificationSchema
 
     folder = _model_folder(args)

@@ -15,9 +15,9 @@ from dsmt_nnunet.inference.weights import weights_digest
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.operating_point import OperatingPoint
+from dsmt_nnunet.shipped_models import DATA_TITLE, PERFORMANCE_TITLE
 from dsmt_nnunet.tasks import ClassificationSchema
 
-CARD_NAME = "model_card.md"
 FEWEST = 5
 """Groups of fewer patients are not named: they could tell who was there."""
 _SAID_BY_THE_AUTHOR = ("description", "reference", "licence", "license", "release")
@@ -97,7 +97,7 @@ def _intended_use(plan: DSMTPlan) -> Iterator[str]:
 
 
 def _data(schema: ClassificationSchema, table: NoduleTable | None, groups: Sequence[str]) -> Iterator[str]:
-    yield from ("## Data it learnt from", "")
+    yield from (f"## {DATA_TITLE}", "")
     if table is None:
         yield from ("The table of training nodules was not at hand.", "")
         return
@@ -134,7 +134,7 @@ def _group_rows(table: NoduleTable, column: str) -> Iterator[str]:
 
 
 def _performance(schema: ClassificationSchema, metrics: CrossvalMetrics | PredictionMetrics | None) -> Iterator[str]:
-    yield from ("## How well it does", "")
+    yield from (f"## {PERFORMANCE_TITLE}", "")
     if metrics is None:
         yield from ("Not measured: give the folder of `dsmt evaluate crossval` with --metrics.", "")
         return
@@ -180,4 +180,5 @@ def _limits(plan: DSMTPlan, table: NoduleTable | None) -> Iterator[str]:
     yield f"- components below {plan.min_diameter_mm:g} mm are no candidates of a search"
     if not plan.use_context:
         yield "- it looks at the nodule and its rim alone, not at the lung around"
+    yield "- a model that starts from these weights knows the patients above: a validation on them would be too good"
     yield "- other scanners, protocols and populations than those above have to be tried before anything rests on it"

@@ -149,19 +149,34 @@ def read_checkpoint(path: Path, trust: bool) -> dict[str, Any]:
     Raises:
         ValueError: the file is damaged, or (unless trusted) holds more than weights and plain values.
     """
-    check_archive(path)
-    try:
-        with torch.serialization.safe_globals(_PLAIN_NUMBERS):
-            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=not trust)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} holds more than weights and plain values, and reading it could run code. If you know who made it, "
-            f"load it with trust=True (--trust). ({str(error).splitlines()[0]})"
-        ) from error
-    lacking = [key for key in _NEEDED if not isinstance(content, dict) or key not in content]
+    content = read_plain(path, trust, "If you know who made it, load it with trust=True (--trust).")
+    lacking = [key for key in _NEEDED if key not in content]
     if lacking or not isinstance(content["network_weights"], dict) or "configuration" not in content["init_args"]:
         raise ValueError(f"{path} is no checkpoint of nnU-Net: it lacks {lacking or 'weights or configuration'}.")
     return content
+
+
+def read_plain(path: Path, trust: bool, advice: str) -> dict[str, Any]:
+    """What torch saved to a file.
+
+    Args:
+        path: the file.
+        trust: whether it may run code of its own.
+        advice: what to do where it wants to.
+
+    Raises:
+        ValueError: it is damaged, or (unless trusted) holds more than weights and plain values.
+    """
+    check_archive(path)
+    try:
+        with torch.serialization.safe_globals(_PLAIN_NUMBERS):
+            content = torch.load(path, map_location="cpu", weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} holds more than weights and plain values, and reading it could run code. {advice} "
+            f"({str(error).splitlines()[0]})"
+        ) from error
+    return content if isinstance(content, dict) else {}
 
 
 def check_architecture(architecture: Mapping[str, Any], folder: Path) -> None:

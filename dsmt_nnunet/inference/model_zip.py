@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 
 from dsmt_nnunet.files import check_archive, temporary_folder, whole_file
-from dsmt_nnunet.inference.model_card import CARD_NAME
 from dsmt_nnunet.inference.model_files import checkpoint_paths, load_predictor, read_checkpoint, read_json
 from dsmt_nnunet.predictions.operating_point import OPERATING_POINT_NAME
+from dsmt_nnunet.shipped_models import CARD_NAME
 
 _OF_DATASET_JSON = (
     *("channel_names", "labels", "file_ending", "classification", "numTraining", "regions_class_order"),
@@ -101,6 +103,39 @@ def install_model(archive: Path, results: Path, trust: bool = False) -> list[Pat
         return targets
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+@contextmanager
+def opened_model(place: Path) -> Iterator[Path]:
+    """The folder of one model: `place` itself, or what a zip file holds, unpacked for as long as it is needed.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ValueError: a zip file that is damaged, holds names that lead elsewhere, or not exactly one model.
+    """
+    if place.is_dir():
+        yield place
+        return
+    if not place.is_file():
+        raise FileNotFoundError(f"{place}: there is no such file or folder.")
+    check_archive(place)
+    with tempfile.TemporaryDirectory(prefix="dsmt_model_") as unpacked:
+        with zipfile.ZipFile(place) as content:
+            _check_names(place, content)
+            content.extractall(unpacked)
+        models = [plans.parent for plans in Path(unpacked).rglob("plans.json") if list(plans.parent.glob("fold_*"))]
+        if len(models) != 1:
+            names = ", ".join(sorted(model.name for model in models)) or "none"
+            raise ValueError(f"{place} must hold one model, it holds {len(models)} ({names}). Give a model's folder.")
+        yield models[0]
+
+
+def holds_model(place: Path) -> bool:
+    """Whether it is a zip file of a model, and not one of torch's, which are zip files too."""
+    if not zipfile.is_zipfile(place):
+        return False
+    with zipfile.ZipFile(place) as content:
+        return any(PurePosixPath(name).name == "plans.json" for name in content.namelist())
 
 
 def _slim(checkpoint: dict[str, Any]) -> bytes:

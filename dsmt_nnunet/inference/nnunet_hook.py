@@ -2,7 +2,8 @@
 
 `nnUNetv2_predict` constructs `nnUNetPredictor` before it looks the trainer up, so that the class cannot be replaced in
 time. Importing the trainers instead wraps the methods that start a prediction: a predictor that has loaded a DSMT
-network becomes a DSMTPredictor, every other one passes through untouched. Written against nnunetv2 2.8.1.
+network becomes a DSMTPredictor, every other one passes through untouched. `-pretrained_weights` goes to a trainer that
+has `start_from`, as ours do. Written against nnunetv2 2.8.1.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.run import run_training
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnUNetTrainer_module
 from nnunetv2.utilities.file_path_utilities import get_output_folder
 
@@ -32,6 +34,7 @@ _FOLDER = "_dsmt_model_folder"
 _CHECKPOINTS = "_dsmt_checkpoints"
 DEFAULT_CHECKPOINT = "checkpoint_final.pth"
 _INITIALISE = "initialize_from_trained_model_folder"
+_START = "maybe_load_checkpoint"
 
 
 def install() -> None:
@@ -44,6 +47,11 @@ def install() -> None:
     if not hasattr(initialise, _MARK):
         setattr(nnUNetPredictor, _INITIALISE, _remembering_the_folder(initialise))
     _note_running_initialisation()
+    # `python -m nnunetv2.run.run_training` looks the function up in __main__.
+    for module in (run_training, sys.modules["__main__"]):
+        start = getattr(module, _START, None)
+        if start is not None and not hasattr(start, _MARK):
+            setattr(module, _START, _starting_from_weights(start))
 
 
 def _adopting(method: Any, name: str) -> Any:
@@ -68,6 +76,26 @@ def _remembering_the_folder(method: Any) -> Any:
         called.apply_defaults()
         _note(self, called.arguments)
         return method(self, *args, **kwargs)
+
+    setattr(wrapper, _MARK, True)
+    return wrapper
+
+
+def _starting_from_weights(function: Any) -> Any:
+    @functools.wraps(function)
+    def wrapper(
+        nnunet_trainer: Any,
+        continue_training: bool,
+        validation_only: bool,
+        pretrained_weights_file: str | None = None,
+    ) -> None:
+        begins = pretrained_weights_file is not None and not continue_training and not validation_only
+        if not begins or not hasattr(nnunet_trainer, "start_from"):
+            function(nnunet_trainer, continue_training, validation_only, pretrained_weights_file)
+            return
+        if not nnunet_trainer.was_initialized:
+            nnunet_trainer.initialize()
+        nnunet_trainer.start_from(pretrained_weights_file)
 
     setattr(wrapper, _MARK, True)
     return wrapper

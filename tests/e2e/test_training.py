@@ -7,9 +7,12 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.tasks import ClassificationSchema
@@ -88,7 +91,17 @@ def test_val_writes_the_validation_again(trained: Workspace) -> None:
     assert (validation / "classification.csv").read_text() == before
 
 
-def test_stock_plans_train_and_predict(workspace: Workspace) -> None:
+def stock_weights(configuration: dict[str, Any], path: Path) -> Path:
+    """Weights of the network that nnU-Net makes of a configuration, as its checkpoints hold them."""
+    network = configuration["architecture"]
+    backbone = get_network_from_plans(
+        network["network_class_name"], network["arch_kwargs"], network["_kw_requires_import"], 1, 2, allow_init=True
+    )
+    torch.save({"network_weights": backbone.state_dict(), "trainer_name": "nnUNetTrainer"}, path)
+    return path
+
+
+def test_stock_plans_train_from_stock_weights_and_predict(workspace: Workspace) -> None:
     workspace.run(f"nnUNetv2_plan_and_preprocess -d {DATASET_ID} -c 3d_fullres -np 1 -npfp 1")
     plans_file = workspace.preprocessed / "nnUNetPlans.json"
     plans = json.loads(plans_file.read_text())
@@ -98,7 +111,10 @@ def test_stock_plans_train_and_predict(workspace: Workspace) -> None:
     network = configuration["architecture"]["arch_kwargs"]
     network["features_per_stage"] = [min(4 * 2**i, 32) for i in range(network["n_stages"])]
     plans_file.write_text(json.dumps(plans))
-    workspace.run(f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr DSMTTrainerShort -device cpu")
+    stock = stock_weights(configuration, workspace.base / "stock.pth")
+    command = f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr DSMTTrainerShort -device cpu"
+    printed = workspace.run(f"{command} -pretrained_weights {stock}")
+    assert "Start from stock.pth of nnUNetTrainer" in printed
     model = workspace.model("DSMTTrainerShort", "nnUNetPlans")
     assert "dsmt" in json.loads((model / "plans.json").read_text())
     assert "dsmt" not in json.loads(plans_file.read_text())

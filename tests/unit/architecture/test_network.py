@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -85,14 +84,6 @@ def test_encoder_and_decoder_take_the_weights_of_the_stock_network(residual: boo
     assert not report.unexpected_keys
     x, _ = batch()
     torch.testing.assert_close(model(x), stock(x))
-
-
-def test_pretrained_weights_of_another_dsmt_network_are_taken(tmp_path: Any) -> None:
-    source, target = network(), network()
-    torch.save({"network_weights": source.state_dict()}, tmp_path / "checkpoint.pth")
-    load_pretrained_weights(target, str(tmp_path / "checkpoint.pth"))
-    torch.testing.assert_close(target.heads.state_dict(), source.heads.state_dict())
-    torch.testing.assert_close(target.encoder.state_dict(), source.encoder.state_dict())
 
 
 def test_the_answers_change_with_the_context() -> None:

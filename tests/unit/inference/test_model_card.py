@@ -14,10 +14,11 @@ from dsmt_nnunet.cli.main import main
 from dsmt_nnunet.evaluation.files import read_metrics
 from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics
 from dsmt_nnunet.evaluation.records.score import Score
-from dsmt_nnunet.inference.model_card import CARD_NAME, model_card
+from dsmt_nnunet.inference.model_card import model_card
 from dsmt_nnunet.inference.weights import weights_digest
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
+from dsmt_nnunet.shipped_models import CARD_NAME
 from dsmt_nnunet.tasks import ClassificationSchema
 from tests.unit.evaluation.cohort import SCHEMA, found, make_truth, write_prediction
 
