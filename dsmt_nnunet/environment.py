@@ -66,9 +66,16 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def prepare() -> None:
-    """Sets the environment; to be called before nnunetv2 is imported."""
-    apply_environment()
+def prepare(folders: bool = True) -> None:
+    """Sets the environment; to be called before nnunetv2 is imported.
+
+    Args:
+        folders: whether nnU-Net's folders are made; a model that lies elsewhere needs none.
+    """
+    if folders:
+        apply_environment()
+    else:
+        os.environ.update(environment(Path.cwd()))
 
 
 def resolved(command: str) -> list[str]:

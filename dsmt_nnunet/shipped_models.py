@@ -74,9 +74,9 @@ def what_a_user_should_know(card: str | None) -> list[str]:
 def what_a_start_should_know(card: str | None) -> list[str]:
     """Lines for the one who trains on from weights that somebody else trained."""
     data = _section(card, DATA_TITLE) if card is not None else []
-    learnt = " ".join(data[:1]) or "On whom, they do not say."
+    learnt = " ".join(data[:1]) or "on whom, they do not say."
     return [
-        f"These weights have learnt from other patients: {learnt}",
+        f"These weights have learnt before: {learnt}",
         "Which ones is not kept. If patients of your data set are among them, the weights know their answers already, "
         "and what cross-validation says of these patients is too good.",
     ]

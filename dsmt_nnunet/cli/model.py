@@ -1,4 +1,4 @@
-"""`dsmt model`: hands a trained model on, and takes one in."""
+"""`dsmt model`: hands a trained model on, takes one in, and tells of those that come with the package."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 from dsmt_nnunet.environment import prepare
+from dsmt_nnunet.shipped_models import CARD_NAME, card_of, model_place, shipped_models, what_is_shipped
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `model export`, `model card` and `model install`."""
+    """Adds `model export`, `model card`, `model install`, and `model list`, `path` and `show` of shipped models."""
     parser = subparsers.add_parser("model", help="hand a trained model on, or take one in")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     export = actions.add_parser(
@@ -46,6 +47,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--trust", action="store_true", help="let the model run code of its own: only if you know who made it"
     )
     install.set_defaults(run=run_install)
+    listing = actions.add_parser("list", help="models that come with the package, and their size")
+    listing.set_defaults(run=run_list)
+    for action, does, run in (("path", "print its file", run_path), ("show", "print its card", run_show)):
+        shipped = actions.add_parser(action, help=f"of a model that comes with the package: {does}")
+        shipped.add_argument("name", help="such as 'dsmt model list' prints")
+        shipped.set_defaults(run=run)
 
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +78,6 @@ def run_card(args: argparse.Namespace) -> int:
     from dsmt_nnunet.files import write_text
     from dsmt_nnunet.inference.model_card import model_card
     from dsmt_nnunet.nnunet_folders import read_nodule_table
-    from dsmt_nnunet.shipped_models import CARD_NAME
     from dsmt_nnunet.tasks import ClassificationSchema
 
     folder = _model_folder(args)
@@ -111,4 +117,26 @@ def run_install(args: argparse.Namespace) -> int:
     for folder in install_model(args.archive, folder_from_environment("nnUNet_results"), args.trust):
         point = "with its operating point" if (folder / OPERATING_POINT_NAME).is_file() else "WITHOUT operating point"
         print(f"Installed {folder.parent.name}/{folder.name} {point}.")
+    return 0
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Runs `dsmt model list`."""
+    if not (models := shipped_models()):
+        print(what_is_shipped())
+    for name, path in models.items():
+        print(f"{name} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+def run_path(args: argparse.Namespace) -> int:
+    """Runs `dsmt model path`."""
+    print(model_place(args.name))
+    return 0
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Runs `dsmt model show`."""
+    card = card_of(model_place(args.name))
+    print("It has no card." if card is None else card, end="\n" if card is None else "")
     return 0

@@ -1,4 +1,4 @@
-"""`dsmt predict`: nnUNetv2_predict with the environment set and the device chosen."""
+"""`dsmt predict`: nnUNetv2_predict with the environment set and the device chosen; or --model, wherever it lies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dsmt_nnunet.cli.stock import add_stock_parser, run_stock, with_trainer
+from dsmt_nnunet.cli.stock import add_stock_parser, run_stock, take_option, with_trainer
 from dsmt_nnunet.environment import prepare
+from dsmt_nnunet.shipped_models import card_of, model_place, what_a_user_should_know
+
+MODEL_OPTION = "--model"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -21,32 +24,57 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "predict",
         run,
-        "; checkpoints that could run code are refused unless --trust is given; -i may be a DICOM export (folder or "
-        "zip), --structures 'GTV*' takes positions from its contours",
+        "; --model NAME, instead of -d and -c, asks a model that comes with the package ('dsmt model list') or lies in "
+        "a zip file or folder; checkpoints that could run code are refused unless --trust is given; -i may be a DICOM "
+        "export (folder or zip), --structures 'GTV*' takes positions from its contours",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    arguments = with_trainer(args.arguments)
-    prepare()
+    name, arguments = take_option(args.arguments, MODEL_OPTION)
     trust = "--trust" in arguments
     arguments = [word for word in arguments if word != "--trust"]
-    if not trust:
-        _check_model(arguments)
-    from nnunetv2.inference.predict_from_raw_data import predict_entry_point as entry_point
+    prepare(folders=name is None)
+    if name is None:
+        arguments = with_trainer(arguments)
+        return _predict("nnUNetv2_predict", arguments, _model_folder(arguments), trust)
+    options = _model_options(arguments)
+    if options.d is not None or options.c is not None:
+        raise ValueError(f"{MODEL_OPTION} says which model; it does not go with -d and -c.")
+    from dsmt_nnunet.inference.model_files import DEFAULT_CHECKPOINT, checkpoint_paths
+    from dsmt_nnunet.inference.model_zip import opened_model
+
+    place = model_place(name)
+    print("\n".join([f"{MODEL_OPTION} {name}:", *what_a_user_should_know(card_of(place))]))
+    with opened_model(place) as folder:
+        paths = checkpoint_paths(folder, options.f, options.chk or DEFAULT_CHECKPOINT)
+        if options.f is None:
+            arguments += ["-f", *(path.parent.name.removeprefix("fold_") for path in paths)]
+        return _predict("nnUNetv2_predict_from_modelfolder", ["-m", str(folder), *arguments], folder, trust)
+
+
+def _predict(command: str, arguments: Sequence[str], folder: Path | None, trust: bool) -> int:
+    """Runs one of nnU-Net's two commands of prediction; `folder` is the model's, where it is known."""
+    if folder is not None and not trust:
+        _check_model(folder, arguments)
+    from nnunetv2.inference import predict_from_raw_data
 
     from dsmt_nnunet.inference.folder_run import CasesFailed
 
+    entry_points = {
+        "nnUNetv2_predict": predict_from_raw_data.predict_entry_point,
+        "nnUNetv2_predict_from_modelfolder": predict_from_raw_data.predict_entry_point_modelfolder,
+    }
     try:
-        with _dicom_as_images(arguments) as chosen:
-            return run_stock("nnUNetv2_predict", entry_point, chosen)
+        with _dicom_as_images(arguments, folder) as chosen:
+            return run_stock(command, entry_points[command], chosen)
     except CasesFailed as error:
         print(f"dsmt predict: {error}", file=sys.stderr)
         return 1
 
 
 @contextmanager
-def _dicom_as_images(arguments: Sequence[str]) -> Iterator[list[str]]:
+def _dicom_as_images(arguments: Sequence[str], folder: Path | None) -> Iterator[list[str]]:
     """The arguments, those of a DICOM export with the input that was made of it, for as long as it is needed.
 
     Raises:
@@ -58,7 +86,6 @@ def _dicom_as_images(arguments: Sequence[str]) -> Iterator[list[str]]:
     for option in ("-i", "-o", "--structures"):
         parser.add_argument(option, type=Path)
     known, others = parser.parse_known_args(arguments)
-    folder = _model_folder(arguments)
     dataset_json = folder / "dataset.json" if folder is not None else Path()
     content = json.loads(dataset_json.read_text(encoding="utf-8")) if dataset_json.is_file() else {}
     ending = content.get("file_ending", ".nii.gz")
@@ -80,7 +107,7 @@ def _dicom_as_images(arguments: Sequence[str]) -> Iterator[list[str]]:
                 write_series_table(known.o, cases)
 
 
-def _check_model(arguments: Sequence[str]) -> None:
+def _check_model(folder: Path, arguments: Sequence[str]) -> None:
     """Looks at the model before nnU-Net reads it, which runs whatever code a checkpoint or the plans bring.
 
     Raises:
@@ -88,10 +115,8 @@ def _check_model(arguments: Sequence[str]) -> None:
     """
     from dsmt_nnunet.inference.model_files import DEFAULT_CHECKPOINT, check_model
 
-    folder = _model_folder(arguments)
-    if folder is not None:
-        known = _model_options(arguments)
-        check_model(folder, known.f, known.chk or DEFAULT_CHECKPOINT)
+    known = _model_options(arguments)
+    check_model(folder, known.f, known.chk or DEFAULT_CHECKPOINT)
 
 
 def _model_options(arguments: Sequence[str]) -> argparse.Namespace:

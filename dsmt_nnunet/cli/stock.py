@@ -40,6 +40,27 @@ def is_given(arguments: Sequence[str], option: str) -> bool:
     return any(len(head) > 1 and option.startswith(head) for head in heads)
 
 
+def take_option(arguments: Sequence[str], option: str) -> tuple[str | None, list[str]]:
+    """The value of an option of ours (`--x V` or `--x=V`), None where it is absent, and the other words.
+
+    Raises:
+        ValueError: it has no value, or is given twice.
+    """
+    values, others, words = [], [], iter(arguments)
+    for word in words:
+        head, equals, value = word.partition("=")
+        if head != option:
+            others.append(word)
+            continue
+        value = value if equals else next(words, "")
+        if not value or value.startswith("-"):
+            raise ValueError(f"{option} needs a value.")
+        values.append(value)
+    if len(values) > 1:
+        raise ValueError(f"{option} is given {len(values)} times: {', '.join(values)}.")
+    return (values[0] if values else None), others
+
+
 def run_stock(command: str, entry_point: Callable[[], Any], arguments: Sequence[str]) -> int:
     """Runs an entry point of nnU-Net as if `command` had been typed with these arguments.
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from dsmt_nnunet import shipped_models
 from dsmt_nnunet.api.examples import example_model
 from dsmt_nnunet.cli import predict, stock, train
 from dsmt_nnunet.cli.main import main
+from dsmt_nnunet.inference.model_zip import export_model
 
 
 def typed(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -85,3 +87,69 @@ def test_a_model_that_could_run_code_is_refused_before_nnunet_reads_it(
     assert seen == []
     assert main(["predict", *words, "--trust"]) == 0
     assert seen == [[*words, "-tr", "DSMTTrainer"]]
+
+
+@pytest.mark.parametrize("words", [["--x", "a", "501"], ["501", "--x=a"]])
+def test_an_option_of_ours_is_taken_out(words: list[str]) -> None:
+    assert stock.take_option(words, "--x") == ("a", ["501"])
+
+
+@pytest.mark.parametrize("words", [["--x"], ["--x", "-d"], ["--x="], ["--x", "a", "--x=b"]])
+def test_an_option_of_ours_has_one_value(words: list[str]) -> None:
+    with pytest.raises(ValueError, match="--x"):
+        stock.take_option(words, "--x")
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The zip file of a model that is said to come with the package."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shipped_models, "FOLDER", tmp_path)
+    archive = tmp_path / "example-xs.zip"
+    export_model(example_model(tmp_path / "Dataset000_Example" / "DSMTTrainer__nnUNetPlans__3d_fullres"), archive)
+    return archive
+
+
+def test_a_start_is_nnunets_pretrained_weights(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(train, "run_stock", lambda command, entry_point, arguments: seen.append(list(arguments)) or 0)
+    assert main(["train", "501", "3d_fullres", "0", "--start", "example", "-p", "DSMTPlans"]) == 0
+    words = ["501", "3d_fullres", "0", "-p", "DSMTPlans", "-tr", "DSMTTrainer"]
+    assert seen == [[*words, "-pretrained_weights", str(shipped)]]
+    assert "these patients is too good" in capsys.readouterr().out
+    for more in (["--c"], ["-pretrained_weights", "x"], ["-pretrained_weights=x"]):
+        assert main(["train", "501", "--start", "example", *more]) == 2
+        assert "does not go with" in capsys.readouterr().err
+    assert main(["train", "501", "--start", "lidc"]) == 2
+    assert "Shipped: example-xs." in capsys.readouterr().err
+    assert len(seen) == 1
+
+
+def test_a_shipped_model_is_asked_without_a_data_set(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.delenv(name, raising=False)
+    seen: list[tuple[str, list[str], bool]] = []
+
+    def run_stock(command: str, entry_point: object, arguments: Sequence[str]) -> int:
+        seen.append((command, list(arguments), (Path(arguments[1]) / "fold_0" / "checkpoint_final.pth").is_file()))
+        return 0
+
+    monkeypatch.setattr(predict, "run_stock", run_stock)
+    words = ["-i", "in", "-o", "out", "-device", "cpu"]
+    assert main(["predict", "--model", "example-xs", *words]) == 0
+    command, arguments, there = seen[0]
+    assert command == "nnUNetv2_predict_from_modelfolder"
+    assert arguments[2:] == [*words, "-f", "0"]
+    assert there
+    assert not Path(arguments[1]).exists()
+    assert not (tmp_path / "nnUNet_results").exists()
+    assert "Research use only" in capsys.readouterr().out
+    for more in (["-d", "501"], ["-c", "3d_fullres"]):
+        assert main(["predict", "--model", "example-xs", *words, *more]) == 2
+    assert main(["predict", "--model", "example-xs", *words, "-f", "3"]) == 2
+    assert "no checkpoint_final.pth of the folds ['3']" in capsys.readouterr().err
+    assert len(seen) == 1
