@@ -22,6 +22,7 @@ from dsmt_nnunet.dataset_conversion.table import DiameterRange, convert_table
 from dsmt_nnunet.dicom.contours import StructureMask
 from dsmt_nnunet.dicom.export import Export, Series
 from dsmt_nnunet.dicom.lidc import lidc_series_uid, lidc_structures, read_lidc
+from dsmt_nnunet.dicom.scan_source import ScanSource, write_sources
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct, slice_distance_mm
 from dsmt_nnunet.dicom.structures import matches, read_structures, structure_names, structures_of
 from dsmt_nnunet.tasks import POSITION_COLUMNS
@@ -102,7 +103,7 @@ def find_sources(
     patient_column = mapping.column_of("patient_id", table.columns) or mapping.column_of("case_id", table.columns)
     if patient_column is None:
         raise ValueError(f"{table.path}: a column patient_id is required; the table has {list(table.columns)}.")
-    case_column = mapping.column_of("case_id", table.columns) or patient_column
+    case_column = _case_column(mapping, table)
     for choice in choices:
         choice.check_columns(table.columns)
     volumes = ct_series(export)
@@ -125,6 +126,12 @@ def find_sources(
             source = replace(source, ct=ct, drawn=drawn[ct.uid], readings=tuple(readings.get(ct.uid, ())))
         sources.append(replace(source, missing=_missing(source, chosen, export)))
     return sources
+
+
+def _case_column(mapping: TableMapping, table: CsvTable) -> str:
+    """Column that names the case: its own, else the patient's."""
+    found = mapping.column_of("case_id", table.columns) or mapping.column_of("patient_id", table.columns)
+    return found or "case_id"
 
 
 def _missing(source: RowSource, chosen: Sequence[Series], export: Export) -> str:
@@ -164,7 +171,8 @@ def convert_dicom(
     """Converts a DICOM export and a table with one row a nodule.
 
     Names, birth dates and accession numbers stay behind: columns of the table that hold them are left out, and images
-    are written without metadata.
+    are written without metadata. Which slices of the archive a case is (`scan_source`) goes into the data set, or, with
+    pseudonyms, beside their file: UIDs lead back to the patient.
 
     Args:
         table: one row a nodule.
@@ -189,9 +197,10 @@ def convert_dicom(
     if problems:
         raise ConversionError(table.path, problems)
     with TemporaryDirectory(prefix="dsmt-") as folder:
-        images = _stage(Path(folder), sources, table.path)
+        staged_series = _stage(Path(folder), sources, table.path)
+        images = {series.series_uid: name for name, series in staged_series.items()}
         staged = _staged_table(table, mapping, sources, images, pseudonyms)
-        return convert_table(
+        converted = convert_table(
             table=staged,
             images=Path(folder),
             masks=Path(folder),
@@ -201,17 +210,23 @@ def convert_dicom(
             diameter_range=diameter_range,
             raw_folder=raw_folder,
             overwrite=overwrite,
+            sources=staged_series if pseudonyms is None else None,
         )
+        if pseudonyms is not None:
+            cases = {row.get(_case_column(mapping, staged)): row.get("image") for row in staged.rows}
+            write_sources(pseudonyms.sources, {case: staged_series[image] for case, image in cases.items()})
+    return converted
 
 
-def _stage(folder: Path, sources: Sequence[RowSource], table: Path) -> dict[str, str]:
-    """Writes the CT of every series and the mask of every row; series UID -> name of the image."""
+def _stage(folder: Path, sources: Sequence[RowSource], table: Path) -> dict[str, ScanSource]:
+    """Writes the CT of every series and the mask of every row; name of the image -> its slices in the archive."""
     by_series: dict[str, list[RowSource]] = {}
     for source in sources:
         assert source.ct is not None
         by_series.setdefault(source.ct.uid, []).append(source)
     images = {uid: f"image{number}" for number, uid in enumerate(by_series)}
     problems = []
+    found_slices = {}
     for uid, members in tqdm(by_series.items(), "Reading DICOM", unit="series", disable=None):
         first = members[0]
         assert first.ct is not None
@@ -224,6 +239,7 @@ def _stage(folder: Path, sources: Sequence[RowSource], table: Path) -> dict[str,
             problems.append(Problem(str(error), first.row.line, first.case_id))
             continue
         sitk.WriteImage(ct.image, str(folder / f"{images[uid]}.mha"))
+        found_slices[images[uid]] = ct.source
         for source in members:
             try:
                 mask = sitk.GetImageFromArray(_meant(source, structures, ct).mask.astype(np.uint8))
@@ -233,7 +249,7 @@ def _stage(folder: Path, sources: Sequence[RowSource], table: Path) -> dict[str,
                 problems.append(Problem(str(error), source.row.line, source.case_id))
     if problems:
         raise ConversionError(table, problems)
-    return images
+    return found_slices
 
 
 def _meant(source: RowSource, structures: Sequence[StructureMask], ct: CtVolume) -> StructureMask:

@@ -83,6 +83,11 @@ class Pseudonyms:
             raise ValueError(f"{path}: every patient needs a pseudonym of its own.")
         return cls(path, names)
 
+    @property
+    def sources(self) -> Path:
+        """Folder beside the file for what leads back to the archive by UID."""
+        return self.path.with_name(f"{self.path.stem}_sources")
+
     def of(self, patient_id: str) -> str:
         """The pseudonym of a patient; a new one, drawn at random, where the file has none."""
         while patient_id not in self.names:

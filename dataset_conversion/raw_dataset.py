@@ -16,6 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from dsmt_nnunet.covariates import checked
+from dsmt_nnunet.dicom.scan_source import SOURCES_FOLDER, ScanSource, write_sources
 from dsmt_nnunet.files import clean_leftovers, temporary_folder, write_json, write_text
 from dsmt_nnunet.identifiers import case_id_problem, same_person_key
 from dsmt_nnunet.image_files import write_image
@@ -118,7 +119,13 @@ class RawDatasetWriter:
             shutil.rmtree(self._partial, ignore_errors=True)
 
     def add_case(
-        self, case_id: str, image: sitk.Image, mask: sitk.Image, nodules: Sequence[Nodule], split: Split
+        self,
+        case_id: str,
+        image: sitk.Image,
+        mask: sitk.Image,
+        nodules: Sequence[Nodule],
+        split: Split,
+        source: ScanSource | None = None,
     ) -> None:
         """Writes one case.
 
@@ -128,6 +135,7 @@ class RawDatasetWriter:
             mask: same size as the image; everything above 0 is nodule. It gets exactly the image's geometry.
             nodules: the nodules of this case.
             split: "train" or "test".
+            source: what of the archive the image is; None where that is not known or stays elsewhere.
 
         Raises:
             ValueError: any of these rules is broken.
@@ -141,6 +149,8 @@ class RawDatasetWriter:
         clean_mask.CopyInformation(clean_image)
         write_image(self._partial / f"images{suffix}" / f"{case_id}_0000{FILE_ENDING}", clean_image)
         write_image(self._partial / f"labels{suffix}" / f"{case_id}{FILE_ENDING}", clean_mask)
+        if source is not None:
+            write_sources(self._partial / SOURCES_FOLDER, {case_id: source})
         self._cases[case_id] = split
         for nodule in nodules:
             self._split_of_patient[same_person_key(nodule.patient_id)] = split

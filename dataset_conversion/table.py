@@ -16,6 +16,7 @@ from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, TableMapping
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
 from dsmt_nnunet.dataset_conversion.rows import CaseRows, LookAlike, parse_cases
+from dsmt_nnunet.dicom.scan_source import ScanSource
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.tasks import ClassificationSchema
 
@@ -38,6 +39,7 @@ def convert_table(
     look_alike_patients: LookAlike | None = None,
     encoding: str | None = None,
     images_anywhere: bool = False,
+    sources: Mapping[str, ScanSource] | None = None,
 ) -> Path:
     """Converts a table with one row a nodule; docs/data-format.md describes it.
 
@@ -57,6 +59,7 @@ def convert_table(
         look_alike_patients: whether identifiers that differ in spelling only are one person; None asks.
         encoding: of a CSV file; None to find out.
         images_anywhere: whether the table may name images and masks outside of their folders.
+        sources: name of an image -> what of the archive it is.
 
     Returns:
         The folder of the data set.
@@ -83,7 +86,8 @@ def convert_table(
             loaded, changed = reader.read(case)
             if loaded is None:
                 raise ConversionError(rows.path, changed)
-            writer.add_case(case.case_id, loaded.image, loaded.mask, kept[case.case_id], case.split)
+            source = (sources or {}).get(case.image)
+            writer.add_case(case.case_id, loaded.image, loaded.mask, kept[case.case_id], case.split, source)
     return writer.folder
 
 

@@ -35,11 +35,10 @@ def run_dicom(args: argparse.Namespace) -> int:
     import pydicom
     import SimpleITK as sitk
 
-    from dsmt_nnunet.csv_table import read_csv
     from dsmt_nnunet.dicom.export import read_export
+    from dsmt_nnunet.dicom.scan_source import SOURCES_FOLDER, read_source
     from dsmt_nnunet.dicom.sending import parse_archive, send
     from dsmt_nnunet.dicom.series import ct_series, read_ct
-    from dsmt_nnunet.inference.dicom_input import SERIES_TABLE_NAME
     from dsmt_nnunet.predictions.results import read_folder
 
     archive = parse_archive(args.send, args.own_title) if args.send else None
@@ -52,15 +51,15 @@ def run_dicom(args: argparse.Namespace) -> int:
     if len(cases) != 1:
         raise ValueError(f"{args.predictions} holds {len(cases)} cases that fit; name one with --case.")
     series = ct_series(read_export(args.series))
-    table = args.predictions / SERIES_TABLE_NAME
-    if len(series) > 1 and table.is_file():
-        uids = {row.get("series_uid") for row in read_csv(table).rows if row.get("case_id") == cases[0].case_id}
-        series = tuple(own for own in series if own.uid in uids)
+    noted = args.predictions / SOURCES_FOLDER / f"{cases[0].case_id}.json"
+    if len(series) > 1 and noted.is_file():
+        uid = read_source(noted).series_uid
+        series = tuple(own for own in series if own.uid == uid)
     if len(series) != 1:
         raise ValueError(f"{args.series} holds {len(series)} CT series; give the one from which the case was made.")
     (case,), ct = cases, read_ct(series[0])
     parts = split_mask(sitk.ReadImage(str(args.predictions / f"{case.case_id}.nii.gz")), case, ct)
-    order = {uid: index for index, uid in enumerate(ct.sop_uids)}
+    order = {uid: index for index, uid in enumerate(ct.source.sop_uids)}
     sources = sorted((item.read() for item in ct.series.objects), key=lambda one: order[str(one.SOPInstanceUID)])
     model = str(case.model.get("name") or "DSMT")
     segmentation = make_segmentation(parts, sources, model)

@@ -91,7 +91,7 @@ def read_lidc(path: Path, ct: CtVolume) -> list[LidcNodule]:
     drawn_on = _text(root, "SeriesInstanceUid")
     if _local(root.tag) != "LidcReadMessage" or drawn_on != ct.series.uid:
         raise ValueError(f"{path} holds no LIDC reading of {ct.series.where}; it names series '{drawn_on}'.")
-    slices = {uid: index for index, uid in enumerate(ct.sop_uids)}
+    slices = {uid: index for index, uid in enumerate(ct.source.sop_uids)}
     readings = []
     for reader, session in enumerate(_children(root, "readingSession")):
         for nodule in _children(session, "unblindedReadNodule"):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from dsmt_nnunet.dicom.export import Export, Series, StoredObject
+from dsmt_nnunet.dicom.scan_source import ScanSource, SliceInArchive
 
 CT = "CT"
 LOCALIZER = "LOCALIZER"
@@ -36,13 +37,12 @@ class CtVolume:
     Attributes:
         image: 3-D, HU, int16 where all values are whole numbers that fit, else float32; its third axis rises along the
             normal of the slices.
-        sop_uids: SOP instance UID of every slice, in the order of the image's third axis; the same one throughout for a
-            multi-frame object.
+        source: its slices in the archive, in the order of the image's third axis.
         series: where it comes from.
     """
 
     image: sitk.Image
-    sop_uids: tuple[str, ...]
+    source: ScanSource
     series: Series
 
 
@@ -57,7 +57,7 @@ class _Plane:
     position_mm: NDArray[np.float64]
     orientation: NDArray[np.float64]
     spacing_mm: tuple[float, float]
-    sop_uid: str
+    archived: SliceInArchive
 
     @property
     def normal(self) -> NDArray[np.float64]:
@@ -122,7 +122,27 @@ def read_ct(series: Series) -> CtVolume:
     image.SetOrigin(positions[0].tolist())
     image.SetSpacing((first.spacing_mm[1], first.spacing_mm[0], distance_mm))
     image.SetDirection(np.column_stack([first.orientation[:3], first.orientation[3:], normal]).ravel().tolist())
-    return CtVolume(image, tuple(plane.sop_uid for plane in planes), series)
+    return CtVolume(image, _source(series, planes), series)
+
+
+def _source(series: Series, planes: Sequence[_Plane]) -> ScanSource:
+    return ScanSource(
+        study_uid=series.study_uid,
+        series_uid=series.uid,
+        frame_of_reference_uid=series.text("FrameOfReferenceUID"),
+        series_number=series.text("SeriesNumber"),
+        sop_uids=tuple(plane.archived.sop_uid for plane in planes),
+        numbers=tuple(plane.archived.number for plane in planes),
+        table_mm=tuple(plane.archived.table_mm for plane in planes),
+        positions_mm=tuple(
+            (float(x_mm), float(y_mm), float(z_mm)) for x_mm, y_mm, z_mm in (p.position_mm for p in planes)
+        ),
+    )
+
+
+def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    first, second, third = values.tolist()
+    return first, second, third
 
 
 def slice_distance_mm(series: Series) -> float | None:
@@ -150,12 +170,15 @@ def _planes(item: StoredObject, series: Series) -> Iterator[_Plane]:
     if groups is None:
         if len(pixels) > 1:
             raise ValueError(f"{series.where}: {item.name} holds {len(pixels)} frames without their positions.")
-        yield _plane(pixels[0], dataset, dataset, dataset, dataset, dataset, item, series)
+        number = dataset.get("InstanceNumber")
+        number = None if number is None else int(number)
+        yield _plane(pixels[0], number, dataset, dataset, dataset, dataset, dataset, item, series)
         return
     shared = dataset.SharedFunctionalGroupsSequence[0]
-    for stored, own in zip(pixels, groups, strict=True):
+    for frame, (stored, own) in enumerate(zip(pixels, groups, strict=True), start=1):
         yield _plane(
             stored,
+            frame,
             dataset,
             _group(own, shared, "PlanePositionSequence"),
             _group(own, shared, "PlaneOrientationSequence"),
@@ -187,6 +210,7 @@ def _pixels(dataset: Dataset, item: StoredObject, series: Series) -> NDArray[np.
 
 def _plane(
     stored: NDArray[np.integer],
+    number: int | None,
     dataset: Dataset,
     position: Dataset,
     orientation: Dataset,
@@ -221,8 +245,13 @@ def _plane(
         position_mm=np.array(position.ImagePositionPatient, float),
         orientation=np.array(orientation.ImageOrientationPatient, float),
         spacing_mm=(row_mm, column_mm),
-        sop_uid=str(dataset.SOPInstanceUID),
+        archived=SliceInArchive(str(dataset.SOPInstanceUID), number, _table_mm(dataset, position)),
     )
+
+
+def _table_mm(dataset: Dataset, position: Dataset) -> float:
+    location = dataset.get("SliceLocation")
+    return float(position.ImagePositionPatient[2] if location is None else location)
 
 
 def _check_uniform(series: Series, planes: Sequence[_Plane]) -> None:

@@ -13,6 +13,7 @@ from dsmt_nnunet.cli.main import main
 from dsmt_nnunet.csv_table import CsvRow
 from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
 from dsmt_nnunet.dicom.export import read_export
+from dsmt_nnunet.dicom.scan_source import read_source
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
 from tests.unit.dicom.made_series import FIRST_MM, SPACING_MM, write_ct
 from tests.unit.dicom.made_structures import write_rtstruct, write_seg
@@ -85,6 +86,8 @@ def test_export_and_table_become_a_data_set(export: Path, tmp_path: Path, capsys
         ("P1", "invasive"),
     ]
     assert float(nodules[2]["x_mm"]) == pytest.approx(FIRST_MM[0] + 1.5 * SPACING_MM[1])
+    source = read_source(folder / "sources" / "P1.json")
+    assert source == read_ct(next(own for own in ct_series(read_export(export)) if own.patient_id == "P1")).source
 
 
 def test_nothing_tells_who_the_patient_is(export: Path, tmp_path: Path) -> None:
@@ -103,6 +106,9 @@ def test_nothing_tells_who_the_patient_is(export: Path, tmp_path: Path) -> None:
     kept = dict(line.split(",") for line in names.read_text().split()[1:])
     assert kept["007"] == "A1"
     assert (folder / "labelsTr" / f"{kept['P1']}.nii.gz").exists()
+    assert not (folder / "sources").exists()
+    assert "007" not in (tmp_path / "names_sources" / "A1.json").read_text()
+    assert read_source(tmp_path / "names_sources" / "A1.json").series_uid.endswith(f"{sum(map(ord, '007'))}.1")
 
 
 def test_a_name_that_is_the_id_does_not_take_the_ids_away(export: Path, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def lidc_xml(
             parts.append(f"<unblindedReadNodule><noduleID>{name}</noduleID>")
             parts.append("<characteristics><malignancy>4</malignancy></characteristics>")
             for index, corners, included in rois:
-                parts.append(f"<roi><imageSOP_UID>{ct.sop_uids[index]}</imageSOP_UID>")
+                parts.append(f"<roi><imageSOP_UID>{ct.source.sop_uids[index]}</imageSOP_UID>")
                 parts.append(f"<inclusion>{str(included).upper()}</inclusion>")
                 parts += [f"<edgeMap><xCoord>{x}</xCoord><yCoord>{y}</yCoord></edgeMap>" for x, y in corners]
                 parts.append("</roi>")

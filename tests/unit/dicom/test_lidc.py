@@ -73,7 +73,7 @@ def test_another_series_and_no_reading(tmp_path: Path, ct: CtVolume) -> None:
     path.write_text(path.read_text().replace(ct.series.uid, "1.2.3"))
     with pytest.raises(ValueError, match=r"it names series '1\.2\.3'"):
         read_lidc(path, ct)
-    path.write_text(lidc_xml(ct, [{"a": [(2, LEFT, True)]}]).replace(ct.sop_uids[2], "1.2.4"))
+    path.write_text(lidc_xml(ct, [{"a": [(2, LEFT, True)]}]).replace(ct.source.sop_uids[2], "1.2.4"))
     with pytest.raises(ValueError, match=r"a contour lies on image 1\.2\.4"):
         read_lidc(path, ct)
     path.write_text("<a")

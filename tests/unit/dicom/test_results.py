@@ -59,7 +59,7 @@ def test_segmentation_holds_the_voxels_of_the_mask(predicted: Path, ct: CtVolume
     described = [seg.get_segment_description(number) for number in seg.segment_numbers]
     assert [one.segment_label for one in described] == ["nodule 1", "nodule b", "nodule not classified"]
     assert all(one.tracking_uid and one.tracking_id and one.algorithm_identification.version for one in described)
-    pixels = seg.get_pixels_by_source_instance(list(ct.sop_uids), assert_missing_frames_are_empty=True)
+    pixels = seg.get_pixels_by_source_instance(list(ct.source.sop_uids), assert_missing_frames_are_empty=True)
     np.testing.assert_array_equal(pixels.any(axis=-1), mask() > 0)
     assert np.argwhere(pixels[..., 1]).tolist() == [[2, 3, 3], [2, 4, 3]]
 
@@ -132,7 +132,7 @@ def test_a_single_nodule_of_graded_answer(predicted: Path, ct: CtVolume, slices:
     assert [item.value.meaning for item in group.get_qualitative_evaluations()] == ["invasive"]
     assert group.referenced_segment is not None
     sources = [item.referenced_sop_instance_uid for item in group.referenced_segment.source_images_for_segmentation]
-    assert sorted(sources) == sorted(list(ct.sop_uids)[slices])
+    assert sorted(sources) == sorted(list(ct.source.sop_uids)[slices])
     (series,) = structures_of(read_export(predicted / "dicom"), ct.series)
     (structure,) = read_structures(series, ct)
     assert int(structure.mask.sum()) == 2 * (slices.stop - slices.start)

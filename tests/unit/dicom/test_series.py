@@ -24,7 +24,7 @@ def test_slices_are_ordered_by_position_and_each_rescaled_by_its_own(tmp_path: P
     assert result.image.GetPixelID() == sitk.sitkInt16
     assert result.image.GetSpacing() == pytest.approx((0.25, 0.5, 3.0))
     assert result.image.GetOrigin() == pytest.approx((-10, 5, 0))
-    assert result.sop_uids == tuple(dataset.SOPInstanceUID for dataset in written)
+    assert result.source.sop_uids == tuple(dataset.SOPInstanceUID for dataset in written)
     assert slice_distance_mm(result.series) == pytest.approx(3)
 
 
