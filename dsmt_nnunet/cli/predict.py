@@ -9,13 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dsmt_nnunet.cli.stock import add_stock_parser, run_stock, take_option, with_trainer
 from dsmt_nnunet.environment import prepare
 from dsmt_nnunet.shipped_models import card_of, model_place, what_a_user_should_know
 
 MODEL_OPTION = "--model"
+
+if TYPE_CHECKING:
+    from dsmt_nnunet.inference.dicom_input import ExportedCase
 
 
 def add_parser(subparsers: Any) -> None:
@@ -65,22 +68,32 @@ def _predict(command: str, arguments: Sequence[str], folder: Path | None, trust:
         "nnUNetv2_predict": predict_from_raw_data.predict_entry_point,
         "nnUNetv2_predict_from_modelfolder": predict_from_raw_data.predict_entry_point_modelfolder,
     }
-    try:
-        with _dicom_as_images(arguments, folder) as chosen:
-            return run_stock(command, entry_points[command], chosen)
-    except CasesFailed as error:
-        print(f"dsmt predict: {error}", file=sys.stderr)
-        return 1
+    with _dicom_as_images(arguments, folder) as (chosen, cases):
+        unread = [f"  {case.case_id}: {case.problem}" for case in cases if case.problem]
+        try:
+            status = run_stock(command, entry_points[command], chosen)
+        except CasesFailed as error:
+            print(f"dsmt predict: {error}", file=sys.stderr)
+            status = 1
+    if unread:
+        text = f"{len(unread)} of {len(cases)} CT series could not be read, so that they were not predicted:"
+        print("\n".join([f"dsmt predict: {text}", *unread]), file=sys.stderr)
+    return status or int(bool(unread))
 
 
 @contextmanager
-def _dicom_as_images(arguments: Sequence[str], folder: Path | None) -> Iterator[list[str]]:
+def _dicom_as_images(
+    arguments: Sequence[str], folder: Path | None
+) -> Iterator[tuple[list[str], Sequence[ExportedCase]]]:
     """The arguments, those of a DICOM export with the input that was made of it, for as long as it is needed.
+
+    Yields:
+        The arguments, and the cases that were made of an export.
 
     Raises:
         ValueError: --structures without a DICOM export, a model of several channels, or an export that cannot be read.
     """
-    from dsmt_nnunet.inference.dicom_input import is_export, write_input, write_series_table
+    from dsmt_nnunet.inference.dicom_input import is_export, note_sources, write_input
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for option in ("-i", "-o", "--structures"):
@@ -92,7 +105,7 @@ def _dicom_as_images(arguments: Sequence[str], folder: Path | None) -> Iterator[
     if known.i is None or known.o is None or not is_export(known.i, ending):
         if known.structures is not None:
             raise ValueError(f"--structures names contours of a DICOM export, which -i {known.i} is not.")
-        yield list(arguments)
+        yield list(arguments), ()
         return
     if len(content.get("channel_names", {"0": "CT"})) != 1:
         raise ValueError("A DICOM export gives one channel, CT; this model needs several. Give images.")
@@ -101,10 +114,10 @@ def _dicom_as_images(arguments: Sequence[str], folder: Path | None) -> Iterator[
         cases = write_input(known.i, Path(images), ending, pattern)
         print("\n".join(map(str, cases)))
         try:
-            yield ["-i", images, "-o", str(known.o), *others]
+            yield ["-i", images, "-o", str(known.o), *others], cases
         finally:
             if known.o.is_dir():
-                write_series_table(known.o, cases)
+                note_sources(known.o, cases)
 
 
 def _check_model(folder: Path, arguments: Sequence[str]) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.dicom.export import Export, Series, read_export
+from dsmt_nnunet.dicom.scan_source import SOURCES_FOLDER, ScanSource, write_sources
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
 from dsmt_nnunet.dicom.structures import read_structures, structures_of
 from dsmt_nnunet.files import write_rows
@@ -18,8 +21,6 @@ from dsmt_nnunet.identifiers import case_id_problem
 from dsmt_nnunet.image_files import write_image
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, POSITION_COLUMNS
 
-SERIES_TABLE_NAME = "series.csv"
-"""Of a prediction folder: which case is which series."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 
 
@@ -32,14 +33,19 @@ class ExportedCase:
             several.
         series: the CT.
         nodules: how many positions its contours give; None where none were asked for.
+        source: its slices in the archive; None where the series could not be read.
+        problem: why the series could not be read, "" where it could.
     """
 
     case_id: str
     series: Series
     nodules: int | None = None
+    source: ScanSource | None = None
+    problem: str = ""
 
     def __str__(self) -> str:
         how = "searched, or as nodules.csv says" if self.nodules is None else f"{self.nodules} contours"
+        how = f"NOT READ, {self.problem}" if self.problem else how
         return f"{self.case_id}: series {self.series.uid}, {len(self.series.objects)} objects; {how}"
 
 
@@ -58,6 +64,8 @@ def is_export(path: Path, file_ending: str) -> bool:
 def write_input(source: Path, folder: Path, file_ending: str, structures: str | None = None) -> list[ExportedCase]:
     """Writes the CTs of an export as nnU-Net's images, and nodules.csv where positions are known.
 
+    A series that cannot be read does not stop the others: its case says why.
+
     Args:
         source: the export; a nodules.csv at its top is taken over.
         folder: empty.
@@ -65,7 +73,7 @@ def write_input(source: Path, folder: Path, file_ending: str, structures: str | 
         structures: pattern of the names of contours (RTSTRUCT, SEG) whose centroids are positions; None for none.
 
     Raises:
-        ValueError: no CT, a series that cannot be read, or no contour of that name at all.
+        ValueError: no CT, none that can be read, or no contour of that name at all.
     """
     export = read_export(source)
     series = ct_series(export)
@@ -74,25 +82,51 @@ def write_input(source: Path, folder: Path, file_ending: str, structures: str | 
     cases: list[ExportedCase] = []
     rows: list[Sequence[object]] = []
     for case_id, own in zip(_names(series), series, strict=True):
-        ct = read_ct(own)
+        try:
+            ct = read_ct(own)
+            found = [] if structures is None else list(_positions(export, ct, structures))
+        except (ValueError, OSError, EOFError) as error:
+            cases.append(ExportedCase(case_id, own, problem=" ".join(str(error).split())))
+            continue
         write_image(folder / f"{case_id}_0000{file_ending}", ct.image)
-        found = [] if structures is None else list(_positions(export, ct, structures))
         rows += [(case_id, name, *(f"{value:.3f}" for value in centre)) for name, centre in found]
-        cases.append(ExportedCase(case_id, own, None if structures is None else len(found)))
+        cases.append(ExportedCase(case_id, own, None if structures is None else len(found), ct.source))
+    unread = {case.case_id: case.problem for case in cases if case.problem}
+    if len(unread) == len(cases):
+        raise ValueError(f"{source}: no CT series can be read. {' '.join(unread.values())}")
     if structures is not None and not rows:
         raise ValueError(f"{source}: no contour '{structures}' refers to a CT of it.")
-    table = source / NODULE_TABLE_NAME
     if rows:
         write_rows(folder / NODULE_TABLE_NAME, [("case_id", "nodule_id", *POSITION_COLUMNS), *rows])
-    elif table.is_file():
-        shutil.copyfile(table, folder / NODULE_TABLE_NAME)
+    else:
+        _take_table_over(source, folder / NODULE_TABLE_NAME, set(unread))
     return cases
 
 
-def write_series_table(folder: Path, cases: Sequence[ExportedCase]) -> None:
-    """Writes series.csv, by which `dsmt export dicom` finds the CT of a case."""
-    rows = [(case.case_id, case.series.uid) for case in cases]
-    write_rows(folder / SERIES_TABLE_NAME, [("case_id", "series_uid"), *rows])
+def _take_table_over(source: Path, table: Path, unread: set[str]) -> None:
+    """Copies the nodules.csv of an export, if it has one, without the rows of cases that could not be read."""
+    if source.is_dir():
+        given = source / NODULE_TABLE_NAME
+        if not given.is_file():
+            return
+        shutil.copyfile(given, table)
+    else:
+        with zipfile.ZipFile(source) as archive:
+            members = [name for name in archive.namelist() if PurePosixPath(name).name == NODULE_TABLE_NAME]
+            if len(members) > 1:
+                raise ValueError(f"{source} holds {len(members)} tables {NODULE_TABLE_NAME}: {members}. Keep one.")
+            if not members:
+                return
+            table.write_bytes(archive.read(members[0]))
+    rows = read_csv(table)
+    kept = [[row.get(name) for name in rows.columns] for row in rows.rows if row.get("case_id") not in unread]
+    if len(kept) < len(rows.rows):
+        write_rows(table, [rows.columns, *kept])
+
+
+def note_sources(folder: Path, cases: Sequence[ExportedCase]) -> None:
+    """Writes below a folder of predictions which series each case is: `dsmt export dicom` and the page look there."""
+    write_sources(folder / SOURCES_FOLDER, {case.case_id: case.source for case in cases if case.source is not None})
 
 
 def _names(series: Sequence[Series]) -> list[str]:

@@ -9,13 +9,13 @@ import SimpleITK as sitk
 
 from dsmt_nnunet.cli import predict
 from dsmt_nnunet.cli.main import main
-from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.dicom.export import read_export
+from dsmt_nnunet.dicom.scan_source import read_source
 from dsmt_nnunet.dicom.series import ct_series, read_ct
 from dsmt_nnunet.inference.dicom_input import is_export, write_input
 from dsmt_nnunet.nodules import NoduleTable
 from tests.unit.dicom.made_series import volume, write_ct
-from tests.unit.dicom.made_structures import write_rtstruct
+from tests.unit.dicom.made_structures import write_rtstruct, write_seg
 
 
 @pytest.fixture
@@ -58,6 +58,41 @@ def test_a_table_in_the_export_is_taken_over(export: Path, tmp_path: Path) -> No
     assert NoduleTable.read(tmp_path / "in" / "nodules.csv").nodules[0].centre_mm == (-9, 6, 3)
 
 
+def test_a_table_in_a_zip_is_taken_over(export: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (export / "nodules.csv").write_text("case_id,x_mm,y_mm,z_mm\nP2,-9,6,3\n")
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "export"))
+    write_input(packed, tmp_path / "in", ".nii.gz")
+    assert NoduleTable.read(tmp_path / "in" / "nodules.csv").nodules[0].centre_mm == (-9, 6, 3)
+
+
+def test_segmentations_give_positions(tmp_path: Path) -> None:
+    write_ct(tmp_path / "export" / "ct")
+    pixels = np.zeros((6, 8), np.uint8)
+    pixels[2:4, 4:6] = 1
+    ct = read_ct(ct_series(read_export(tmp_path / "export"))[0])
+    write_seg(tmp_path / "export" / "seg", ct, [(1, 6, pixels)])
+    (tmp_path / "in").mkdir()
+    write_input(tmp_path / "export", tmp_path / "in", ".nii.gz", "*")
+    (nodule,) = NoduleTable.read(tmp_path / "in" / "nodules.csv").nodules
+    assert nodule.centre_mm == pytest.approx((-10 + 4.5 * 0.25, 5 + 2.5 * 0.5, 6.0))
+
+
+def test_an_unreadable_series_does_not_stop_the_others(export: Path, tmp_path: Path) -> None:
+    (export / "c" / "1-1").unlink()
+    (export / "nodules.csv").write_text("case_id,x_mm,y_mm,z_mm\nP2,-9,6,3\nP_1_x_1,-9,6,3\n")
+    (tmp_path / "in").mkdir()
+    cases = write_input(export, tmp_path / "in", ".nii.gz")
+    assert [bool(case.problem) for case in cases] == [False, False, True]
+    assert "do not form a regular stack" in str(cases[2])
+    assert [nodule.case_id for nodule in NoduleTable.read(tmp_path / "in" / "nodules.csv").nodules] == ["P_1_x_1"]
+    assert not (tmp_path / "in" / "P2_0000.nii.gz").exists()
+    shutil.rmtree(export / "a")
+    shutil.rmtree(export / "b")
+    with pytest.raises(ValueError, match="no CT series can be read"):
+        write_input(export, tmp_path / "in", ".nii.gz")
+
+
 def test_exports_are_told_from_images(export: Path, tmp_path: Path) -> None:
     packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", export))
     images = tmp_path / "images"
@@ -91,7 +126,11 @@ def test_the_command_hands_images_to_nnunet_and_notes_the_series(
     assert "P2_0000.nii.gz" in arguments
     assert "nodules.csv" in arguments
     assert not Path(arguments[1]).exists()
-    assert [row.get("case_id") for row in read_csv(tmp_path / "out" / "series.csv").rows][-1] == "P2"
+    assert read_source(tmp_path / "out" / "sources" / "P2.json").series_uid.endswith(".1")
+    next((export / "c").iterdir()).write_bytes(b"")
+    assert main(["predict", *words]) == 1
+    assert "1 of 3 CT series could not be read" in capsys.readouterr().err
+    assert len(seen) == 2
     (tmp_path / "empty").mkdir()
     assert main(["predict", "-i", str(tmp_path / "empty"), "-o", "out", "--structures", "GTV*"]) == 2
     assert "--structures names contours of a DICOM export" in capsys.readouterr().err
