@@ -13,7 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypedDict
 
-from benchmarks import coverage, loader, nodule_samples, prediction, training_step
+from benchmarks import loader, nodule_samples, prediction, training_step
+from benchmarks.coverage import run as coverage
 from benchmarks.machine import Ratio, description
 
 RESULTS = Path(__file__).parent / "results"

@@ -1,0 +1,1 @@
+"""How often the intervals hold the truth and how often the tests reject where there is nothing to find."""
