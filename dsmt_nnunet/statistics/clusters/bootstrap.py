@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,12 +11,12 @@ import numpy as np
 from scipy.stats import norm
 
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray
+from dsmt_nnunet.statistics.clusters.jackknife import each_left_out
 from dsmt_nnunet.statistics.resampling import Resampler
 
 BootstrapMethod = Literal["bca", "percentile"]
 Statistic = Callable[[IntArray], FloatArray]
 """Value of a statistic for cases counted several times: weights (B, N) -> (B,), NaN where it is not defined."""
-_ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,11 @@ def _bca_constants(
     below, at = float((known < estimate).mean()), float((known == estimate).mean())
     edge = 0.5 / len(known)
     bias = float(norm.ppf(min(max(below + at / 2, edge), 1 - edge)))
-    left_out = np.concatenate([statistic(weights) for weights in _each_left_out(resampler.unit_of_case)])
+    left_out = np.concatenate([statistic(weights) for weights in each_left_out(resampler.unit_of_case)])
     left_out = left_out[np.isfinite(left_out)]
     spread = left_out.mean() - left_out if len(left_out) else np.zeros(1)
     scale = float((spread**2).sum()) ** 1.5
     return bias, float((spread**3).sum()) / (6 * scale) if scale > 1e-30 else 0.0
-
-
-def _each_left_out(unit_of_case: IntArray) -> Iterator[IntArray]:
-    units = np.arange(int(unit_of_case.max()) + 1)
-    for start in range(0, len(units), _ROWS_AT_ONCE):
-        yield (units[start : start + _ROWS_AT_ONCE, None] != unit_of_case[None, :]).astype(np.int64)
 
 
 def _level(share: float, bias: float, acceleration: float) -> float:
