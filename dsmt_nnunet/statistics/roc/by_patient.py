@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import f as f_distribution
 
-from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray, binary_labels, finite_scores
-from dsmt_nnunet.statistics.clusters.units import Clusters, are_clustered, cluster_codes, cluster_sums
+from dsmt_nnunet.statistics.checks import binary_labels, finite_scores
+from dsmt_nnunet.statistics.clusters.units import Clusters, are_clustered, cluster_codes
 from dsmt_nnunet.statistics.roc.clustered import (
     ClusteredAucs,
     clustered_auc_interval,
@@ -26,7 +25,8 @@ from dsmt_nnunet.statistics.roc.comparison import (
     paired_comparison,
     unpaired_comparison,
 )
-from dsmt_nnunet.statistics.roc.delong import StructuralComponents, structural_components
+from dsmt_nnunet.statistics.roc.delong import structural_components
+from dsmt_nnunet.statistics.roc.influence import auc_influence
 from dsmt_nnunet.statistics.roc.interval import UNDEFINED_METHOD, AucInterval, bounded_interval, delong_interval
 
 MACRO_METHOD = "mean over classes, logit t"
@@ -89,7 +89,10 @@ def level_difference(
         clustered_aucs(labels[inside], part, cluster_codes(codes[inside], int(inside.sum())))
         for inside, part in zip(chosen, parts, strict=True)
     ]
-    sums = [_influence(labels[inside], part, codes[inside], codes) for inside, part in zip(chosen, parts, strict=True)]
+    sums = [
+        auc_influence(labels[inside], part, codes[inside], int(codes.max()) + 1)
+        for inside, part in zip(chosen, parts, strict=True)
+    ]
     n_clusters = len(np.unique(codes[chosen[0] | chosen[1]]))
     shared = n_clusters / (n_clusters - 1) * float(sums[0] @ sums[1])
     return clustered_unpaired_comparison(found[0], found[1], level, shared)
@@ -154,20 +157,7 @@ def macro_auc(y_true: npt.ArrayLike, scores: npt.ArrayLike, clusters: Clusters =
     total = np.zeros(n_clusters)
     for index in range(n_classes):
         labels = truth == index
-        total += _influence(labels, structural_components(labels, table[:, index]), codes, codes)
+        total += auc_influence(labels, structural_components(labels, table[:, index]), codes, n_clusters)
     se = math.sqrt(n_clusters / (n_clusters - 1) * float(total @ total)) / n_classes
     limits = bounded_interval(mean, se, n_clusters - 1, level)
     return MacroAuc(each, AucInterval(mean, se, *limits, UNDEFINED_METHOD if math.isnan(limits[0]) else MACRO_METHOD))
-
-
-def _influence(
-    labels: BoolArray, part: StructuralComponents, codes: IntArray, all_codes: Sequence[int] | IntArray
-) -> FloatArray:
-    """Contribution of every cluster of `all_codes` to one AUC, shape (K,)."""
-    values = np.zeros(len(labels))
-    auc = float(part.auc[0])
-    values[labels] = (part.positive[0] - auc) / max(int(labels.sum()), 1)
-    values[~labels] = (part.negative[0] - auc) / max(int((~labels).sum()), 1)
-    n_clusters = int(np.max(all_codes)) + 1
-    sums = cluster_sums(values, codes)
-    return np.asarray(np.pad(sums, (0, n_clusters - len(sums))), dtype=np.float64)
