@@ -21,7 +21,8 @@ from dsmt_nnunet.evaluation.files import read_metrics
 from dsmt_nnunet.evaluation.records.metrics import TableMetrics
 from dsmt_nnunet.report.count_figures import ForestRow, forest_figure
 from dsmt_nnunet.report.figure_style import figure_style, svg_text
-from dsmt_nnunet.report.nodule_picture import FIELD_MM, WINDOW_HU, grey, read_volume, sample_planes
+from dsmt_nnunet.report.nodule_picture import AIR_HU, FIELD_MM, read_volume, sample_planes
+from dsmt_nnunet.report.windows import WINDOWS
 from dsmt_nnunet.study.floors import MeasuredNodule, nodules_of
 from dsmt_nnunet.tasks import ClassificationSchema
 
@@ -83,8 +84,8 @@ def worst_figure(chosen: list[tuple[MeasuredNodule, float]], positive: str) -> F
     for axis in axes.flat:
         axis.axis("off")
     for axis, (item, score) in zip(axes.flat, chosen, strict=False):
-        planes = sample_planes(read_volume(item.image), item.nodule.centre_mm, FIELD_MM, WINDOW_HU[0])
-        axis.imshow(np.hstack([grey(plane) for plane in planes]), cmap="gray", vmin=0, vmax=255)
+        planes = sample_planes(read_volume(item.image), item.nodule.centre_mm, FIELD_MM, AIR_HU)
+        axis.imshow(np.hstack(planes), cmap="gray", vmin=WINDOWS[0].low_hu, vmax=WINDOWS[0].high_hu)
         label = f"{'' if item.label else 'not '}{positive}"
         axis.set_title(f"{item.nodule.case_id}: {label}, score {score:.2f}", fontsize=8)
     return figure

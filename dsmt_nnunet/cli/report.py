@@ -24,6 +24,7 @@ def add_parser(subparsers: Any) -> None:
         ("images", "images, CASE_0000.nii.gz: the nodules are shown"),
         ("labels", "reference masks, CASE.nii.gz: true contours"),
         ("predictions", "predicted masks, CASE.nii.gz (or a model folder): predicted contours"),
+        ("sources", "CASE.json of 'dsmt convert dicom --pseudonyms': where the nodules are in the archive"),
     ):
         parser.add_argument(f"--{option}", action="append", default=[], type=Path, metavar="FOLDER", help=what)
     parser.add_argument(
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     options = ReportOptions(
         title=args.title or DEFAULT_TITLE,
-        folders=ImageFolders(tuple(args.images), tuple(args.labels), tuple(args.predictions)),
+        folders=ImageFolders(tuple(args.images), tuple(args.labels), tuple(args.predictions), tuple(args.sources)),
         max_cards=DEFAULT_MAX_CARDS if args.max_cards is None else args.max_cards,
     )
     with tqdm(desc="nodules", unit="nodule", disable=not (args.images and sys.stderr.isatty())) as bar:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import SimpleITK as sitk
 
+from dsmt_nnunet.dicom.scan_source import ScanSource
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics
 from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
@@ -26,6 +27,7 @@ from dsmt_nnunet.report.nodule_picture import (
     read_volume,
 )
 from dsmt_nnunet.report.numbers import readable
+from dsmt_nnunet.report.places import Place, place_in_source, place_in_volume, stack_places
 from dsmt_nnunet.report.reasons import Reason, ReasonReader
 
 Outcome = Literal["wrong", "missed", "extra", "right", "unknown"]
@@ -82,7 +84,9 @@ class Card:
         groups: column -> level.
         facts: (name, value) for the reader.
         diameter_mm: of the truth, else of the prediction; NaN where not known.
+        place: the slice to look at; None where nothing tells it.
         picture: None where there is no image.
+        stack_places: words for the place of each slice of the picture's stack; () without a picture.
         explanation: what drove the score; None where it was not asked.
         lacking: why something is not shown, "" where nothing lacks.
         reasons: largest shares of the primary task's score; () where the predictions tell none.
@@ -99,7 +103,9 @@ class Card:
     groups: Mapping[str, str] = field(default_factory=dict)
     facts: tuple[tuple[str, str], ...] = ()
     diameter_mm: float = math.nan
+    place: Place | None = None
     picture: NodulePicture | None = None
+    stack_places: tuple[str, ...] = ()
     explanation: ExplanationPicture | None = None
     lacking: str = ""
     reasons: tuple[Reason, ...] = ()
@@ -160,6 +166,20 @@ def with_reasons(cards: Sequence[Card], folders: ImageFolders, source: str) -> l
     ]
 
 
+def with_places(cards: Sequence[Card], folders: ImageFolders, source: str) -> list[Card]:
+    """The same cards with the slices of the archive that show them, where these are known; each file is read once."""
+    scans: dict[str, ScanSource | None] = {}
+    result: list[Card] = []
+    for card in cards:
+        if card.case_id not in scans:
+            scans[card.case_id] = folders.scan_source(card.case_id, source)
+        scan = scans[card.case_id]
+        if scan is not None and card.centre_mm is not None:
+            card = replace(card, place=place_in_source(scan, card.centre_mm))
+        result.append(card)
+    return result
+
+
 def with_pictures(
     cards: Sequence[Card], folders: ImageFolders, source: str, progress: Callable[[], Any] = lambda: None
 ) -> list[Card]:
@@ -190,6 +210,7 @@ def _case_pictures(cards: Sequence[Card], folders: ImageFolders, source: str) ->
         return [replace(card, lacking=reason) for card in cards]
     paths = {"truth": folders.label(case_id), "predicted": folders.prediction(case_id, fold, source)}
     image = read_volume(path)
+    scan = folders.scan_source(case_id, source)
     masks = {name: read_volume(found) for name, found in paths.items() if found is not None}
     absent = [name for name in paths if name not in masks]
     lacking = f"No {' and no '.join(absent)} contour: no mask of this case." if absent else ""
@@ -202,8 +223,15 @@ def _case_pictures(cards: Sequence[Card], folders: ImageFolders, source: str) ->
         except OutsideImageError as error:
             result.append(replace(card, lacking=str(error)))
             continue
-        drove = _explanation(card, folders, source, image, picture.field_mm)
-        result.append(replace(card, picture=picture, explanation=drove, lacking=lacking))
+        seen = replace(
+            card,
+            place=card.place or place_in_volume(image, card.centre_mm),
+            picture=picture,
+            stack_places=tuple(stack_places(image, scan, card.centre_mm, picture.field_mm)),
+            explanation=_explanation(card, folders, source, image, picture.field_mm),
+            lacking=lacking,
+        )
+        result.append(seen)
     return result
 
 

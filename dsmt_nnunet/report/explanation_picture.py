@@ -19,17 +19,17 @@ from PIL import Image
 
 from dsmt_nnunet.predictions.explanation import Explanation, ExplanationMap
 from dsmt_nnunet.report.nodule_picture import (
+    AIR_HU,
     STACK_SLICES,
-    WINDOW_HU,
     Triple,
     data_uri,
-    grey,
     sample_planes,
     sample_slice,
     sample_stack,
     tiled,
 )
 from dsmt_nnunet.report.numbers import readable
+from dsmt_nnunet.report.windows import stored_shades
 
 FOR_RGB, AGAINST_RGB = (213, 94, 0), (0, 114, 178)
 PLANE_PIXELS = 40
@@ -127,11 +127,11 @@ def _with_context(
 ) -> ExplanationPicture:
     field = float(max(np.multiply(context.values.shape, context.geometry.spacing_mm)))
     words = scale_words(context, centre_mm)
-    scan = sample_slice(image, centre_mm, field, WINDOW_HU[0], CONTEXT_PIXELS)
+    scan = sample_slice(image, centre_mm, field, AIR_HU, CONTEXT_PIXELS)
     values = sample_slice(as_image(context), centre_mm, field, 0.0, CONTEXT_MAP_PIXELS)
     return replace(
         picture,
-        context_uri=data_uri(grey(scan)),
+        context_uri=data_uri(stored_shades(scan)),
         context_map_uri=overlay_uri(values, words.limit),
         context=words,
         context_field_mm=field,

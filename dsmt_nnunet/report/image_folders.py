@@ -1,4 +1,4 @@
-"""Where the images and masks of cases lie, and what their data set says of itself."""
+"""Where the images and masks of cases lie, where they came from, and what their data set says of itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dsmt_nnunet.dicom.scan_source import SOURCES_FOLDER, ScanSource, read_source
 from dsmt_nnunet.evaluation.dice import find_mask
 from dsmt_nnunet.predictions.explanation import explanation_path
 from dsmt_nnunet.predictions.results import is_case_file
@@ -21,14 +22,17 @@ class ImageFolders:
         images: with CASE_0000.nii.gz (or CASE.nii.gz, and other formats that SimpleITK reads).
         labels: with CASE.nii.gz.
         predictions: with CASE.nii.gz, or model folders with fold_K/validation/CASE.nii.gz.
+        sources: with CASE.json, which slices of the archive a case is (`dsmt_nnunet.dicom.scan_source`); those beside
+            images and in folders of predictions need not be named.
     """
 
     images: tuple[Path, ...] = ()
     labels: tuple[Path, ...] = ()
     predictions: tuple[Path, ...] = ()
+    sources: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        for option in ("images", "labels", "predictions"):
+        for option in ("images", "labels", "predictions", "sources"):
             for folder in getattr(self, option):
                 if not folder.is_dir():
                     raise ValueError(f"--{option} {folder} is not a folder.")
@@ -60,6 +64,22 @@ class ImageFolders:
         """The maps of what drove the score of a predicted nodule; arguments as of `prediction`."""
         paths = (explanation_path(folder, case_id, nodule_id) for folder in self._predicted(fold, source))
         return next((path for path in paths if path.is_file()), None)
+
+    def scan_source(self, case_id: str, source: str) -> ScanSource | None:
+        """Which slices of the archive a case is; None where no file says so.
+
+        Args:
+            case_id: the case.
+            source: as of `prediction`.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        beside = (folder.parent / SOURCES_FOLDER for folder in self.images)
+        predicted = (folder / SOURCES_FOLDER for folder in self._predicted("", source))
+        paths = (folder / f"{case_id}.json" for folder in (*self.sources, *predicted, *beside))
+        found = next((path for path in paths if path.is_file()), None)
+        return None if found is None else read_source(found)
 
     def _predicted(self, fold: str, source: str) -> list[Path]:
         """Folders that may hold the predictions of an evaluation."""

@@ -21,8 +21,8 @@ import SimpleITK as sitk
 from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
-WINDOW_HU = (-1350.0, 150.0)
-"""Lung window: level -600, width 1500."""
+from dsmt_nnunet.report.windows import STORED_HU, stored_shades
+
 FIELD_MM = 48.0
 """Side of the field of view; larger nodules get `FIELD_PER_DIAMETER` diameters."""
 FIELD_PER_DIAMETER = 1.7
@@ -31,6 +31,8 @@ STACK_PIXELS = 112
 STACK_SLICES = 48
 STACK_COLUMNS = 8
 PLANES = ("axial", "coronal", "sagittal")
+AIR_HU = STORED_HU[0]
+"""Outside of the scan."""
 _QUALITY = 80
 _TOLERANCE_PIXELS = 0.35
 _MARGIN_VOXELS = 2
@@ -42,7 +44,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class NodulePicture:
-    """Pictures of one nodule, as data for the page.
+    """Pictures of one nodule, as data for the page, in stored shades (`dsmt_nnunet.report.windows`).
 
     Attributes:
         planes_uri: axial, coronal and sagittal plane side by side, `PLANE_PIXELS` a side each.
@@ -87,8 +89,8 @@ def nodule_picture(
             f"The nodule at {[round(value, 1) for value in centre_mm]} mm does not lie in the image."
         )
     field = FIELD_MM if math.isnan(diameter_mm) else max(FIELD_MM, FIELD_PER_DIAMETER * diameter_mm)
-    planes = [grey(plane) for plane in sample_planes(image, centre_mm, field, WINDOW_HU[0])]
-    stack = grey(sample_stack(image, centre_mm, field, WINDOW_HU[0]))
+    planes = [stored_shades(plane) for plane in sample_planes(image, centre_mm, field, AIR_HU)]
+    stack = stored_shades(sample_stack(image, centre_mm, field, AIR_HU))
     layers = {name: sitk.Cast(_around(mask, centre_mm, field) != 0, sitk.sitkFloat32) for name, mask in masks.items()}
     return NodulePicture(
         planes_uri=data_uri(np.hstack(planes)),
@@ -150,6 +152,11 @@ def sample_stack(
     return _sample(image, centre_mm, (pixels, pixels, slices), (step, step, gap), fill)[::-1]
 
 
+def stack_heights_mm(field_mm: float) -> list[float]:
+    """Heights of the slices of a stack above the centre, from head to feet."""
+    return [((STACK_SLICES - 1) / 2 - index) * field_mm / STACK_SLICES for index in range(STACK_SLICES)]
+
+
 def contour_path(mask: npt.NDArray[np.floating]) -> str:
     """SVG path of the half level of a (Y, X) mask, in pixels (the first covers 0 to 1); "" for none."""
     parts = []
@@ -190,13 +197,6 @@ def _sample(
     resampler.SetDefaultPixelValue(fill)
     resampler.SetOutputPixelType(sitk.sitkFloat32)
     return np.asarray(sitk.GetArrayFromImage(resampler.Execute(part)), dtype=np.float32)
-
-
-def grey(intensity_hu: FloatVolume) -> npt.NDArray[np.uint8]:
-    """The lung window, black to white."""
-    low, high = WINDOW_HU
-    shade = (np.clip((intensity_hu - low) / (high - low), 0, 1) * 255).round()
-    return np.asarray(shade, dtype=np.uint8)
 
 
 def tiled(stack: npt.NDArray[Number]) -> npt.NDArray[Number]:

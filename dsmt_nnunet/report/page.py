@@ -16,14 +16,16 @@ from markupsafe import Markup
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
 from dsmt_nnunet.files import write_text
 from dsmt_nnunet.report import nodule_picture
-from dsmt_nnunet.report.cards import NO_IMAGES, Card, cards_of, with_pictures, with_reasons
+from dsmt_nnunet.report.cards import NO_IMAGES, Card, cards_of, with_pictures, with_places, with_reasons
 from dsmt_nnunet.report.explanation_picture import explanation_data
 from dsmt_nnunet.report.figure_style import FigureFolder
 from dsmt_nnunet.report.folder import EvaluationFolder, read_evaluation
 from dsmt_nnunet.report.image_folders import ImageFolders
+from dsmt_nnunet.report.listing import nodule_listing
 from dsmt_nnunet.report.numbers import readable
 from dsmt_nnunet.report.panel import key_of
 from dsmt_nnunet.report.section import Section, build_section
+from dsmt_nnunet.report.windows import WINDOWS
 
 DEFAULT_TITLE = "Evaluation report"
 DEFAULT_MAX_CARDS = 100
@@ -102,6 +104,7 @@ def render(sections: Sequence[Section], options: ReportOptions) -> str:
         card_data=card_data,
         readable=readable,
         geometry=nodule_picture,
+        windows=WINDOWS,
         style=Markup(_asset("style.css")),
         script=Markup(script),
         script_digest=digest,
@@ -121,6 +124,7 @@ def stack_data(card: Card) -> dict[str, Any]:
         "slices": nodule_picture.STACK_SLICES,
         "pixels": nodule_picture.STACK_PIXELS,
         "columns": nodule_picture.STACK_COLUMNS,
+        "places": card.stack_places,
         **({"explanation": explanation_data(card.explanation)} if card.explanation else {}),
     }
 
@@ -150,12 +154,16 @@ def card_data(card: Card) -> dict[str, Any]:
 def _with_cards(
     sections: Sequence[tuple[EvaluationFolder, Section]], options: ReportOptions, progress: Callable[[], Any]
 ) -> list[Section]:
-    all_cards = [cards_of(evaluation, f"card-{section.key}") for evaluation, section in sections]
+    all_cards = [
+        with_places(cards_of(evaluation, f"card-{section.key}"), options.folders, evaluation.source)
+        for evaluation, section in sections
+    ]
     limits = fair_shares([len(cards) for cards in all_cards], options.max_cards)
     result = []
     for (evaluation, section), cards, limit in zip(sections, all_cards, limits, strict=True):
         reasoned = with_reasons(cards[:limit], options.folders, evaluation.source)
         chosen = with_pictures(reasoned, options.folders, evaluation.source, progress)
+        listed = {card.key: card for card in (*cards, *chosen)}
         columns: dict[str, list[str]] = {}
         for card in chosen:
             for column, level in card.groups.items():
@@ -164,7 +172,13 @@ def _with_cards(
                     levels.append(level)
         groups = {column: tuple(sorted(levels)) for column, levels in columns.items()}
         result.append(
-            replace(section, cards=tuple(chosen), cards_left_out=len(cards) - len(chosen), group_columns=groups)
+            replace(
+                section,
+                cards=tuple(chosen),
+                cards_left_out=len(cards) - len(chosen),
+                group_columns=groups,
+                listing=nodule_listing(list(listed.values())),
+            )
         )
     return result
 

@@ -84,6 +84,7 @@ class Section:
     cards: tuple[Card, ...] = ()
     cards_left_out: int = 0
     group_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    listing: Table | None = None
 
 
 def build_section(evaluation: EvaluationFolder, key: str, title: str, figures: FigureFolder) -> Section:

@@ -122,6 +122,13 @@ def test_card_opens_slices_that_keys_scroll(opened: Any) -> None:
     assert state("viewer.querySelector('.viewer-main .contour.truth').getAttribute('d')") != path
     press(opened, "p")
     assert state("getComputedStyle(viewer.querySelector('.viewer-main .contour.predicted')).display") == "none"
+    assert "image 20 of 32" in state("viewer.querySelector('.slider output').textContent")
+    assert "1.2.3.4.15" in state("viewer.querySelector('.viewer-place').textContent")
+    scan = "getComputedStyle(viewer.querySelector('.viewer-main image.scan')).filter"
+    assert "window-0" in state(scan)
+    press(opened, "2")
+    assert "window-1" in state(scan)
+    assert state("[...document.querySelectorAll('.windows input:checked')].map((item) => item.value)") == ["1", "1"]
     press(opened, KEYS.ARROW_RIGHT)
     assert "case_03" in state("viewer.querySelector('h2').textContent")
     press(opened, KEYS.ESCAPE)

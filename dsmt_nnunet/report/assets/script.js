@@ -81,7 +81,7 @@
       const source = card.querySelector(".planes img");
       const n = Number(source.getAttribute("height"));
       const svg = element("svg", { viewBox: `${index * n} 0 ${n} ${n}`, role: "img", "aria-label": label });
-      element("image", { href: source.src, width: 3 * n, height: n }, svg);
+      element("image", { class: "scan", href: source.src, width: 3 * n, height: n }, svg);
       overlay(svg, data.explanation?.planes, 3 * n, n);
       for (const path of card.querySelectorAll(".overlay .contour")) svg.append(path.cloneNode());
       const level = element("line", { class: "level", x1: index * n, x2: (index + 1) * n }, svg);
@@ -105,7 +105,7 @@
       const field = around.field;
       const svg = element("svg", { viewBox: `0 0 ${field} ${field}`, role: "img" });
       svg.setAttribute("aria-label", `axial slice of the surroundings, ${Math.round(field)} mm wide, with the map`);
-      element("image", { href: around.image, width: field, height: field }, svg);
+      element("image", { class: "scan", href: around.image, width: field, height: field }, svg);
       overlay(svg, around.map, field, field);
       const corner = (field - data.field) / 2;
       element("rect", { class: "nearby", x: corner, y: corner, width: data.field, height: data.field }, svg);
@@ -118,10 +118,11 @@
       const n = data.pixels;
       const rows = Math.ceil(data.slices / data.columns);
       const main = element("svg", { viewBox: `0 0 ${n} ${n}`, role: "img" });
-      const sheet = element("image", { href: data.stack, width: n * data.columns, height: n * rows }, main);
+      const sheet = element("image", { class: "scan", href: data.stack, width: n * data.columns, height: n * rows }, main);
       const maps = overlay(main, data.explanation?.stack, n * data.columns, n * Math.ceil(mapSlices() / data.columns));
       const paths = Object.keys(data.contours).map((layer) => [layer, element("path", { class: `contour ${layer}` }, main)]);
       element("path", { class: "scale", d: `M${n - 4} ${n - 4}h${-10 * n / data.field}` }, main);
+      element("text", { class: "scale-words", x: n - 4, y: n - 6 }, main).textContent = "10 mm";
       find(".viewer-main").replaceChildren(main);
       const levels = [
         plane(find(".viewer-coronal"), 1, "coronal plane with the height of the slice"),
@@ -144,11 +145,12 @@
       for (const [layer, path] of parts.paths) path.setAttribute("d", data.contours[layer][index]);
       for (const level of parts.levels) level((index + 0.5) / data.slices);
       const height = ((data.slices - 1) / 2 - index) * data.step;
-      const text = `${index + 1} of ${data.slices}, ${height >= 0 ? "+" : "−"}${Math.abs(height).toFixed(1)} mm`;
+      const offset = `${height >= 0 ? "+" : "−"}${Math.abs(height).toFixed(1)} mm from the centre`;
+      const text = data.places[index] ? `${offset}: ${data.places[index]}` : `${offset}, outside of the scan`;
       find(".slider output").textContent = text;
       slider.setAttribute("aria-valuetext", text);
       const covered = parts.maps && viewer.classList.contains("show-drove") ? ", with the map of what drove the score" : "";
-      parts.main.setAttribute("aria-label", `axial slice ${text} from the centre of the nodule${covered}`);
+      parts.main.setAttribute("aria-label", `axial slice ${text}${covered}`);
     }
 
     function open(next) {
@@ -157,6 +159,7 @@
       find("#viewer-title").textContent = card.querySelector("h4").textContent;
       find(".viewer-badge").replaceChildren(card.querySelector(".card-badge .badge").cloneNode(true));
       find(".answers").replaceChildren(...[...card.querySelectorAll(".answer")].map((item) => item.cloneNode(true)));
+      find(".viewer-place").replaceChildren(...[...(card.querySelector(".place")?.childNodes || [])].map((item) => item.cloneNode(true)));
       find(".facts").replaceChildren(...[...card.querySelectorAll(".facts > *")].map((item) => item.cloneNode(true)));
       build();
       show((data.slices - 1) / 2);
@@ -195,6 +198,7 @@
       p: () => flip("predicted"),
       e: () => data.explanation && flip("drove", toggleDrove),
     };
+    for (const box of viewer.querySelectorAll(".windows input")) KEYS[Number(box.value) + 1] = () => chooseWindow(box.value);
     viewer.addEventListener("keydown", (event) => {
       const action = event.ctrlKey || event.metaKey || event.altKey ? null : KEYS[event.key] || KEYS[event.key.toLowerCase()];
       if (!action) return;
@@ -221,13 +225,21 @@
     }
   }
 
+  function chooseWindow(number) {
+    document.body.dataset.window = number;
+    for (const box of document.querySelectorAll(".windows input")) box.checked = box.value === number;
+  }
+
+  for (const box of document.querySelectorAll(".windows input")) {
+    box.addEventListener("change", () => chooseWindow(box.value));
+  }
   for (const wall of document.querySelectorAll(".wall")) prepareWall(wall);
   const viewer = document.getElementById("viewer");
   if (viewer) prepareViewer(viewer);
 
   let closed = [];
   addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
+    closed = [...document.querySelectorAll("details:not([open], .listing)")];
     for (const item of closed) item.open = true;
   });
   addEventListener("afterprint", () => { for (const item of closed) item.open = false; });

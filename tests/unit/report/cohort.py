@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from dsmt_nnunet.dicom.scan_source import SOURCES_FOLDER, ScanSource, write_sources
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.predicted import PredictionInputs, evaluate_predictions
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
@@ -55,6 +56,7 @@ def make_cohort(folder: Path, n_cases: int = 12) -> Cohort:
         path.mkdir(parents=True)
     rng = np.random.default_rng(0)
     nodules = [_write_case(cohort, index, n_cases, rng) for index in range(n_cases)]
+    write_sources(cohort.predictions / SOURCES_FOLDER, {"case_08": scan_source()})
     NoduleTable(tuple(nodules)).write(cohort.truth, SCHEMA)
     options = TaskOptions(
         groups=(GroupColumn("cohort"), GroupColumn("diameter_mm", (12.0,))),
@@ -64,6 +66,21 @@ def make_cohort(folder: Path, n_cases: int = 12) -> Cohort:
     inputs = PredictionInputs(cohort.predictions, cohort.truth, cohort.labels, options=options)
     evaluate_predictions(inputs, cohort.metrics, SETTINGS)
     return cohort
+
+
+def scan_source() -> ScanSource:
+    """A series with the grid of the cohort's scans, its images counted from the head."""
+    heights = [SPACING_MM * index for index in range(SIZE)]
+    return ScanSource(
+        study_uid="1.2.3",
+        series_uid="1.2.3.4",
+        frame_of_reference_uid="1.2.9",
+        series_number="4",
+        sop_uids=tuple(f"1.2.3.4.{index}" for index in range(SIZE)),
+        numbers=tuple(SIZE - index for index in range(SIZE)),
+        table_mm=tuple(height - 1000 for height in heights),
+        positions_mm=tuple((0.0, 0.0, height) for height in heights),
+    )
 
 
 def page_options(cohort: Cohort) -> ReportOptions:
