@@ -93,6 +93,14 @@ def parse_number(text: str, what: str) -> float:
     return value
 
 
+def number_or_nan(text: str) -> float:
+    """A number as `parse_number` reads it, NaN where it is none."""
+    try:
+        return parse_number(text, "it")
+    except ValueError:
+        return math.nan
+
+
 def read_table(path: str | Path, sheet: str | None = None, encoding: str | None = None) -> CsvTable:
     """Reads a workbook (.xlsx, .xlsm, .ods) or, by `read_csv`, a delimited text file.
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dsmt_nnunet.csv_table import number_or_nan
+
 MAX_NUMERIC_LEVELS = 10
 
 
@@ -60,7 +62,7 @@ class GroupColumn:
             return ""
         if not _is_number(value):
             raise ValueError(f"Group column '{self.name}' is to be cut into bands, but holds '{value}'.")
-        number = float(value)
+        number = number_or_nan(value)
         if number < self.edges[0]:
             return f"< {self.edges[0]:g}"
         for lower, upper in zip(self.edges, self.edges[1:], strict=False):
@@ -70,7 +72,4 @@ class GroupColumn:
 
 
 def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    return math.isfinite(number_or_nan(text))

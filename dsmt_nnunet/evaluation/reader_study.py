@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from dsmt_nnunet.csv_table import CsvTable, read_csv
+from dsmt_nnunet.csv_table import CsvTable, number_or_nan, read_csv
 from dsmt_nnunet.evaluation.families import adjusted_merits
 from dsmt_nnunet.evaluation.files import head_of, write_metrics
 from dsmt_nnunet.evaluation.patients import PATIENT_COLUMN, patients
@@ -121,10 +121,7 @@ def read_reader_study(table: CsvTable, columns: RatingColumns) -> ReaderStudy:
     truth = parse_truth(path, table.rows, columns.truth, columns.positive)
     ratings = []
     for row, positive in zip(table.rows, truth.tolist(), strict=True):
-        try:
-            value = float(row.get(columns.rating))
-        except ValueError:
-            value = math.nan
+        value = number_or_nan(row.get(columns.rating))
         if not math.isfinite(value):
             raise ValueError(
                 f"{path}, line {row.line}: a rating must be a finite number, got '{row.get(columns.rating)}'."

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsmt_nnunet.csv_table import CsvRow, CsvTable, read_csv
+from dsmt_nnunet.csv_table import CsvRow, CsvTable, number_or_nan, read_csv
 from dsmt_nnunet.evaluation.families import adjusted_comparisons
 from dsmt_nnunet.evaluation.files import SCORES_NAME, head_of, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.folds import fold_column, folds_of
@@ -26,6 +26,9 @@ from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, named_rows
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
 from dsmt_nnunet.statistics.decisions.threshold import youden_threshold
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
+
+CASE_COLUMN = "case_id"
+"""Where a table has it, rows that are alike in every cell are copies."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ def read_score_table(table: CsvTable, columns: TableColumns, log: WarningLog) ->
     if len(rows) < len(table.rows):
         message = f"{len(table.rows) - len(rows)} rows have no truth and are left out."
         log.add(IncompleteDataWarning, columns.truth, message)
+    _check_repeats(table, rows, columns.case)
     y_true = parse_truth(path, rows, columns.truth, columns.positive)
     scores = {name: _numbers(path, rows, name) for name in columns.scores}
     readers = {name: _ratings(path, rows, name, columns) for name in columns.readers}
@@ -177,7 +181,7 @@ def parse_truth(path: Path, rows: Sequence[CsvRow], column: str, positive: str |
     texts = [row.get(column) for row in rows]
     distinct = sorted(set(texts))
     if positive is None:
-        numbers = [_number(text) for text in texts]
+        numbers = [number_or_nan(text) for text in texts]
         wrong = [row.line for row, number in zip(rows, numbers, strict=True) if number not in (0.0, 1.0)]
         if wrong:
             raise ValueError(
@@ -199,13 +203,35 @@ def _require(table: CsvTable, names: Sequence[str]) -> None:
         raise ValueError(f"{table.path} has no column {missing}; its columns are {list(table.columns)}.")
 
 
+def _check_repeats(table: CsvTable, rows: Sequence[CsvRow], case: str | None) -> None:
+    """Looks for rows that count twice: of one name, or, where none is named, alike in every cell beside a case_id.
+
+    Raises:
+        ValueError: there are such rows, or a name is missing.
+    """
+    if case is None and CASE_COLUMN not in table.columns:
+        return
+    first: dict[tuple[str, ...], int] = {}
+    for row in rows:
+        key = tuple(row.get(name) for name in ([case] if case else table.columns))
+        if case and not key[0]:
+            raise ValueError(f"{table.path}, line {row.line}: the name of the case (--case {case}) is empty.")
+        earlier = first.setdefault(key, row.line)
+        if earlier != row.line:
+            what = f"is case '{key[0]}' (--case {case}), as line {earlier} is" if case else f"repeats line {earlier}"
+            raise ValueError(
+                f"{table.path}, line {row.line} {what}. A row is one case and counts once: remove the copy; where "
+                f"several nodules are of one case, name a column that tells them apart, and --cluster for the patient."
+            )
+
+
 def _numbers(path: Path, rows: Sequence[CsvRow], column: str) -> FloatArray:
-    values = [_number(row.get(column)) for row in rows]
+    values = [number_or_nan(row.get(column)) for row in rows]
     wrong = [row.line for row, value in zip(rows, values, strict=True) if not math.isfinite(value)]
     if wrong:
         raise ValueError(
-            f"{path}: the score '{column}' must be a finite number (decimal point) in every row with a truth; it is "
-            f"missing, NaN or no number in {_lines(wrong)}. Fill them in, or take those rows out."
+            f"{path}: the score '{column}' must be a finite number in every row with a truth; it is missing, NaN, no "
+            f"number, or can be read as two (1,234) in {_lines(wrong)}. Fill them in, or take those rows out."
         )
     return np.array(values, dtype=np.float64)
 
@@ -218,7 +244,7 @@ def _ratings(path: Path, rows: Sequence[CsvRow], column: str, columns: TableColu
         if text in classes or (text and text == columns.positive):
             values.append(float(text == columns.positive))
             continue
-        values.append(_number(text))
+        values.append(number_or_nan(text))
         if text and not math.isfinite(values[-1]):
             wrong.append(row.line)
     if wrong:
@@ -238,13 +264,6 @@ def _decisions(y_true: BoolArray, name: str, scores: FloatArray, columns: TableC
         source = f"default {DEFAULT_THRESHOLD:g} of a probability"
         stated.append(Decisions.at_threshold(scores, DEFAULT_THRESHOLD, source))
     return tuple(stated)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 def _lines(lines: Sequence[int]) -> str:

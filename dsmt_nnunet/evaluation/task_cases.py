@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from dsmt_nnunet.csv_table import number_or_nan
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, truth_value
 from dsmt_nnunet.evaluation.patients import INDEPENDENT, PATIENT_COLUMN
@@ -176,7 +177,7 @@ def _answer(item: JoinedNodule, task: Task) -> Mapping[str, float]:
 
 
 def _rating(text: str) -> float:
-    value = float(text) if text else float("nan")
+    value = number_or_nan(text) if text else float("nan")
     if text and not np.isfinite(value):
         raise ValueError(text)
     return value

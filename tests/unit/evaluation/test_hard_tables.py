@@ -59,7 +59,9 @@ def test_rows_without_truth_are_left_out_and_counted(tmp_path) -> None:
     ("truth", "score", "options", "message"),
     [
         ([0, 1, 1], [0.1, "", "nan"], (), "lines 3, 4"),
-        ([0, 1, 1], ["0,1", 0.2, 0.3], (), "decimal point"),
+        ([0, 1, 1], ["1,234", 0.2, 0.3], (), "1,234"),
+        ([0, 1, 1], ["1_2", 0.2, 0.3], (), "line 2"),
+        ([0, 1, 1], ["\uff11", 0.2, 0.3], (), "line 2"),
         (["a", "b", "a"], [0.1, 0.2, 0.3], (), "--positive"),
         (["a", "b", "c"], [0.1, 0.2, 0.3], ("--positive", "a"), "two class names"),
         (["a", "b", "a"], [0.1, 0.2, 0.3], ("--positive", "x"), "two class names"),
@@ -104,3 +106,31 @@ def test_a_score_is_no_probability_in_a_subgroup_either(tmp_path) -> None:
     metrics = evaluate(table, tmp_path / "out", "--truth", "truth", "--score", "score", "--group", "site")
     assert metrics["subgroups"]["site"]["A"]["scores"]["score"]["brier"] is None
     assert [item["where"] for item in metrics["warnings"] if item["name"] == "NotAProbabilityWarning"] == ["score"]
+
+
+def test_decimal_commas_are_decimal_commas(tmp_path) -> None:
+    truth = [0, 1] * 10
+    points = [round(0.03 * n + 0.1 * label, 3) for n, label in enumerate(truth)]
+    commas = [str(value).replace(".", ",") for value in points]
+    assert hard(tmp_path, truth, points)["scores"] == hard(tmp_path, truth, commas)["scores"]
+
+
+@pytest.mark.parametrize(
+    ("cases", "options", "message"),
+    [
+        (["a", "b", "a"], ("--case", "case_id"), "line 4 is case 'a' (--case case_id), as line 2 is"),
+        (["a", "", "b"], ("--case", "case_id"), "line 3: the name of the case"),
+        (["a", "b", "a"], (), "line 4 repeats line 2"),
+    ],
+)
+def test_no_case_counts_twice(tmp_path, capsys, cases, options, message) -> None:
+    table = write_table(tmp_path / "twice.csv", {"case_id": cases, "truth": [0, 1, 0], "score": [0.1, 0.7, 0.1]})
+    arguments = ["evaluate", "table", str(table), "--truth", "truth", "--score", "score", "-o", str(tmp_path / "out")]
+    assert main([*arguments, *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_nodules_of_one_case_with_scores_of_their_own_are_no_copies(tmp_path) -> None:
+    columns = {"case_id": ["a", "a", "b", "b"], "truth": [0, 1, 0, 1], "score": [0.1, 0.7, 0.2, 0.3]}
+    table = write_table(tmp_path / "nodules.csv", columns)
+    assert evaluate(table, tmp_path / "out", "--truth", "truth", "--score", "score")["n"] == 4
