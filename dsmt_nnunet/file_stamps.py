@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from dsmt_nnunet.files import write_json
 
 _CHUNK = 1 << 24
 
@@ -52,6 +55,19 @@ def stamps_fit(stamps: Mapping[str, Any], paths: Iterable[Path]) -> bool:
     try:
         return all(FileStamp(*map(_typed, values, (int, int, str))).fits(by_name[n]) for n, values in stamps.items())
     except (TypeError, ValueError):
+        return False
+
+
+def note_files(note: Path, paths: Iterable[Path]) -> None:
+    """Writes the stamps of files into a JSON file."""
+    write_json(note, stamps_of(paths))
+
+
+def note_fits(note: Path, paths: Iterable[Path]) -> bool:
+    """Whether the files are those that `note_files` noted; False where there is no note, or a damaged one."""
+    try:
+        return stamps_fit(json.loads(note.read_text(encoding="utf-8")), paths)
+    except (OSError, ValueError):
         return False
 
 

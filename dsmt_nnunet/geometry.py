@@ -229,8 +229,9 @@ def nodule_instances(mask: Mask, spacing_mm: Sequence[float], min_diameter_mm: f
     return sorted(kept, key=lambda instance: -instance.volume_mm3)
 
 
-def instance_at(mask: Mask, voxel: Point, spacing_mm: Sequence[float], radius_mm: float) -> float:
-    """Volume in mm3 of the component of a mask that is nearest to a position; 0 if none is within `radius_mm`.
+def component_at(mask: Mask, voxel: Point, spacing_mm: Sequence[float], radius_mm: float) -> Mask:
+    """The component (26 neighbours) of a mask that is nearest to a position, (Z, Y, X) bool; empty if none is within
+    `radius_mm`.
 
     Args:
         mask: (Z, Y, X), non-zero where there is nodule.
@@ -241,13 +242,13 @@ def instance_at(mask: Mask, voxel: Point, spacing_mm: Sequence[float], radius_mm
     labels = cc3d.connected_components(np.ascontiguousarray(mask != 0), connectivity=26)
     coordinates = np.argwhere(labels)
     if not len(coordinates):
-        return 0.0
+        return labels > 0
     distances = np.linalg.norm((coordinates - np.asarray(voxel)) * np.asarray(spacing_mm), axis=1)
     nearest = int(np.argmin(distances))
     if distances[nearest] > radius_mm:
-        return 0.0
-    label = labels[tuple(coordinates[nearest])]
-    return float(np.count_nonzero(labels == label)) * float(np.prod(spacing_mm))
+        return np.zeros(labels.shape, dtype=bool)
+    own: Mask = labels == labels[tuple(coordinates[nearest])]
+    return own
 
 
 def _triple(values: Iterable[float]) -> tuple[float, float, float]:

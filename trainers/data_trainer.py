@@ -157,8 +157,9 @@ class DataTrainer(PlannedTrainer):
         if absent:
             raise ValueError(
                 f"Fold {self.fold} has no training nodule of class {absent} of the primary task "
-                f"'{schema.primary_task}', which cannot be learnt then. Add cases, or remove splits_final.json to have "
-                f"stratified folds made anew."
+                f"'{schema.primary_task}', which cannot be learnt then. Add cases of that class, or write a "
+                f"splits_final.json whose folds all have one: folds are drawn the same way every time, so that making "
+                f"them anew does not help."
             )
 
     def _loader(

@@ -14,7 +14,7 @@ from dsmt_nnunet.evaluation.files import JOINED_NAME, head_of, write_curves, wri
 from dsmt_nnunet.evaluation.grades import evaluate_grades
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
 from dsmt_nnunet.evaluation.out_of_fold import NestedCalibration, choose_operating_point, nested_calibration
-from dsmt_nnunet.evaluation.predicted import check_columns, extra_columns, shared_schema
+from dsmt_nnunet.evaluation.predicted import check_columns, extra_columns, shared_schema, shortened
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
 from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics, CrossvalSources, OperatingPointFile
 from dsmt_nnunet.evaluation.records.tasks import (
@@ -170,6 +170,13 @@ def _join(
     unknown = sorted(item.case_id for cases in folds.values() for item in cases if item.case_id not in by_case)
     if unknown:
         message = f"{len(unknown)} validated cases have no row in the truth and count as scans without a nodule."
+        log.add(IncompleteDataWarning, "cases", message)
+    validated = {item.case_id for cases in folds.values() for item in cases}
+    if absent := [case_id for case_id in by_case if case_id not in validated]:
+        message = (
+            f"{len(absent)} of {len(by_case)} cases of the truth were not validated in the folds {list(folds)} and do "
+            f"not count here: {shortened(absent)}. Train or validate (--val) the folds that are missing."
+        )
         log.add(IncompleteDataWarning, "cases", message)
     return [
         nodule

@@ -163,7 +163,7 @@ def join_all(
     absent = [case_id for case_id in by_case if case_id not in predicted]
     if absent:
         counted = "are left out, as --only-predicted asks" if inputs.only_predicted else COUNTED_AS_WRONG
-        message = f"{len(absent)} cases of the truth have no prediction and {counted}: {_shortened(absent)}."
+        message = f"{len(absent)} cases of the truth have no prediction and {counted}: {shortened(absent)}."
         log.add(IncompleteDataWarning, "cases", message)
     without = sorted(predicted - set(by_case))
     if without:
@@ -171,7 +171,7 @@ def join_all(
             IncompleteDataWarning,
             "cases",
             f"{len(without)} predicted cases have no row in the truth and count as scans without a nodule: "
-            f"{_shortened(without)}.",
+            f"{shortened(without)}.",
         )
     joined = [
         nodule
@@ -194,7 +194,8 @@ def _patient_of_case(truth: NoduleTable, options: TaskOptions) -> dict[str, str]
     return {nodule.case_id: patient_of(nodule, options.cluster) for nodule in truth.nodules}
 
 
-def _shortened(names: Sequence[str]) -> str:
+def shortened(names: Sequence[str]) -> str:
+    """The first ten of some names, for a message."""
     return ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
 
 
@@ -238,6 +239,6 @@ def _dice_of_cases(
         with log.collect(f"Dice of {item.case_id}"):
             dice[item.case_id] = dice_of_files(reference, predicted)
     if lacking:
-        message = f"{len(lacking)} cases lack a reference or a predicted mask: {_shortened(lacking)}."
+        message = f"{len(lacking)} cases lack a reference or a predicted mask: {shortened(lacking)}."
         log.add(IncompleteDataWarning, "dice", message)
     return {name: value if np.isfinite(value) else float("nan") for name, value in dice.items()}

@@ -16,7 +16,7 @@ from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.covariates import Covariates, encode
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume
 from dsmt_nnunet.dataloading.padding import fill_values, inside_scan
-from dsmt_nnunet.geometry import ArrayGeometry, Point, centred_start, crop, equivalent_diameter_mm, instance_at
+from dsmt_nnunet.geometry import ArrayGeometry, Point, centred_start, component_at, crop, equivalent_diameter_mm
 from dsmt_nnunet.intensities import TOUCH_MM
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.operating_point import OperatingPoint
@@ -185,7 +185,8 @@ def volume_at_centre(output: NoduleOutput, voxel: Point, spacing_mm: Sequence[fl
     """Volume in mm3 of the predicted nodule at a position, 0 where none is within `TOUCH_MM` of it."""
     mask = output.segmentation.argmax(0) > 0
     inside = np.asarray(voxel) - np.asarray(output.start)
-    return instance_at(mask, inside, spacing_mm, radius_mm=TOUCH_MM)
+    component = component_at(mask, inside, spacing_mm, TOUCH_MM)
+    return float(np.count_nonzero(component)) * float(np.prod(spacing_mm))
 
 
 def answer(

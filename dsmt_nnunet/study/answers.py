@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore
 from dsmt_nnunet.evaluation.dice import dice_score
+from dsmt_nnunet.file_stamps import note_files, note_fits
 from dsmt_nnunet.files import write_rows
 from dsmt_nnunet.inference.given_nodules import paste_patches
 from dsmt_nnunet.inference.predictor import DSMTPredictor
@@ -22,6 +24,8 @@ from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME, write_case, write_table
 
 DICE_TABLE_NAME = "dice.csv"
+NOTE_NAME = "answered_from.json"
+"""Names the files that answers were made from, by content."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,18 @@ class UnseenCases:
     folder: Path
     table: Path
     case_ids: tuple[str, ...]
+
+
+def answers(fold: Path, checkpoint: str, unseen: UnseenCases, out: Path, device: str) -> None:
+    """`answer`, unless the folder holds the answers of this checkpoint to these very cases; arguments as there."""
+    cases = [path for case_id in unseen.case_ids for path in unseen.folder.glob(f"{case_id}.*")]
+    sources = [path for path in (fold / checkpoint, fold.parent / "plans.json", unseen.table, *cases) if path.is_file()]
+    note, table = out / NOTE_NAME, out / CLASSIFICATION_TABLE_NAME
+    if table.is_file() and note_fits(note, sources):
+        return
+    shutil.rmtree(out, ignore_errors=True)
+    answer(fold, checkpoint, unseen, out, device)
+    note_files(note, sources)
 
 
 def answer(fold: Path, checkpoint: str, unseen: UnseenCases, out: Path, device: str) -> None:

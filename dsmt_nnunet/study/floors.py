@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
@@ -21,7 +20,10 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from dsmt_nnunet.file_stamps import FileStamp
 from dsmt_nnunet.files import write_text
+from dsmt_nnunet.geometry import component_at
+from dsmt_nnunet.intensities import TOUCH_MM
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
@@ -33,7 +35,7 @@ RADIOMICS = "logistic_radiomics"
 _FAMILIES = ["local_intensity", "statistical", "ih", "ivh", "glcm", "glrlm", "glszm", "gldzm", "ngtdm", "ngldm"]
 """Of MIRP. Not its shape, whose spatial autocorrelation takes seconds a nodule: SimpleITK measures that."""
 _SHAPE = ("PhysicalSize", "Perimeter", "Roundness", "FeretDiameter", "Elongation", "Flatness")
-_MARGIN_MM, _REACH_MM = 10.0, 5.0
+_MARGIN_MM = 10.0
 _HU_RANGE, _BIN_WIDTH_HU, _SPACING_MM = (-1000.0, 400.0), 25.0, 1.0
 _INNER_FOLDS = 5
 _PENALTIES = np.logspace(-4, 1, 6)
@@ -136,8 +138,8 @@ def _cached_radiomics(nodules: Sequence[MeasuredNodule], cache: Path, processes:
 
 
 def _stamp(measured: MeasuredNodule) -> str:
-    """Tells the nodule's files and position from others."""
-    files = [f"{file.stat().st_size}-{file.stat().st_mtime_ns}" for file in (measured.image, measured.mask)]
+    """Tells the content of the nodule's files and its position from others."""
+    files = [FileStamp.of(file).crc32 for file in (measured.image, measured.mask)]
     return " ".join([*files, *(f"{value:.3f}" for value in measured.nodule.centre_mm)])
 
 
@@ -185,21 +187,17 @@ def _shape(mask: sitk.Image) -> dict[str, float]:
 def _around(measured: MeasuredNodule) -> tuple[sitk.Image, sitk.Image]:
     """The scan and the nodule's own mask (0 and 1), cut to the mask and a margin.
 
-    The mask of a nodule is the connected component nearest to its position, at most `_REACH_MM` away; where there is
+    The mask of a nodule is the connected component nearest to its position, at most `TOUCH_MM` away; where there is
     none, it is empty, and the scan is cut to the neighbourhood of the position.
     """
     image, labels = sitk.ReadImage(str(measured.image)), sitk.ReadImage(str(measured.mask))
     nodule = measured.nodule
     spacing = np.array(image.GetSpacing())
     centre = np.array(image.TransformPhysicalPointToContinuousIndex(nodule.centre_mm))
-    components = cc3d.connected_components(sitk.GetArrayFromImage(labels) > 0, connectivity=26)
-    foreground = np.argwhere(components > 0)
-    distance = np.linalg.norm((foreground[:, ::-1] - centre) * spacing, axis=1)
-    own = foreground[:0]
-    if len(foreground) and distance.min() <= _REACH_MM:
-        nearest = components[tuple(foreground[distance.argmin()])]
-        own = np.argwhere(components == nearest)
-    own = own[:, ::-1]
+    component = component_at(
+        sitk.GetArrayViewFromImage(labels) > 0, tuple(centre[::-1]), tuple(spacing[::-1]), TOUCH_MM
+    )
+    own = np.argwhere(component)[:, ::-1]
     extent = own if len(own) else np.round(centre[None]).astype(int)
     margin = np.ceil(_MARGIN_MM / spacing).astype(int)
     low = np.clip(extent.min(axis=0) - margin, 0, None)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet.environment import FOLDERS, best_device, resolved, variables_of_children, worker_processes
-from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME
+from dsmt_nnunet.file_stamps import note_files, note_fits
 from dsmt_nnunet.study.records import StudyIdentity, read_identity, write_identity
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME
 
@@ -28,6 +28,8 @@ PRESETS = {"XS": ("DSMTPlannerXS", "DSMTPlansXS"), "standard": ("DSMTPlanner", "
 DENSENET = "DSMTTrainerDenseNet"
 NO_COVARIATES = "DSMTTrainerNoCovariates"
 FINAL_CHECKPOINT, JOINT_CHECKPOINT = "checkpoint_final.pth", "checkpoint_joint.pth"
+TRAINED_ON_NAME = "trained_on.json"
+"""Names the files that a fold was trained on, by content."""
 JOINT = "@joint"
 """Suffix of a row: DSMTTrainer before fine-tuning."""
 
@@ -190,25 +192,36 @@ class Trainings(ABC):
     def train(self, trainer: str, seed: int, fold: int) -> tuple[Path, float, float]:
         """Folder of a trained fold; minutes and peak memory in GB, NaN where this call did not see all of it."""
         folder = self.fold_folder(trainer, seed, fold)
+        note = folder / TRAINED_ON_NAME
         if (folder / FINAL_CHECKPOINT).is_file():
+            if note.is_file() and not note_fits(note, self._learnt_from()):
+                raise ValueError(
+                    f"{folder} was trained on other folds, plans or nodules than there are now. Name another folder "
+                    f"with -o, or remove it to have it trained anew."
+                )
             return folder, math.nan, math.nan
         begun = (folder / "checkpoint_latest.pth").is_file()
         command = f"nnUNetv2_train {self.dataset} 3d_fullres {fold} -tr {trainer} -p {self.plans}"
         minutes, memory_gb = self.call(f"{command} -device {self.device}{' --c' if begun else ''}", seed)
+        note_files(note, self._learnt_from())
         return (folder, math.nan, math.nan) if begun else (folder, minutes, memory_gb)
 
+    def _learnt_from(self) -> list[Path]:
+        """Files that a training rests on, beside the images."""
+        names = [self.preprocessed / "splits_final.json", self.preprocessed / f"{self.plans}.json"]
+        return [path for path in (*names, self.raw / NODULE_TABLE_NAME, self.raw / "dataset.json") if path.is_file()]
+
     def answers(self, label: str, seed: int, fold: int, checkpoint: str, cases: Any, suffix: str = "") -> Path:
-        """Folder of the predictions of a trained fold for some cases, which are made if they are not there."""
+        """Folder of the predictions of a trained fold for some cases; made unless they are there, of these files."""
         folder = self.out / "predictions" / f"seed_{seed}" / label / f"fold_{fold}{suffix}"
-        if not (folder / CLASSIFICATION_TABLE_NAME).is_file():
-            import torch
+        import torch
 
-            from dsmt_nnunet.study.answers import answer
+        from dsmt_nnunet.study.answers import answers
 
-            with self._one_at_a_time:
-                torch.set_num_threads(self.threads)
-                trained = self.fold_folder(label.removesuffix(JOINT), seed, fold)
-                answer(trained, checkpoint, cases, folder, self.device)
+        with self._one_at_a_time:
+            torch.set_num_threads(self.threads)
+            trained = self.fold_folder(label.removesuffix(JOINT), seed, fold)
+            answers(trained, checkpoint, cases, folder, self.device)
         return folder
 
     def call(self, command: str, seed: int | None = None) -> tuple[float, float]:

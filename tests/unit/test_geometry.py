@@ -16,9 +16,9 @@ from dsmt_nnunet.dataloading.context_volumes import coarse_copy
 from dsmt_nnunet.geometry import (
     ArrayGeometry,
     centred_start,
+    component_at,
     crop,
     equivalent_diameter_mm,
-    instance_at,
     nodule_instances,
 )
 from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, blob_image, centroid, small_plan, stock_plans
@@ -199,15 +199,15 @@ def test_voxels_that_touch_at_a_corner_are_one_nodule() -> None:
     assert len(nodule_instances(mask, (1, 1, 1))) == 1
 
 
-def test_the_instance_at_a_position_is_the_nearest_in_millimetres() -> None:
+def test_the_component_at_a_position_is_the_nearest_in_millimetres() -> None:
     mask = np.zeros((9, 9, 9))
     mask[4, 4, 7:9] = 1
     mask[6, 4, 4] = 1
     # Two slices of 3 mm away lies one voxel, three columns of 1 mm away lie two.
-    assert instance_at(mask, (4, 4, 4), (3.0, 1.0, 1.0), radius_mm=10) == pytest.approx(2 * 3.0)
-    assert instance_at(mask, (4, 4, 4), (1.0, 1.0, 1.0), radius_mm=10) == pytest.approx(1.0)
-    assert instance_at(mask, (4, 4, 4), (3.0, 1.0, 1.0), radius_mm=2.9) == 0
-    assert instance_at(np.zeros((3, 3, 3)), (1, 1, 1), (1, 1, 1), radius_mm=10) == 0
+    assert np.argwhere(component_at(mask, (4, 4, 4), (3.0, 1.0, 1.0), radius_mm=10)).tolist() == [[4, 4, 7], [4, 4, 8]]
+    assert np.argwhere(component_at(mask, (4, 4, 4), (1.0, 1.0, 1.0), radius_mm=10)).tolist() == [[6, 4, 4]]
+    assert not component_at(mask, (4, 4, 4), (3.0, 1.0, 1.0), radius_mm=2.9).any()
+    assert not component_at(np.zeros((3, 3, 3)), (1, 1, 1), (1, 1, 1), radius_mm=10).any()
 
 
 def test_equivalent_diameter_of_a_ball_is_its_diameter() -> None:

@@ -219,3 +219,26 @@ def test_own_data_must_be_planned_and_have_the_folds(own_data: Path, calls: Any,
     assert run(tmp_path, "-d", "777") != 0
     assert "Run first: dsmt plan -d Dataset777_Nodules -pl DSMTPlannerXS" in capsys.readouterr().err
     assert calls == []
+
+
+def test_cases_that_have_changed_are_asked_anew(calls: Any, tmp_path: Path) -> None:
+    run(tmp_path)
+    calls.clear()
+    case = tmp_path / "study/nnUNet_preprocessed" / runner.DATASET / "test" / "t1.pkl"
+    case.write_bytes(b"another case")
+    run(tmp_path)
+    asked = starting(calls, "asked")
+    assert len(asked) == 6
+    assert all(command.endswith(" t1") for command in asked), "the validation cases are what they were"
+
+
+def test_folds_of_other_data_are_not_taken_for_trained(
+    own_data: Path, calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(study_tables.Question, "of_folds", lambda raw, folds: None)
+    assert run(tmp_path, "-d", "777") == 0
+    (own_data / "splits_final.json").write_text('[{"train": ["b"], "val": ["a"]}, {"train": ["a"], "val": ["b"]}]')
+    calls.clear()
+    assert run(tmp_path, "-d", "777") == 2
+    assert "was trained on other folds, plans or nodules" in capsys.readouterr().err
+    assert calls == []

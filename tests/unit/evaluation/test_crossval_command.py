@@ -217,3 +217,10 @@ def test_classes_are_judged_within_folds_and_by_the_temperature_of_the_others(mo
     assert task["auc_one_vs_rest"][textures[1]]["auc"] == pytest.approx(np.mean(each, axis=0)[1])
     uncalibrated = -np.log(probs[np.arange(150), labels]).mean()
     assert task["log_loss"] < uncalibrated - 0.05
+
+
+def test_cases_that_no_fold_validated_are_named(model, tmp_path) -> None:
+    shutil.rmtree(model / "fold_2")
+    metrics = crossval(tmp_path / "out")
+    (message,) = [item["message"] for item in metrics["warnings"] if item["where"] == "cases"]
+    assert message.startswith("50 of 150 cases of the truth were not validated in the folds [0, 1]")
