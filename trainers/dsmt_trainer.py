@@ -17,17 +17,20 @@ from torch import distributed as dist
 
 from dsmt_nnunet.architecture.network import DSMTOutput
 from dsmt_nnunet.dataloading.dual_scale_loader import Batch
-from dsmt_nnunet.files import whole_file
+from dsmt_nnunet.files import check_archive, whole_file
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor
 from dsmt_nnunet.inference.nnunet_hook import validation_predictor
 from dsmt_nnunet.inference.validation import classify_validation_cases
 from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.trainers.data_trainer import DataTrainer
 from dsmt_nnunet.trainers.planned_trainer import START
+from dsmt_nnunet.training.checkpoints import whole_checkpoint
 from dsmt_nnunet.training.environment import VALIDATION_VARIABLE, validation_wanted
 from dsmt_nnunet.training.epoch_metrics import FloatArray, TaskOutputs, mean_of_defined, nodule_aucs, smoothed
 from dsmt_nnunet.training.stages import PRIMARY_HEAD, Stage, stage_of, task_weights
 
+BEST_CHECKPOINT = "checkpoint_best.pth"
+"""Of all epochs; --val_best asks for this one and no other."""
 Item = TypeVar("Item")
 
 
@@ -182,7 +185,7 @@ class DSMTTrainer(DataTrainer):
         self.current_epoch -= 1
         if improved:
             self.print_to_log_file(f"New best smoothed AUC of {schema.primary_task}: {score:.4f}")
-            self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_best.pth"))
+            self.save_checkpoint(str(Path(self.output_folder) / BEST_CHECKPOINT))
         ends_joint = self.current_epoch == self.dsmt_plan.training.joint_epochs - 1
         if ends_joint or self.current_epoch == self.dsmt_plan.training.probation_epochs - 1:
             for sentence in self.wide_part.decide_shares(last=ends_joint):
@@ -211,6 +214,16 @@ class DSMTTrainer(DataTrainer):
             self._best_ema = math.inf
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
+        """nnU-Net's, of a whole file; `--c` goes on from the last whole one, `--val` does not."""
+        if isinstance(filename_or_checkpoint, str):
+            path, told = Path(filename_or_checkpoint), ""
+            if self.is_continued and path.name != BEST_CHECKPOINT:
+                path, told = whole_checkpoint(path)
+            else:
+                check_archive(path)
+            if told:
+                self.print_to_log_file(told)
+            filename_or_checkpoint = str(path)
         super().load_checkpoint(filename_or_checkpoint)
         self._best_score, self._best_ema = self._best_ema, math.inf
         start = self.my_init_kwargs["plans"].get(PLAN_KEY, {}).get("decisions", {}).get(START)

@@ -51,7 +51,7 @@ class PlannedTrainer(nnUNetTrainer):
         dsmt_plan = self.make_plan(plans, configuration, dataset_json)
         plans[PLAN_KEY] = dsmt_plan.to_block()
         # nnU-Net's command sets this key and its constructor takes it away; other callers need not know.
-        plans.setdefault("continue_training", False)
+        self.is_continued = bool(plans.setdefault("continue_training", False))
         super().__init__(plans, configuration, fold, dataset_json, device)
         if self.label_manager.has_regions or self.label_manager.has_ignore_label:
             raise ValueError("DSMT needs plain labels in dataset.json: no regions and no ignore label.")

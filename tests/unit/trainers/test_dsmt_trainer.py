@@ -240,3 +240,35 @@ def test_a_cpu_works_with_the_threads_that_were_asked_for(monkeypatch: pytest.Mo
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("left", [0, 0.6], ids=["empty", "cut off"])
+def test_a_training_goes_on_from_the_last_whole_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, left: float
+) -> None:
+    own = trainer(monkeypatch=monkeypatch)
+    for epoch, name in ((0, "best"), (2, "joint"), (4, "latest")):
+        own.current_epoch = epoch
+        own.save_checkpoint(str(tmp_path / f"checkpoint_{name}.pth"))
+    latest = tmp_path / "checkpoint_latest.pth"
+    latest.write_bytes(latest.read_bytes()[: int(left * latest.stat().st_size)])
+    told: list[str] = []
+    monkeypatch.setattr(own, "print_to_log_file", told.append)
+    with pytest.raises(ValueError, match=r"checkpoint_latest\.pth is damaged or cut off"):
+        own.load_checkpoint(str(latest))  # as --val does
+    own.is_continued = True
+    own.load_checkpoint(str(latest))
+    assert own.current_epoch == 3
+    assert "latest.pth is damaged" in told[0]
+    assert "Going on from checkpoint_joint.pth, after epoch 2" in told[0]
+    for path in tmp_path.glob("*.pth"):
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="No other checkpoint in"):
+        own.load_checkpoint(str(latest))
+
+
+def test_a_continued_training_knows_it() -> None:
+    made = plans()
+    made["continue_training"] = True
+    assert DSMTTrainer(made, CONFIGURATION, 0, deepcopy(DATASET_JSON), CPU).is_continued
+    assert not trainer(initialise=False).is_continued
