@@ -28,27 +28,22 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-device", default=None, help="cuda, cpu or mps; default: the first that is there")
     parser.add_argument("--task", default=None, help="default: the primary task")
     parser.add_argument("--cases", nargs="+", default=(), metavar="CASE", help="default: all that were predicted")
+    parser.add_argument("--trust", action="store_true", help="let checkpoint and plans run code that they bring")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     prepare()
-    import torch
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.utilities.file_path_utilities import get_output_folder
 
     from dsmt_nnunet.inference.explain_folder import explain_folder
-    from dsmt_nnunet.inference.predictor import DSMTPredictor, is_dsmt_network
+    from dsmt_nnunet.inference.model_files import load_predictor
 
     dataset = int(args.dataset) if args.dataset.isdigit() else args.dataset
     model_folder = get_output_folder(dataset, args.trainer, args.plans, args.configuration)
-    predictor = nnUNetPredictor(device=torch.device(args.device or best_device()), allow_tqdm=False)
     folds = None if args.folds is None else tuple(fold if fold == "all" else int(fold) for fold in args.folds)
-    predictor.initialize_from_trained_model_folder(model_folder, folds, args.checkpoint)
-    if not is_dsmt_network(predictor.network):
-        raise ValueError(f"{model_folder} is not a DSMT model, so there is no classification to explain.")
-    written = explain_folder(
-        DSMTPredictor.adopt(predictor, Path(model_folder)), args.images, args.predictions, args.task, args.cases
-    )
+    device = args.device or best_device()
+    predictor = load_predictor(Path(model_folder), folds, args.checkpoint, device, trust=args.trust)
+    written = explain_folder(predictor, args.images, args.predictions, args.task, args.cases)
     print(f"{written} maps in {args.predictions / 'explanations'}. {NOT_A_MEDICAL_DEVICE}")
     return 0
