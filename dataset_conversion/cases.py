@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from dsmt_nnunet.dataset_conversion.images import (
 from dsmt_nnunet.dataset_conversion.mask_voxels import MaskVoxels, components_of
 from dsmt_nnunet.dataset_conversion.problems import Problem
 from dsmt_nnunet.dataset_conversion.rows import CaseRows, NoduleRow
+from dsmt_nnunet.image_files import voxel_checksum
 from dsmt_nnunet.intensities import check_hu, check_nodule, check_spacing
 from dsmt_nnunet.nodules import Nodule
 
@@ -62,7 +62,7 @@ class CaseReader:
     images: VolumeFinder
     masks: VolumeFinder
     _case_of_image: dict[Path, str] = field(default_factory=dict)
-    _case_of_voxels: dict[tuple[tuple[int, ...], int], CaseRows] = field(default_factory=dict)
+    _case_of_voxels: dict[tuple[tuple[int, ...], str], CaseRows] = field(default_factory=dict)
 
     def read(self, case: CaseRows) -> tuple[LoadedCase | None, list[Problem]]:
         """Reads one case.
@@ -107,7 +107,7 @@ class CaseReader:
         array = sitk.GetArrayViewFromImage(image)
         check_spacing(image.GetSpacing())
         check_hu(array)
-        key = array.shape, zlib.crc32(np.ascontiguousarray(array, dtype=np.float32).data)
+        key = array.shape, voxel_checksum(array)
         same = self._case_of_voxels.setdefault(key, case)
         if (same.patient_id, same.split) != (case.patient_id, case.split):
             raise ValueError(

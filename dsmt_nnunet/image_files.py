@@ -6,9 +6,11 @@ import gzip
 import math
 import zlib
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, SpatialImage
@@ -57,6 +59,18 @@ def check_scan_file(path: str | Path) -> None:
         raise ValueError(f"{path} has the size {size}; one 3-D volume is needed.")
     if reader.GetNumberOfComponents() != 1:
         raise ValueError(f"{path} has {reader.GetNumberOfComponents()} components a voxel (a colour image, perhaps).")
+
+
+def voxel_checksum(*channels: npt.NDArray[Any]) -> str:
+    """CRC-32 of voxels as numbers, whatever type of file they lay in: tells one scan from another.
+
+    Args:
+        channels: (C, Z, Y, X), or (Z, Y, X) of each channel.
+    """
+    value = 0
+    for channel in channels:
+        value = zlib.crc32(np.ascontiguousarray(channel, dtype=np.float32).data, value)
+    return f"{value:08x}"
 
 
 def write_image(path: str | Path, image: sitk.Image) -> None:

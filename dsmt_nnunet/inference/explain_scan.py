@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dsmt_nnunet.dataloading.context_volumes import coarse_copy
 from dsmt_nnunet.inference.occlusion import explain_nodule
@@ -40,5 +41,6 @@ def explain_scan(
         data, _, geometry = scan.preprocessed(part.region)
         for number in part.points:
             voxel = geometry.to_voxel(points_mm[number])
-            found[number] = explain_nodule(predictor.classifier, data, geometry, context, voxel, task)
+            maps = explain_nodule(predictor.classifier, data, geometry, context, voxel, task)
+            found[number] = replace(maps, weights=predictor.weights, image_crc32=image.checksum)
     return tuple(found[number] for number in range(len(points_mm)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import SimpleITK as sitk
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from dsmt_nnunet.image_files import check_scan_file
+from dsmt_nnunet.image_files import check_scan_file, voxel_checksum
 from dsmt_nnunet.intensities import Window, check_scan
 
 Array = npt.NDArray[Any]
@@ -65,8 +64,8 @@ class ScanImage:
 
     @property
     def checksum(self) -> str:
-        """CRC-32 of the voxels: tells one image from another."""
-        return f"{zlib.crc32(np.ascontiguousarray(self.array, dtype=np.float32).data):08x}"
+        """Of the voxels: tells one image from another."""
+        return voxel_checksum(self.array)
 
     @classmethod
     def of_channels(cls, channels: Sequence[sitk.Image], plans_manager: PlansManager) -> ScanImage:

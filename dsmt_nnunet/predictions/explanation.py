@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from dsmt_nnunet.files import whole_file
 from dsmt_nnunet.geometry import ArrayGeometry
+from dsmt_nnunet.predictions.results import CasePrediction
 
 Array = npt.NDArray[Any]
 EXPLANATION_FOLDER = "explanations"
@@ -51,18 +52,27 @@ class Explanation:
         class_name: whose log-odds the maps are of.
         local: of the nodule.
         context: of its surroundings; None for a model without a context encoder.
+        weights: digests of the networks that were asked.
+        image_crc32: checksum of the scan.
     """
 
     task: str
     class_name: str
     local: ExplanationMap
     context: ExplanationMap | None
+    weights: tuple[str, ...] = ()
+    image_crc32: str = ""
+
+    def is_of(self, case: CasePrediction) -> bool:
+        """Whether the same networks were asked of the same scan as in a prediction."""
+        return self.weights == tuple(case.model.get("weights", ())) and self.image_crc32 == case.image_crc32
 
     def write(self, path: str | Path) -> None:
         """Writes a compressed .npz, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content: dict[str, Any] = {"task": self.task, "class_name": self.class_name}
+        content: dict[str, Any] = {"task": self.task, "class_name": self.class_name, "image_crc32": self.image_crc32}
+        content["weights"] = np.array(self.weights, dtype=str)
         for name, part in zip(_SCALES, (self.local, self.context), strict=True):
             if part is not None:
                 content[f"{name}_values"] = part.values.astype(np.float16)
@@ -83,7 +93,9 @@ class Explanation:
                 local, context = (_read_map(content, name) for name in _SCALES)
                 if local is None:
                     raise KeyError("local_values")
-                return cls(str(content["task"]), str(content["class_name"]), local, context)
+                names = [str(content[key]) for key in ("task", "class_name", "image_crc32")]
+                weights = tuple(map(str, content["weights"].tolist()))
+                return cls(names[0], names[1], local, context, weights, names[2])
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} holds no maps ({error}). Make it again with 'dsmt explain'.") from error
 

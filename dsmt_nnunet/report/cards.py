@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import SimpleITK as sitk
-
 from dsmt_nnunet.dicom.scan_source import ScanSource
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics
@@ -28,7 +26,8 @@ from dsmt_nnunet.report.nodule_picture import (
 )
 from dsmt_nnunet.report.numbers import readable
 from dsmt_nnunet.report.places import Place, place_in_source, place_in_volume, stack_places
-from dsmt_nnunet.report.reasons import Reason, ReasonReader
+from dsmt_nnunet.report.predicted_cases import OTHER_IMAGE, OTHER_MAPS, OTHER_PREDICTION, PredictedCases
+from dsmt_nnunet.report.reasons import Reason, reasons_of
 
 Outcome = Literal["wrong", "missed", "extra", "right", "unknown"]
 OUTCOMES: tuple[Outcome, ...] = ("wrong", "missed", "extra", "right", "unknown")
@@ -157,13 +156,24 @@ def group_levels(evaluation: EvaluationFolder) -> dict[str, tuple[str, ...]]:
 
 def with_reasons(cards: Sequence[Card], folders: ImageFolders, source: str) -> list[Card]:
     """The same cards with the reasons of their primary task; arguments as of `with_pictures`."""
-    read = ReasonReader(folders, source)
-    return [
-        replace(card, reasons=read(card.case_id, card.fold, card.predicted_nodule_id, card.answers[0].task))
-        if card.answers
-        else card
-        for card in cards
-    ]
+    predicted = PredictedCases(folders, source)
+    return [replace(card, reasons=_reasons(card, predicted)) for card in cards]
+
+
+def _reasons(card: Card, predicted: PredictedCases) -> tuple[Reason, ...]:
+    nodule = predicted.nodule(card.case_id, card.fold, card.predicted_nodule_id)
+    if nodule is None or not card.answers or not _was_evaluated(card, predicted):
+        return ()
+    return reasons_of(nodule, card.answers[0].task)
+
+
+def _was_evaluated(card: Card, predicted: PredictedCases) -> bool:
+    return all(
+        predicted.was_evaluated(
+            card.case_id, card.fold, card.predicted_nodule_id, answer.task, answer.class_shown, answer.probability
+        )
+        for answer in card.answers
+    )
 
 
 def with_places(cards: Sequence[Card], folders: ImageFolders, source: str) -> list[Card]:
@@ -195,25 +205,31 @@ def with_pictures(
     for card in cards:
         by_case.setdefault(card.case_id, []).append(card)
     done: dict[str, Card] = {}
+    predicted = PredictedCases(folders, source)
     for case_cards in by_case.values():
-        for card in _case_pictures(case_cards, folders, source):
+        for card in _case_pictures(case_cards, folders, source, predicted):
             done[card.key] = card
             progress()
     return [done[card.key] for card in cards]
 
 
-def _case_pictures(cards: Sequence[Card], folders: ImageFolders, source: str) -> list[Card]:
+def _case_pictures(cards: Sequence[Card], folders: ImageFolders, source: str, predicted: PredictedCases) -> list[Card]:
     case_id, fold = cards[0].case_id, cards[0].fold
     path = folders.image(case_id)
     if path is None:
         reason = "This case has no image in the folder of --images." if folders.images else NO_IMAGES
         return [replace(card, lacking=reason) for card in cards]
-    paths = {"truth": folders.label(case_id), "predicted": folders.prediction(case_id, fold, source)}
     image = read_volume(path)
+    if not predicted.is_predicted_image(case_id, fold, image):
+        return [replace(card, lacking=OTHER_IMAGE) for card in cards]
     scan = folders.scan_source(case_id, source)
+    evaluated = all(_was_evaluated(card, predicted) for card in cards)
+    mask = folders.prediction(case_id, fold, source) if evaluated else None
+    paths = {"truth": folders.label(case_id), "predicted": mask}
     masks = {name: read_volume(found) for name, found in paths.items() if found is not None}
     absent = [name for name in paths if name not in masks]
     lacking = f"No {' and no '.join(absent)} contour: no mask of this case." if absent else ""
+    lacking = lacking if evaluated else OTHER_PREDICTION
     result = []
     for card in cards:
         try:
@@ -223,25 +239,26 @@ def _case_pictures(cards: Sequence[Card], folders: ImageFolders, source: str) ->
         except OutsideImageError as error:
             result.append(replace(card, lacking=str(error)))
             continue
+        maps = _maps(card, folders, source) if evaluated else None
+        fit = maps is None or predicted.are_of(maps, case_id, fold)
+        drove = None
+        if maps is not None and fit:
+            drove = explanation_picture(maps, image, card.centre_mm, picture.field_mm)
         seen = replace(
             card,
             place=card.place or place_in_volume(image, card.centre_mm),
             picture=picture,
             stack_places=tuple(stack_places(image, scan, card.centre_mm, picture.field_mm)),
-            explanation=_explanation(card, folders, source, image, picture.field_mm),
-            lacking=lacking,
+            explanation=drove,
+            lacking=" ".join(text for text in (lacking, "" if fit else OTHER_MAPS) if text),
         )
         result.append(seen)
     return result
 
 
-def _explanation(
-    card: Card, folders: ImageFolders, source: str, image: sitk.Image, field_mm: float
-) -> ExplanationPicture | None:
+def _maps(card: Card, folders: ImageFolders, source: str) -> Explanation | None:
     path = folders.explanation(card.case_id, card.predicted_nodule_id, card.fold, source)
-    if path is None or card.centre_mm is None:
-        return None
-    return explanation_picture(Explanation.read(path), image, card.centre_mm, field_mm)
+    return None if path is None else Explanation.read(path)
 
 
 def _answer(row: Row, task: str, metrics: BinaryTask | MulticlassTask) -> Answer:

@@ -41,6 +41,13 @@ class ImageFolders:
         """The first channel of a case's image."""
         return _first(self.images, [f"{case_id}_0000", case_id])
 
+    def other_channels(self, case_id: str) -> list[Path]:
+        """The files of a case's channels after the first, in their order."""
+        found: list[Path] = []
+        while path := _first(self.images, [f"{case_id}_{len(found) + 1:04d}"]):
+            found.append(path)
+        return found
+
     def label(self, case_id: str) -> Path | None:
         """The reference mask of a case."""
         return _first(self.labels, [case_id])

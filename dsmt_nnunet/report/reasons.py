@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from dsmt_nnunet.descriptors import MEANINGS
-from dsmt_nnunet.predictions.results import DEEP_FEATURES, CasePrediction, NodulePrediction, read_case
-from dsmt_nnunet.report.image_folders import ImageFolders
+from dsmt_nnunet.predictions.results import DEEP_FEATURES, NodulePrediction
 from dsmt_nnunet.report.numbers import readable
 
 SHOWN = 6
@@ -28,37 +26,6 @@ class Reason:
     meaning: str
     value: str
     share: float
-
-
-class ReasonReader:
-    """Reads the reasons of nodules from folders of predictions, each CASE.json once."""
-
-    def __init__(self, folders: ImageFolders, source: str) -> None:
-        """
-        Args:
-            folders: where the predictions lie.
-            source: name of the folder of predictions that was evaluated.
-        """
-        self._folders, self._source = folders, source
-        self._read: dict[Path, CasePrediction | None] = {}
-
-    def __call__(self, case_id: str, fold: str, nodule_id: str, task: str) -> tuple[Reason, ...]:
-        """Of a predicted nodule's task; () where the predictions tell none."""
-        path = self._folders.case_file(case_id, fold, self._source)
-        if path is None:
-            return ()
-        if path not in self._read:
-            self._read[path] = _case(path)
-        case = self._read[path]
-        nodules = () if case is None else case.nodules
-        return next((reasons_of(own, task) for own in nodules if own.nodule_id == nodule_id), ())
-
-
-def _case(path: Path) -> CasePrediction | None:
-    try:
-        return read_case(path)
-    except ValueError:
-        return None  # of another release: the page shows what the evaluation holds, without reasons
 
 
 def reasons_of(nodule: NodulePrediction, task: str, at_most: int = SHOWN) -> tuple[Reason, ...]:

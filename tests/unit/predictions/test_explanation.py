@@ -21,8 +21,9 @@ CONTEXT = ExplanationMap(
 @pytest.mark.parametrize("context", [CONTEXT, None], ids=["two scales", "one scale"])
 def test_maps_are_read_as_written(tmp_path: Path, context: ExplanationMap | None) -> None:
     path = explanation_path(tmp_path, "case", "1")
-    Explanation("invasiveness", "invasive", LOCAL, context).write(path)
+    Explanation("invasiveness", "invasive", LOCAL, context, ("aa", "bb"), "12345678").write(path)
     back = Explanation.read(path)
+    assert (back.weights, back.image_crc32) == (("aa", "bb"), "12345678")
     assert (back.task, back.class_name) == ("invasiveness", "invasive")
     assert (back.context is None) == (context is None)
     for part, expected in ((back.local, LOCAL), (back.context, context)):

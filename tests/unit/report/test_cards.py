@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
+from dsmt_nnunet.image_files import voxel_checksum
+from dsmt_nnunet.predictions.explanation import Explanation, explanation_path
+from dsmt_nnunet.predictions.results import read_case, write_case
 from dsmt_nnunet.report.cards import Card, cards_of, with_pictures
 from dsmt_nnunet.report.folder import read_evaluation
 from dsmt_nnunet.report.image_folders import ImageFolders
-from tests.unit.report.cohort import Cohort
+from dsmt_nnunet.report.predicted_cases import OTHER_IMAGE, OTHER_MAPS, OTHER_PREDICTION, PredictedCases
+from tests.unit.report.cohort import Cohort, explain_case
 
 
 @pytest.fixture
@@ -81,3 +90,65 @@ def test_unreadable_image_is_named(cohort: Cohort, cards: list[Card], tmp_path: 
     (tmp_path / "case_08_0000.nii.gz").write_bytes(b"no image")
     with pytest.raises(ValueError, match="case_08_0000"):
         with_pictures(cards[:1], ImageFolders((tmp_path,)), "predictions")
+
+
+def with_model(cohort: Cohort, folder: Path, **changes: Any) -> Path:
+    """The predictions with what made them noted: model and image of case_03; changed where asked."""
+    shutil.copytree(cohort.predictions, folder)
+    case = read_case(folder / "case_03.json")
+    image = sitk.ReadImage(str(cohort.images / "case_03_0000.nii.gz"))
+    noted = {"model": {"weights": ["aa"]}, "image_crc32": voxel_checksum(sitk.GetArrayFromImage(image)), **changes}
+    write_case(replace(case, **noted), folder / "case_03.json")
+    return folder
+
+
+def shown(cohort: Cohort, cards: list[Card], folder: Path) -> Card:
+    own = [card for card in cards if card.case_id == "case_03"]
+    (card,) = with_pictures(own, ImageFolders((cohort.images,), (cohort.labels,), (folder,)), "predictions")
+    return card
+
+
+def test_an_image_that_was_not_predicted_is_not_shown(cohort: Cohort, cards: list[Card], tmp_path: Path) -> None:
+    card = shown(cohort, cards, with_model(cohort, tmp_path / "predictions"))
+    assert card.picture is not None
+    assert card.lacking == ""
+    other = shown(cohort, cards, with_model(cohort, tmp_path / "2" / "predictions", image_crc32="00000000"))
+    assert other.picture is None
+    assert other.lacking == OTHER_IMAGE
+
+
+def test_every_channel_of_the_image_counts(cohort: Cohort, cards: list[Card], tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    arrays = []
+    for channel, source in enumerate(("case_03", "case_04")):
+        path = shutil.copy(cohort.images / f"{source}_0000.nii.gz", images / f"case_03_{channel:04d}.nii.gz")
+        arrays.append(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
+    folder = with_model(cohort, tmp_path / "predictions", image_crc32=voxel_checksum(np.stack(arrays)))
+    folders = ImageFolders((images,), (), (folder,))
+    predicted, first = PredictedCases(folders, "predictions"), sitk.GetImageFromArray(arrays[0])
+    assert predicted.is_predicted_image("case_03", "", first)
+    (images / "case_03_0001.nii.gz").unlink()
+    assert not predicted.is_predicted_image("case_03", "", first)
+
+
+def test_the_contour_of_another_prediction_is_not_shown(cohort: Cohort, cards: list[Card], tmp_path: Path) -> None:
+    folder = with_model(cohort, tmp_path / "predictions")
+    case = read_case(folder / "case_08.json")
+    write_case(replace(case, case_id="case_03"), folder / "case_03.json")
+    card = shown(cohort, cards, folder)
+    assert card.picture is not None
+    assert "predicted" not in card.picture.plane_contours
+    assert card.lacking == OTHER_PREDICTION
+
+
+def test_maps_of_another_model_are_not_shown(cohort: Cohort, cards: list[Card], tmp_path: Path) -> None:
+    folder = with_model(cohort, tmp_path / "predictions")
+    made = Explanation.read(explain_case(replace(cohort, predictions=folder), 3))
+    path = explanation_path(folder, "case_03", "1")
+    replace(made, weights=("bb",), image_crc32=read_case(folder / "case_03.json").image_crc32).write(path)
+    card = shown(cohort, cards, folder)
+    assert card.explanation is None
+    assert card.lacking == OTHER_MAPS
+    replace(made, weights=("aa",), image_crc32=read_case(folder / "case_03.json").image_crc32).write(path)
+    assert shown(cohort, cards, folder).explanation is not None

@@ -11,13 +11,15 @@ from dsmt_nnunet.predictions.results import (
     CasePrediction,
     NodulePrediction,
     TaskPrediction,
+    read_case,
     write_case,
 )
 from dsmt_nnunet.report.cards import cards_of, with_reasons
 from dsmt_nnunet.report.folder import read_evaluation
 from dsmt_nnunet.report.image_folders import ImageFolders
 from dsmt_nnunet.report.page import write_report
-from dsmt_nnunet.report.reasons import ReasonReader, reasons_of
+from dsmt_nnunet.report.predicted_cases import PredictedCases
+from dsmt_nnunet.report.reasons import reasons_of
 from tests.unit.report.cohort import Cohort, page_options
 from tests.unit.small_plans import SCHEMA
 
@@ -63,31 +65,34 @@ def test_a_model_without_descriptors_has_no_reasons() -> None:
     assert reasons_of(NODULE, "texture") == ()
 
 
-def test_reasons_are_those_of_the_nodule_that_was_predicted(tmp_path: Path) -> None:
-    other = replace(
-        ON_DISK,
-        nodule_id="2",
-        tasks={"texture": TEXTURE, "invasiveness": replace(ANSWER, contributions={"hu_mean": 9.0})},
-    )
-    write_case(CasePrediction("a", SCHEMA, (ON_DISK, other)), tmp_path / "a.json")
-    read = ReasonReader(ImageFolders(predictions=(tmp_path,)), tmp_path.name)
-    assert read("a", "", "2", "invasiveness")[0].share == 9.0
-    assert read("a", "", "1", "invasiveness")[0].share == -0.75
-    assert read("a", "", "3", "invasiveness") == ()
-    assert read("b", "", "1", "invasiveness") == ()
-
-
-def test_predictions_of_another_release_have_no_reasons(tmp_path: Path) -> None:
+def test_nodules_are_found_by_name_and_other_releases_passed_over(tmp_path: Path) -> None:
+    other = replace(ON_DISK, nodule_id="2")
     path = tmp_path / "a.json"
-    write_case(CasePrediction("a", SCHEMA, (ON_DISK,)), path)
+    write_case(CasePrediction("a", SCHEMA, (ON_DISK, other)), path)
+    folders = ImageFolders(predictions=(tmp_path,))
+    read = PredictedCases(folders, tmp_path.name).nodule
+    assert read("a", "", "2") == other
+    assert read("a", "", "3") is None
+    assert read("b", "", "1") is None
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 1}))
-    assert ReasonReader(ImageFolders(predictions=(tmp_path,)), tmp_path.name)("a", "", "1", "invasiveness") == ()
+    assert PredictedCases(folders, tmp_path.name).nodule("a", "", "1") is None
+
+
+def with_shares(cohort: Cohort, folder: Path) -> CasePrediction:
+    """The prediction of case_03, with what its score consists of, in a folder of the same name."""
+    folder.mkdir()
+    case = read_case(cohort.predictions / "case_03.json")
+    (nodule,) = case.nodules
+    answer = replace(nodule.tasks["invasiveness"], contributions=SHARES)
+    told = replace(nodule, tasks={**nodule.tasks, "invasiveness": answer}, descriptors=NODULE.descriptors)
+    case = replace(case, nodules=(told,))
+    write_case(case, folder / "case_03.json")
+    return case
 
 
 def test_the_page_says_why(cohort: Cohort, tmp_path: Path) -> None:
     told = tmp_path / cohort.predictions.name
-    told.mkdir()
-    write_case(CasePrediction("case_03", SCHEMA, (ON_DISK,)), told / "case_03.json")
+    with_shares(cohort, told)
     options = page_options(cohort)
     options = replace(options, folders=replace(options.folders, predictions=(told,)))
     evaluation = read_evaluation(cohort.metrics)
@@ -96,3 +101,16 @@ def test_the_page_says_why(cohort: Cohort, tmp_path: Path) -> None:
     page = write_report([cohort.metrics], tmp_path / "page.html", options).read_text(encoding="utf-8")
     assert page.count('<details class="reasons">') == 1
     assert '<tr title="hu_mean"><th scope="row">Mean density, HU</th><td>-310</td><td>-0.75</td></tr>' in page
+
+
+def test_reasons_of_another_answer_than_was_evaluated_are_left_out(cohort: Cohort, tmp_path: Path) -> None:
+    told = tmp_path / cohort.predictions.name
+    case = with_shares(cohort, told)
+    (nodule,) = case.nodules
+    names = list(nodule.tasks["invasiveness"].probabilities)
+    other = replace(nodule.tasks["invasiveness"], probabilities=dict(zip(names, (0.55, 0.45), strict=True)))
+    nodules = (replace(nodule, tasks={**nodule.tasks, "invasiveness": other}),)
+    write_case(replace(case, nodules=nodules), told / "case_03.json")
+    evaluation = read_evaluation(cohort.metrics)
+    cards = with_reasons(cards_of(evaluation, "k"), ImageFolders(predictions=(told,)), evaluation.source)
+    assert not any(card.reasons for card in cards)
