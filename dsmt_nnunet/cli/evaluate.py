@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsmt_nnunet.cli import evaluate_power
 from dsmt_nnunet.cli.evaluate_output import finish, holm, interval, print_score, print_tasks, shown
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_crossval(kinds)
     _add_table(kinds)
     _add_readers(kinds)
+    evaluate_power.add_parser(kinds)
 
 
 def _add_predictions(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -138,6 +140,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--margin", type=float, metavar="M", help="is each AUC at most this much below the other? readers too"
+    )
+    parser.add_argument(
+        "--partial-auc", type=float, metavar="SPECIFICITY", help="also the AUC at specificities from this to 1"
     )
     parser.add_argument(
         "--prevalence",
@@ -269,7 +274,9 @@ def run_readers(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace) -> EvaluationSettings:
     from dsmt_nnunet.evaluation.settings import EvaluationSettings
 
-    return EvaluationSettings(args.ci, args.confidence, args.bootstrap, args.seed, args.prevalence, args.margin)
+    return EvaluationSettings(
+        args.ci, args.confidence, args.bootstrap, args.seed, args.prevalence, args.margin, args.partial_auc
+    )
 
 
 def _task_options(args: argparse.Namespace) -> TaskOptions:

@@ -40,6 +40,13 @@ def print_tasks(tasks: Mapping[str, BinaryTask | MulticlassTask]) -> None:
 def print_score(name: str, score: Score) -> None:
     """The AUC to quote, and every operating point."""
     print(f"{name}: n {score.n} ({score.n_positive} positive). {score.auc_sentence}")
+    if score.partial_auc:
+        part = score.partial_auc
+        print(
+            f"  specificities of {part.min_specificity:g} to 1: mean sensitivity {shown(part.mean_sensitivity)} "
+            f"({interval(part.mean_sensitivity_ci)}), standardised partial AUC {shown(part.standardised)} "
+            f"({interval(part.standardised_ci)})"
+        )
     for point in score.operating_points:
         values = ", ".join(
             f"{metric} {shown(point.metric(metric)[0])}" for metric in ("sensitivity", "specificity", "f1", "accuracy")

@@ -30,6 +30,7 @@ _TITLES = {
     "scores": "AUCs of pairs of scores",
     "decisions of scores": "decisions of pairs of scores (accuracy, sensitivity, specificity)",
     "levels": "AUCs between levels of groups",
+    "interactions": "AUCs, and differences of AUCs, over all levels of a column at once",
     "readers": "AUCs of scores against readers",
     "decisions of readers": "decisions of scores against readers (accuracy, sensitivity, specificity)",
     "readers together": "AUCs of scores against all readers together",
@@ -123,7 +124,14 @@ def _walked(task: str, item: _Tasks, adjust: _Adjust) -> _Tasks:
         }
         together = replace(together, model_minus_readers=each)
     comparisons = tuple(comparison(found) for found in item.comparisons)
-    return replace(item, comparisons=comparisons, readers=readers, multi_reader=together)
+    interactions = tuple(
+        replace(
+            found,
+            p_value_holm=adjust("interactions", f"{task}: {found.subject}, {found.group}", found.p_value),
+        )
+        for found in item.interactions
+    )
+    return replace(item, comparisons=comparisons, interactions=interactions, readers=readers, multi_reader=together)
 
 
 def _walked_merit(merit: str, result: MeritResult, adjust: _Adjust) -> MeritResult:

@@ -36,6 +36,7 @@ def head_of(settings: EvaluationSettings, log: WarningLog, families: Sequence[Ad
             seed=settings.seed,
             prevalence=settings.prevalence,
             margin=settings.margin,
+            partial_specificity=settings.partial_specificity,
         ),
         conventions=Conventions(),
         multiplicity=tuple(families),

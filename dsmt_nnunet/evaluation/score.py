@@ -15,6 +15,7 @@ from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.calibration.bins import ECE_DEFINITION, ece_if_calibrated, expected_calibration_error
+from dsmt_nnunet.statistics.calibration.brier import brier_parts
 from dsmt_nnunet.statistics.calibration.clipping import LOWEST_PROBABILITY, n_clipped
 from dsmt_nnunet.statistics.calibration.logistic import logistic_calibration
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD
@@ -35,6 +36,7 @@ from dsmt_nnunet.statistics.named_warnings import (
 )
 from dsmt_nnunet.statistics.proportions import UNDEFINED
 from dsmt_nnunet.statistics.resampling import tied_counts
+from dsmt_nnunet.statistics.roc.partial import PartialAuc, partial_auc, partial_fold_auc
 
 CHOSEN_ON_REPORTED_DATA = (
     "The threshold was chosen on the cases it is reported on: sensitivity, specificity and everything that follows "
@@ -66,8 +68,18 @@ def evaluate_score(
         n_positive=int(table.y_true.sum()),
         average_precision=precision,
         average_precision_ci=precision_ci,
+        partial_auc=_partial(table, name, settings),
         operating_points=tuple(_point(table, name, item, settings) for item in table.decisions.get(name, ())),
     )
+
+
+def _partial(table: ScoreTable, name: str, settings: EvaluationSettings) -> PartialAuc | None:
+    lowest = settings.partial_specificity
+    if lowest is None:
+        return None
+    if table.folds is not None:
+        return partial_fold_auc(table.y_true, table.scores[name], table.folds, lowest, settings.level)
+    return partial_auc(table.y_true, table.scores[name], lowest, table.clusters, settings.level)
 
 
 def _point(table: ScoreTable, name: str, decisions: Decisions, settings: EvaluationSettings) -> OperatingPoint:
@@ -139,6 +151,7 @@ def calibration(
         )
     return Calibration(
         brier=brier.estimate,
+        brier_parts=brier_parts(y_true, y_score),
         brier_ci=(max(brier.ci[0], 0.0), min(brier.ci[1], 1.0)) if brier.n_clusters > 1 else UNDEFINED,
         ece=ece,
         ece_if_calibrated=by_chance,

@@ -19,6 +19,7 @@ class EvaluationSettings:
         seed: of the bootstrap.
         prevalence: share of positives where the model is to be used, for predictive values and net benefit; None for
             that of the cases.
+        partial_specificity: lowest specificity of the partial AUC; None where it is not asked for.
         margin: largest loss of AUC that is accepted where non-inferiority is asked; None where it is not.
     """
 
@@ -28,6 +29,7 @@ class EvaluationSettings:
     seed: int = 0
     prevalence: float | None = None
     margin: float | None = None
+    partial_specificity: float | None = None
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.level < 1:
@@ -36,6 +38,8 @@ class EvaluationSettings:
             raise ValueError(f"--prevalence lies strictly between 0 and 1, got {self.prevalence:g}.")
         if self.margin is not None and not 0 < self.margin < 1:
             raise ValueError(f"--margin lies strictly between 0 and 1, got {self.margin:g}.")
+        if self.partial_specificity is not None and not 0 <= self.partial_specificity < 1:
+            raise ValueError(f"--partial-auc lies in 0 to 1 (1 excluded), got {self.partial_specificity:g}.")
         if self.n_resamples != 0 and self.n_resamples < 100:
             raise ValueError(
                 f"The bootstrap needs at least 100 resamples (2000 is usual), or 0 for none; got {self.n_resamples}."

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dsmt_nnunet.evaluation.agreement import readers_agreement
 from dsmt_nnunet.evaluation.comparisons import compare_scores, joint_test
 from dsmt_nnunet.evaluation.curves import score_curves
+from dsmt_nnunet.evaluation.interactions import interactions_of
 from dsmt_nnunet.evaluation.readers import evaluate_readers, readers_together
 from dsmt_nnunet.evaluation.records.comparisons import Comparisons
 from dsmt_nnunet.evaluation.records.curves import ScoreCurves
@@ -74,6 +76,8 @@ def evaluate_table(
     between_scores = compare_scores(table, settings, log)
     subgroups, between_levels = evaluate_subgroups(table, settings, log)
     comparisons = Comparisons(
+        interactions=interactions_of(table, log),
+        agreement=readers_agreement(everyone or table, settings, log),
         clustered=table.is_clustered,
         n_clusters=table.n_clusters,
         comparisons=(*between_scores, *between_levels),

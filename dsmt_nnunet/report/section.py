@@ -23,7 +23,7 @@ from dsmt_nnunet.report.cards import Card
 from dsmt_nnunet.report.count_figures import ForestRow
 from dsmt_nnunet.report.figure_style import FigureFolder, PageFigure
 from dsmt_nnunet.report.folder import EvaluationFolder
-from dsmt_nnunet.report.grade_tables import grade_tables
+from dsmt_nnunet.report.further_tables import further_tables
 from dsmt_nnunet.report.numbers import counted, interval, is_number, readable, shown, with_interval
 from dsmt_nnunet.report.panel import BinaryPanel, MulticlassPanel, Panel, panels_of
 from dsmt_nnunet.report.plain_warnings import PlainWarning, plain_warnings
@@ -120,7 +120,7 @@ def _panel_view(evaluation: EvaluationFolder, panel: Panel, key: str, figures: F
         families = metrics.multiplicity
         listed = tables.metric_tables(panel, confidence) + tables.comparison_tables(panel, confidence, families)
         listed += tables.reader_tables(panel, confidence, families)
-        listed += grade_tables(panel.grades, confidence)
+        listed += further_tables(panel, confidence, families)
         if panel.crossval and isinstance(metrics, CrossvalMetrics):
             listed.insert(0, tables.fold_table(panel.crossval))
             notes.append(metrics.operating_point.note)

@@ -19,6 +19,7 @@ from dsmt_nnunet.evaluation.records.score import OperatingPoint, Score
 from dsmt_nnunet.evaluation.records.tasks import CrossvalBinaryTask, IntentionToDiagnose
 from dsmt_nnunet.report.numbers import is_number, p_value, readable, share, shown, with_interval
 from dsmt_nnunet.report.panel import BinaryPanel, MulticlassPanel, Series
+from dsmt_nnunet.report.partial_rows import partial_rows
 from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES
 
 METRIC_TITLES = {"ppv": "PPV", "npv": "NPV", "f1": "F1"}
@@ -63,6 +64,7 @@ def metric_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
             *(with_interval(score.average_precision, score.average_precision_ci) for score in scores),
         ),
         ("Brier score", *(with_interval(score.brier, score.brier_ci) for score in scores)),
+        ("= miscalibration - discrimination + uncertainty", *map(_brier_sum, scores)),
         ("Expected calibration error", *(shown(score.ece) for score in scores)),
         ("of it by chance if calibrated", *(shown(score.ece_if_calibrated) for score in scores)),
         (
@@ -74,6 +76,7 @@ def metric_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
             *(with_interval(score.calibration_intercept, score.calibration_intercept_ci, 2) for score in scores),
         ),
     ]
+    rows += partial_rows(scores)
     columns = ("", *names) if len(names) > 1 else ("", f"Value ({confidence} interval)")
     note = " ".join(f"{name}: {score.auc_sentence}" for name, score in zip(names, scores, strict=True))
     tables = [Table("Discrimination and calibration", columns, tuple(rows), note)]
@@ -83,6 +86,13 @@ def metric_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
     if panel.intended and panel.intended.n_lost:
         tables.append(_intended_table(panel.series[0].score, panel.intended, confidence))
     return tables
+
+
+def _brier_sum(score: Score) -> str:
+    parts = score.brier_parts
+    if parts is None:
+        return ""
+    return f"{shown(parts.miscalibration)} - {shown(parts.discrimination)} + {shown(parts.uncertainty)}"
 
 
 def comparison_tables(panel: BinaryPanel, confidence: str, families: Sequence[AdjustedFamily]) -> list[Table]:

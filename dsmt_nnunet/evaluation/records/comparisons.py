@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dsmt_nnunet.evaluation.records.agreement import Agreement
 from dsmt_nnunet.evaluation.records.score import Interval, OperatingPoint, SubgroupLevel
 from dsmt_nnunet.statistics.non_inferiority import NonInferiority
 
@@ -110,6 +111,36 @@ class UnpairedComparison(AucDifference):
     group: str
     levels: tuple[str, str]
     n: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelInteraction:
+    """Test over all levels of a column at once that an AUC, or the difference of two, is equal at all of them.
+
+    Attributes:
+        score: whose AUC it is.
+        against: whose AUC is subtracted; none where the AUC itself is tested.
+        levels: those with enough patients of either class.
+        estimates: AUC, or difference of AUCs, of each.
+        test: name of the test.
+        f, df: its statistic and degrees of freedom.
+    """
+
+    score: str
+    against: str | None = None
+    group: str
+    levels: tuple[str, ...]
+    estimates: tuple[float, ...]
+    test: str
+    f: float
+    df: tuple[int, int]
+    p_value: float
+    p_value_holm: float | None = None
+
+    @property
+    def subject(self) -> str:
+        """`A` or `A - B`."""
+        return self.score if self.against is None else f"{self.score} - {self.against}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +257,8 @@ class Comparisons:
         readers: name -> reader.
         multi_reader: None for fewer than two ordinal readers.
         subgroups: column -> level -> its scores.
+        interactions: of the levels of each column; none of several folds, which compare levels in pairs.
+        agreement: of the readers with each other.
     """
 
     clustered: bool
@@ -235,3 +268,5 @@ class Comparisons:
     readers: dict[str, Reader]
     multi_reader: MultiReader | None
     subgroups: dict[str, dict[str, SubgroupLevel]]
+    interactions: tuple[LevelInteraction, ...] = ()
+    agreement: Agreement | None = None

@@ -13,7 +13,7 @@ from dsmt_nnunet.evaluation.records.tasks import CrossvalTask, PredictedTask
 from dsmt_nnunet.statistics.named_warnings import NamedWarning
 from dsmt_nnunet.statistics.proportions import IntervalMethod
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Rises with every change of a key; `dsmt report` reads this one alone."""
 
 
@@ -27,6 +27,7 @@ class SettingsUsed:
     seed: int
     prevalence: float | None
     margin: float | None
+    partial_specificity: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

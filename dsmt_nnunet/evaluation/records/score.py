@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dsmt_nnunet.statistics.calibration.brier import BrierParts
 from dsmt_nnunet.statistics.decisions.elsewhere import Elsewhere
 from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES
 from dsmt_nnunet.statistics.decisions.prevalence import AtPrevalence
+from dsmt_nnunet.statistics.roc.partial import PartialAuc
 
 Interval = tuple[float, float]
 
@@ -18,6 +20,7 @@ class Calibration:
 
     Attributes:
         brier: mean squared difference of probability and truth.
+        brier_parts: of what it is the sum.
         ece: expected calibration error, as `ece_definition` says.
         ece_if_calibrated: what it would be on average if the probabilities were right; never 0.
         ece_debiased: what is left of `ece` above that, at least 0.
@@ -38,6 +41,7 @@ class Calibration:
     calibration_intercept_ci: Interval | None
     calibration_intercept_with_slope: float
     ece_definition: str
+    brier_parts: BrierParts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +122,7 @@ class Score(QuotedAuc, Calibration):
         n, n_positive: cases.
         average_precision: of several folds the mean of theirs.
         average_precision_ci: undefined without a bootstrap.
+        partial_auc: at high specificities, where it was asked for.
         operating_points: the first is the one that readers and other scores are compared at.
     """
 
@@ -127,6 +132,7 @@ class Score(QuotedAuc, Calibration):
     average_precision: float
     average_precision_ci: Interval
     operating_points: tuple[OperatingPoint, ...]
+    partial_auc: PartialAuc | None = None
 
     @property
     def point(self) -> OperatingPoint | None:

@@ -43,6 +43,7 @@ def test_one_family_a_question_over_all_its_tests(metrics: TableMetrics) -> None
         "scores": 3,
         "decisions of scores": 9,
         "levels": 3 * (3 + 1),
+        "interactions": (3 + 3) * 2,
         "readers": 3 * 2,
         "decisions of readers": 3 * 3,
         "readers together": 3,
@@ -52,7 +53,7 @@ def test_one_family_a_question_over_all_its_tests(metrics: TableMetrics) -> None
     decided = [test for item in paired if item.decisions for _, test in item.decisions.tests]
     read = [found.auc for reader in metrics.readers.values() for found in reader.against.values() if found.auc]
     together = metrics.multi_reader.model_minus_readers.values()
-    for tests in (paired, levels, decided, read, together):
+    for tests in (paired, levels, metrics.interactions, decided, read, together):
         expected = multipletests([item.p_value for item in tests], method="holm")[1]
         assert [item.p_value_holm for item in tests] == pytest.approx(expected)
     sentence = next(item.sentence for item in metrics.multiplicity if item.name == "levels")

@@ -156,7 +156,7 @@ def test_table_and_reader_study_are_sections(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "ratings.csv").write_text(RATINGS, encoding="utf-8")
     table, readers, page = tmp_path / "scores", tmp_path / "readers", tmp_path / "report.html"
     command = f"evaluate table {tmp_path / 'table.csv'} --truth truth --score model --score other --reader junior "
-    command += f"--reader senior --group site --bootstrap 100 -o {table}"
+    command += f"--reader senior --group site --bootstrap 100 --margin 0.3 --partial-auc 0.5 -o {table}"
     assert main(command.split()) == 0
     assert main(f"evaluate readers {tmp_path / 'ratings.csv'} -o {readers}".split()) == 0
     assert main(f"report {table} {readers} -o {page}".split()) == 0
@@ -169,6 +169,11 @@ def test_table_and_reader_study_are_sections(tmp_path: Path, capsys: pytest.Capt
         "unpaired DeLong",
         "Model against each reader",
         "random readers and cases",
+        "Non-inferiority",
+        "Does it depend on the subgroup?",
+        "Agreement of the readers",
+        "Mean sensitivity at specificities of 0.5 to 1",
+        "miscalibration - discrimination",
     ):
         assert words in text
 

@@ -1,0 +1,23 @@
+"""Rows of the partial AUC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dsmt_nnunet.evaluation.records.score import Score
+from dsmt_nnunet.report.numbers import with_interval
+
+
+def partial_rows(scores: Sequence[Score]) -> list[tuple[str, ...]]:
+    """Mean sensitivity at high specificities, and McClish's form; none where it was not asked for."""
+    parts = [score.partial_auc for score in scores]
+    asked = next((item for item in parts if item), None)
+    if asked is None:
+        return []
+    where = f"specificities of {asked.min_specificity:g} to 1"
+    means = (with_interval(item.mean_sensitivity, item.mean_sensitivity_ci) if item else "" for item in parts)
+    standardised = (with_interval(item.standardised, item.standardised_ci) if item else "" for item in parts)
+    return [
+        (f"Mean sensitivity at {where}", *means),
+        ("Partial AUC there, standardised (0.5 to 1)", *standardised),
+    ]
