@@ -72,15 +72,16 @@ class CaseReader:
         """
         found = _Findings(case.case_id)
         image = None
+        doubts: list[str] = []
         with found.at(case.rows[0]):
-            image = self._read_image(case)
+            image, told = self._read_image(case)
+            doubts += [f"case '{case.case_id}': {text}" for text in told]
         masks: dict[str, MaskVoxels] = {}
         for name in case.masks:
             with found.at(next(row for row in case.rows if row.mask == name)):
                 masks[name] = self._read_mask(name, image)
         shared = len(case.masks) < len(case.rows)
         regions: list[_Region] = []
-        doubts: list[str] = []
         for row in case.rows:
             if row.mask in masks and (row.mask_label is not None or row.position_mm is not None or not shared):
                 with found.at(row):
@@ -95,7 +96,8 @@ class CaseReader:
         loaded = _assemble(case, image, masks, regions)
         return replace(loaded, warnings=(*doubts, *loaded.warnings)), []
 
-    def _read_image(self, case: CaseRows) -> sitk.Image:
+    def _read_image(self, case: CaseRows) -> tuple[sitk.Image, list[str]]:
+        """The image, and what is doubtful about it."""
         path = self.images.find(case.image)
         other = self._case_of_image.setdefault(path.resolve(), case.case_id)
         if other != case.case_id:
@@ -106,7 +108,7 @@ class CaseReader:
         image = read_volume(path)
         array = sitk.GetArrayViewFromImage(image)
         check_spacing(image.GetSpacing())
-        check_hu(array)
+        doubts = check_hu(array)
         key = array.shape, voxel_checksum(array)
         same = self._case_of_voxels.setdefault(key, case)
         if (same.patient_id, same.split) != (case.patient_id, case.split):
@@ -115,7 +117,7 @@ class CaseReader:
                 f"{same.split}), but belongs to patient '{case.patient_id}', {case.split}. One scan is of one patient "
                 f"and in one split."
             )
-        return image
+        return image, doubts
 
     def _read_mask(self, name: str, image: sitk.Image | None) -> MaskVoxels:
         mask = read_volume(self.masks.find(name))

@@ -14,6 +14,7 @@ RESERVED = ("dataset", "plans", "summary", "predict_from_raw_data_args", "postpr
 """Names of files that nnU-Net and this package write beside the cases."""
 _ENDINGS = (".nii", ".gz", ".nia", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".gipl", ".vtk", ".mnc", ".tif",
             ".tiff", ".dcm", ".npz", ".npy", ".pkl", ".json", ".csv", ".b2nd", ".png", ".tmp")  # fmt: skip
+_SEPARATOR = re.compile(r"(?<=[^\W\d_])[-_./]+(?=[0-9])")
 _NUMBER = re.compile(r"0*([0-9]+?)(?:\.0+)?")
 
 
@@ -40,10 +41,13 @@ def case_id_problem(case_id: str) -> str | None:
 
 
 def same_person_key(patient_id: str) -> str:
-    """The same for spellings that mean one person: `A01` and `a01`, `1`, `01` and `1.0`, blanks around and within."""
+    """The same for spellings that mean one person: `A01`, `a01` and `A-01`; `1`, `01` and `1.0`; blanks around, within.
+
+    What stands between two numbers stays: `1-12` and `11-2` are two persons. So are `A01` and `A1`.
+    """
     key = "".join(unicodedata.normalize("NFKC", patient_id).casefold().split())
     number = _NUMBER.fullmatch(key)
-    return number[1] if number else key
+    return number[1] if number else _SEPARATOR.sub("", key)
 
 
 def look_alikes(patient_ids: Iterable[str]) -> list[tuple[str, ...]]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsmt_nnunet.geometry import index_from_world
+from dsmt_nnunet.volume_signs import blank_slices, clipped_at, correlation, darkest, slice_order, thinned
 
 FORCE_VARIABLE = "DSMT_FORCE_INTENSITIES"
 DARKEST_TISSUE_HU = -200.0
@@ -26,6 +27,18 @@ SPACING_MM = (0.15, 15.0)
 """Voxel sizes of CT; others are in another unit."""
 FAINTEST_NODULE_HU = -500.0
 """A crop around pure ground glass may hold nothing denser than -200 HU, but its densest voxel lies above this."""
+FEWEST_VALUES = 16
+"""Different values of an image; LIDC crops hold 267 and more."""
+DENSEST_AIR_HU, DOUBTFUL_AIR_HU = -600.0, -700.0
+"""Half a percent of an image's voxels lies below these; -758 is the highest in LIDC crops."""
+SATURATED_HU = 1000.0
+"""Scanners saturate above; an image that is cut off below was cut for a display."""
+LEAST_ORDER = 1.3
+"""See `slice_order`; LIDC crops and chests have 1.7 and more, at any distance of slices; shuffled ones about 1."""
+LUNG_AT_HU, AT_MM = -740.0, 2.5
+"""Three quarters of what lies within 2.5 mm of a nodule's centre are denser, in 99 % of LIDC."""
+LEAST_CONTRAST_HU = 50.0
+"""The median of a nodule lies so much above the aerated quarter around it; 112 is the least in LIDC."""
 HU_RANGE = (-4096.0, 32767.0)
 """Values that CT files hold: padding outside the scan may reach -4096 (-2048 and -3024 are usual), int16 ends above."""
 PADDING_HU = -1200.0
@@ -41,6 +54,8 @@ LUNG_HU = -400.0
 """Aerated lung lies below, soft tissue above."""
 REACH_MM = 20.0
 """How far from lung a pulmonary nodule may be: pleural and hilar ones, and consolidated lung around them."""
+CONTRAST_MM = 4.0
+"""How far around a nodule its contrast is looked for."""
 TOUCH_MM = 5.0
 """How far from a given position its nodule may begin: a click beside the border."""
 
@@ -70,7 +85,7 @@ def check_finite(array: Array) -> None:
             )
 
 
-def check_hu(array: Array) -> None:
+def check_hu(array: Array) -> list[str]:
     """Checks that values can be Hounsfield units of a lung nodule and its surroundings.
 
     Padding below -1024 HU (scanners write -2000, -2048 or -3024 outside the scan) is left out of account.
@@ -78,16 +93,29 @@ def check_hu(array: Array) -> None:
     Args:
         array: (Z, Y, X) voxels of one channel.
 
+    Returns:
+        What is doubtful, though possible.
+
     Raises:
         ValueError: they cannot; says what they look like and what to do. With `FORCE_VARIABLE` set, only NaN and
             infinite values are refused.
     """
     check_finite(array)
     if is_forced():
-        return
+        return []
     problem = _problem(array)
     if problem:
         raise ValueError(f"{problem} If you know that the image is right, set {FORCE_VARIABLE}=1.")
+    doubts = []
+    dark = darkest(thinned(array[array >= PADDING_HU]))
+    if dark > DOUBTFUL_AIR_HU:
+        doubts.append(
+            f"the darkest of the image lies at {dark:.0f} HU, which is dense for lung. Are slope and intercept right?"
+        )
+    high = clipped_at(array)
+    if high is not None and high < SATURATED_HU:
+        doubts.append(f"the image seems to be cut off at {high:g} HU, as for a display window. Is it the original?")
+    return doubts
 
 
 def check_spacing(spacing_mm: Sequence[float]) -> None:
@@ -137,12 +165,18 @@ def check_nodule(array: Array, inside: Array, spacing_mm: Sequence[float]) -> li
         return [
             f"the nodule has a median of {median:.0f} HU, as lung has. Is the mask that of another scan, or shifted?"
         ]
+    around = _box(array, index.min(axis=0), index.max(axis=0), CONTRAST_MM, spacing_mm)
+    if median - float(np.percentile(around[around >= PADDING_HU], 25)) < LEAST_CONTRAST_HU:
+        return [
+            f"the nodule (median {median:.0f} HU) is hardly denser than what lies around it. Is the mask that of "
+            f"another scan, or shifted?"
+        ]
     if median > 400:
         return [f"the nodule has a median of {median:.0f} HU, as bone and metal have. Is the mask at the right place?"]
     return []
 
 
-def check_position(array: Array, voxel: Sequence[float], spacing_mm: Sequence[float]) -> None:
+def check_position(array: Array, voxel: Sequence[float], spacing_mm: Sequence[float]) -> list[str]:
     """Checks that a pulmonary nodule can lie at a position: tissue within `TOUCH_MM`, lung within `REACH_MM`.
 
     Args:
@@ -150,11 +184,14 @@ def check_position(array: Array, voxel: Sequence[float], spacing_mm: Sequence[fl
         voxel: the position in voxel coordinates, (z, y, x).
         spacing_mm: of the voxels, (z, y, x).
 
+    Returns:
+        What is doubtful, though possible.
+
     Raises:
         ValueError: it cannot; says what lies there. With `FORCE_VARIABLE` set nothing is refused.
     """
     if is_forced():
-        return
+        return []
     centre = np.rint(np.asarray(voxel, dtype=float)).astype(int)
     around = _box(array, centre, centre, TOUCH_MM, spacing_mm)
     densest = float(np.percentile(around, 99))
@@ -164,6 +201,10 @@ def check_position(array: Array, voxel: Sequence[float], spacing_mm: Sequence[fl
             f"{_RAS}"
         )
     _check_lung_near(array, centre, centre, spacing_mm)
+    dense = float(np.percentile(_box(array, centre, centre, AT_MM, spacing_mm), 75))
+    if dense < LUNG_AT_HU:
+        return [f"there is lung at the position (three quarters lie below {dense:.0f} HU). Is it beside the nodule?"]
+    return []
 
 
 def check_scan(
@@ -173,7 +214,7 @@ def check_scan(
     points_mm: Sequence[Sequence[float]] = (),
     *,
     force: bool = False,
-) -> None:
+) -> list[str]:
     """Checks that CT channels are in HU, and that a nodule can lie at each of some positions.
 
     Args:
@@ -183,9 +224,13 @@ def check_scan(
         points_mm: world points (x, y, z).
         force: take intensities that do not look like HU.
 
+    Returns:
+        What is doubtful, though possible.
+
     Raises:
         ValueError: they are not, or none can.
     """
+    doubts = []
     if not force:
         check_spacing(properties["spacing"])
     if len(windows) != len(channels):
@@ -194,13 +239,15 @@ def check_scan(
         if window is None or force:
             check_finite(channel)
             continue
-        check_hu(channel)
+        doubts += check_hu(channel)
         for point in points_mm:
             voxel = index_from_world(properties) @ np.array([*point, 1.0])
+            where = f"position {tuple(round(float(value), 1) for value in point)}"
             try:
-                check_position(channel, voxel, properties["spacing"])
+                doubts += [f"{where}: {text}" for text in check_position(channel, voxel, properties["spacing"])]
             except ValueError as error:
-                raise ValueError(f"position {tuple(round(float(value), 1) for value in point)}: {error}") from error
+                raise ValueError(f"{where}: {error}") from error
+    return doubts
 
 
 _RAS = "Positions are x, y, z in mm, LPS as in DICOM; from RAS (as in NIfTI viewers) change the sign of x and y."
@@ -249,23 +296,37 @@ def _problem(array: Array) -> str | None:
             f"the image is not in HU: {values}, but lung lies below {DARKEST_TISSUE_HU:g} HU. {_guess(lowest, high)} "
             f"Convert from the original DICOM."
         )
+    if problem := _trace(array, body):
+        return problem
     if (array == 0).mean() > MOST_ZEROS:
         return (
             f"{(array == 0).mean():.0%} of the voxels are exactly 0 HU, which is soft tissue. Was it padded with 0? "
             f"Outside of it belongs -1024."
         )
-    if blank := _blank_slices(array):
+    if blank := blank_slices(array):
         return f"the slices {blank[:5]} (counted from 0) are blank between others that are not. Is the series complete?"
-    if _correlation(array) < MIN_CORRELATION:
+    if correlation(array) < MIN_CORRELATION:
         return f"the image is noise: neighbouring voxels have nothing to do with each other ({values}). Was it decoded?"
     return None
 
 
-def _blank_slices(array: Array) -> list[int]:
-    """Slices of nothing but 0 or air that have slices with an image before and behind them."""
-    constant = [bool((one == one.flat[0]).all() and (one.flat[0] == 0 or one.flat[0] <= -1000)) for one in array]
-    shown = [number for number, blank in enumerate(constant) if not blank]
-    return [number for number in range(shown[0], shown[-1]) if constant[number]] if shown else []
+def _trace(array: Array, body: Array) -> str | None:
+    """What the voxels tell of a wrong scale, of a drawing in place of an image, or of slices out of order."""
+    some = thinned(body)
+    if (count := len(np.unique(some))) < FEWEST_VALUES:
+        return f"the image holds {count} different values, where CT has hundreds. Is it a mask, or a drawing?"
+    if (dark := darkest(some)) > DENSEST_AIR_HU:
+        return (
+            f"the image is not in HU: the darkest of it lies at {dark:.0f} HU, but lung and air lie below "
+            f"{DENSEST_AIR_HU:g} HU. It seems scaled or shifted; check rescale slope and intercept."
+        )
+    order = slice_order(array)
+    if order is not None and order < LEAST_ORDER:
+        return (
+            f"slices that lie three apart differ {order:.2f} times as much as neighbours, where CT has 1.7 and more: "
+            f"they are not in their order. Sort them by position, not by name or number."
+        )
+    return None
 
 
 def _is_shifted_down(array: Array, body: Array) -> bool:
@@ -275,15 +336,6 @@ def _is_shifted_down(array: Array, body: Array) -> bool:
         return False
     _, counts = np.unique(np.rint(below), return_counts=True)
     return int(np.sort(counts)[-_PADDING_VALUES:].sum()) < below.size / 2
-
-
-def _correlation(array: Array) -> float:
-    """Correlation of neighbours along the axis where it is highest."""
-    clipped = np.clip(array.astype(np.float32), -1100, 1000)
-    variance = float(clipped.var())
-    if variance == 0:
-        return 1.0
-    return max(1 - float(np.mean(np.diff(clipped, axis=axis) ** 2)) / (2 * variance) for axis in range(3))
 
 
 def _guess(low: float, high: float) -> str:

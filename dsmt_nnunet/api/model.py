@@ -136,7 +136,7 @@ class Model:
         channels, scan = self._scan(image, ArrayPlace(spacing_mm, origin_mm, direction))
         nodules = None if positions is None else nodules_at(positions, channels[0], case_id)
         with _named(case_id):
-            scan.check(self._windows, [nodule.centre_mm for nodule in nodules or ()], force=force_intensities)
+            scan = scan.checked(self._windows, [nodule.centre_mm for nodule in nodules or ()], force=force_intensities)
             names = [] if nodules is None else [nodule.nodule_id for nodule in nodules]
             of_all, of_each = covariates_of(self.covariates, covariates or {}, names)
             if nodules is not None:
@@ -177,7 +177,7 @@ class Model:
         channels, scan = self._scan(image, ArrayPlace(spacing_mm, origin_mm, direction))
         points = [nodule.centre_mm for nodule in nodules_at(positions, channels[0], case_id)]
         with _named(case_id):
-            scan.check(self._windows, points, force=force_intensities)
+            scan = scan.checked(self._windows, points, force=force_intensities)
             return explain_scan(self._predictor, scan, points, task)
 
     @property

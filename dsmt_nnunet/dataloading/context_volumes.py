@@ -9,6 +9,7 @@ the coarse and the preprocessed array lie in the world.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 Array = npt.NDArray[np.floating[Any]]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -303,8 +305,10 @@ class _Job:
                 check_scan_file(file)
             reader = PlansManager(dict(self.plans)).image_reader_writer_class()
             image, image_properties = reader.read_images(list(self.images))
-            check_scan(image, image_properties, self.store.plan.windows, self.points)
+            doubts = check_scan(image, image_properties, self.store.plan.windows, self.points)
             volume = coarse_copy(image, image_properties, transpose_forward, self.store.plan)
         except ValueError as error:
             raise ValueError(f"Case '{self.case_id}': {error}") from error
+        for text in doubts:
+            logger.warning("Case '%s': %s", self.case_id, text)
         self.store.save(self.case_id, volume, local, source_files(Path(self.source), self.case_id))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dsmt_nnunet.image_files import is_whole_image
 from dsmt_nnunet.nodules import Nodule
-from dsmt_nnunet.predictions.results import CasePrediction, is_case_file, read_case
+from dsmt_nnunet.predictions.results import CasePrediction, is_case_file, read_case, write_case
 
 _DECISIVE = ("weights", "mirroring")
 """What of CASE.json's `model` two predictions must share to lie in one folder."""
@@ -59,3 +59,10 @@ def is_finished(mask: Path, case_file: Path, image_crc32: str, given: Sequence[N
         and all(found.covariates.get(name) == value for name, value in nodule.covariates.items())
         for found, nodule in zip(case.nodules, given, strict=True)
     )
+
+
+def write_finished(case: CasePrediction, output: str) -> None:
+    """Writes CASE.json, `output` being its path without ending, and says what should be looked at."""
+    write_case(case, f"{output}.json")
+    for text in case.doubts:
+        print(f"Case {case.case_id}: {text}")

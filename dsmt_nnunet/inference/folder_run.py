@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from dsmt_nnunet.files import clean_leftovers, whole_file
 from dsmt_nnunet.image_files import check_whole_image, is_whole_image
-from dsmt_nnunet.inference.finished_cases import check_output_folder, is_finished
+from dsmt_nnunet.inference.finished_cases import check_output_folder, is_finished, write_finished
 from dsmt_nnunet.inference.given_nodules import GivenCase, read_positions
 from dsmt_nnunet.inference.input_folder import cases_in, check_places, described
 from dsmt_nnunet.inference.scan_image import ScanImage
@@ -33,7 +33,6 @@ from dsmt_nnunet.predictions.results import (
     NodulePrediction,
     is_case_file,
     read_folder,
-    write_case,
     write_table,
 )
 
@@ -50,10 +49,11 @@ class CasesFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class _Searched:
-    """A case that is searched: its files, one a channel, and its output without ending."""
+    """A case that is searched: its files, one a channel, its output without ending, what is doubtful of it."""
 
     files: list[str]
     output: str | None
+    doubts: tuple[str, ...] = ()
 
 
 class FolderRun(ScanPredictor):
@@ -135,9 +135,8 @@ class FolderRun(ScanPredictor):
         return mask
 
     def _scan(self, files: Sequence[str], nodules: Sequence[Nodule] = ()) -> ScanImage:
-        image = ScanImage.read(files, self.plans_manager)
-        image.check(self.plan.context.windows, [nodule.centre_mm for nodule in nodules])
-        return image
+        points = [nodule.centre_mm for nodule in nodules]
+        return ScanImage.read(files, self.plans_manager).checked(self.plan.context.windows, points)
 
     @contextmanager
     def _telling_of(self, files: Sequence[str]) -> Iterator[None]:
@@ -189,7 +188,7 @@ class FolderRun(ScanPredictor):
         if output is None:
             return
         check_whole_image(Path(output + self.dataset_json["file_ending"]))
-        write_case(self.case_prediction(Path(output).name, image, nodules), f"{output}.json")
+        write_finished(self.case_prediction(Path(output).name, image, nodules), output)
 
     def _write_waiting(self, last: bool = False) -> None:
         """Writes CASE.json of the cases whose masks are whole.
@@ -200,7 +199,7 @@ class FolderRun(ScanPredictor):
         still = []
         for output, case in self.waiting:
             if is_whole_image(Path(output + self.dataset_json["file_ending"])):
-                write_case(case, f"{output}.json")
+                write_finished(case, output)
             elif last:
                 self.failed[case.case_id] = "its mask could not be written. Is the disk full?"
             else:
@@ -266,13 +265,14 @@ class FolderRun(ScanPredictor):
             if given[number]:
                 self.given[position] = GivenCase(tuple(files), output, given[number], save_probabilities)
                 continue
+            doubts: tuple[str, ...] = ()
             if self.checked:
                 known = len(self.failed)
                 with self._telling_of(files):
-                    self._scan(files)
+                    doubts = self._scan(files).doubts
                 if len(self.failed) > known:
                     continue
-            self.searched.append(_Searched(list(files), output))
+            self.searched.append(_Searched(list(files), output, doubts))
         return (
             [case.files for case in self.searched],
             [case.output for case in self.searched if case.output is not None] if outputs else None,
@@ -329,7 +329,7 @@ class FolderRun(ScanPredictor):
         """Logits (K, Z, Y, X) of the case at hand; its CASE.json is written when its mask is."""
         assert self.at_hand is not None
         case, properties = self.at_hand
-        image = ScanImage.read(case.files, self.plans_manager)
+        image = replace(ScanImage.read(case.files, self.plans_manager), doubts=case.doubts)
         try:
             logits, nodules = self.search(image, np.asarray(data), properties)
         except ValueError as error:

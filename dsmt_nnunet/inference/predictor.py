@@ -104,13 +104,13 @@ class DSMTPredictor(ScanPredictor):
             save_or_return_probabilities: of the segmentation.
 
         Raises:
-            ValueError: the properties do not tell where the image lies in the world, or a previous stage is given.
+            ValueError: the image is not in HU, the properties do not tell where it lies in the world, or a previous
+                stage is given.
         """
         if segmentation_previous_stage is not None:
             raise ValueError("A DSMT model is no second stage of a cascade: segmentation_previous_stage must be None.")
-        return FolderRun.of(self).one_array(
-            ScanImage(np.asarray(input_image), image_properties), output_file_truncated, save_or_return_probabilities
-        )
+        image = ScanImage(np.asarray(input_image), image_properties).checked(self.plan.context.windows)
+        return FolderRun.of(self).one_array(image, output_file_truncated, save_or_return_probabilities)
 
     def predict_from_list_of_npy_arrays(
         self,

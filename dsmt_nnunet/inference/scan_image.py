@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ class ScanImage:
     Attributes:
         array: (C, Z, Y, X) in the units of the file; its axes are those of the reader that the plans name.
         properties: what that reader notes: spacing, and where the scan lies in the world.
+        doubts: what is possible of it, but should be looked at; see `checked`.
     """
 
     array: Array
     properties: Mapping[str, Any]
+    doubts: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, files: Sequence[str], plans_manager: PlansManager) -> ScanImage:
@@ -47,10 +49,10 @@ class ScanImage:
         except RuntimeError as error:
             raise ValueError(f"{', '.join(files)} cannot be read: {error}") from error
 
-    def check(
+    def checked(
         self, windows: Sequence[Window], points_mm: Sequence[Sequence[float]] = (), *, force: bool = False
-    ) -> None:
-        """Checks that CT channels are in HU, and that a nodule can lie at each of some positions.
+    ) -> ScanImage:
+        """The same scan with its doubts, CT channels being in HU, and a nodule possible at each of some positions.
 
         Args:
             windows: of each channel, in HU; None for other modalities, which may hold anything finite.
@@ -60,7 +62,7 @@ class ScanImage:
         Raises:
             ValueError: they are not, or none can.
         """
-        check_scan(self.array, self.properties, windows, points_mm, force=force)
+        return replace(self, doubts=tuple(check_scan(self.array, self.properties, windows, points_mm, force=force)))
 
     @property
     def checksum(self) -> str:

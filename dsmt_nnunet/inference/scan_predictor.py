@@ -36,6 +36,7 @@ from dsmt_nnunet.inference.lung_region import lung_region, on_grid, tiles_that_t
 from dsmt_nnunet.inference.region import Scan, regions_around
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.weights import check_weights, weights_digest
+from dsmt_nnunet.intensities import TOUCH_MM
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.operating_point import OPERATING_POINT_NAME, OperatingPoint
@@ -303,7 +304,15 @@ class ScanPredictor(AirPaddedPredictor):
 
     def case_prediction(self, case_id: str, image: ScanImage, nodules: Sequence[NodulePrediction]) -> CasePrediction:
         """The nodules of a case, with what made them."""
-        return CasePrediction(case_id, self.plan.schema, tuple(nodules), self.model_facts(), image.checksum)
+        doubts = [*image.doubts]
+        doubts += [
+            f"nodule '{nodule.nodule_id}': the model draws none within {TOUCH_MM:g} mm of the position. Is it right?"
+            for nodule in nodules
+            if not nodule.volume_mm3
+        ]
+        return CasePrediction(
+            case_id, self.plan.schema, tuple(nodules), self.model_facts(), image.checksum, tuple(doubts)
+        )
 
     @property
     def name(self) -> str:

@@ -78,6 +78,7 @@ class CasePrediction:
         nodules: with their answers.
         model: names, number of folds, `weights` (a digest of each network), operating point.
         image_crc32: checksum of the voxels that were predicted; "" where they were not at hand.
+        doubts: what is possible, but should be looked at; `warnings` in the file.
     """
 
     case_id: str
@@ -85,6 +86,7 @@ class CasePrediction:
     nodules: tuple[NodulePrediction, ...]
     model: Mapping[str, Any] = field(default_factory=dict)
     image_crc32: str = ""
+    doubts: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -93,6 +95,7 @@ class CasePrediction:
             "notice": NOT_A_MEDICAL_DEVICE,
             "model": dict(self.model),
             **({"image_crc32": self.image_crc32} if self.image_crc32 else {}),
+            **({"warnings": list(self.doubts)} if self.doubts else {}),
             "classification": self.schema.to_block(),
             "nodules": [
                 {
@@ -133,7 +136,8 @@ class CasePrediction:
         schema = ClassificationSchema.from_block(content["classification"])
         nodules = tuple(_nodule(item, schema) for item in content["nodules"])
         model = content.get("model", {})
-        return cls(str(content["case_id"]), schema, nodules, model, str(content.get("image_crc32", "")))
+        doubts = tuple(map(str, content.get("warnings", ())))
+        return cls(str(content["case_id"]), schema, nodules, model, str(content.get("image_crc32", "")), doubts)
 
 
 def _nodule(item: Mapping[str, Any], schema: ClassificationSchema) -> NodulePrediction:

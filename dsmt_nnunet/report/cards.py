@@ -155,9 +155,15 @@ def group_levels(evaluation: EvaluationFolder) -> dict[str, tuple[str, ...]]:
 
 
 def with_reasons(cards: Sequence[Card], folders: ImageFolders, source: str) -> list[Card]:
-    """The same cards with the reasons of their primary task; arguments as of `with_pictures`."""
+    """The same cards with the reasons of their primary task and the doubts of the prediction; arguments as of
+    `with_pictures`."""
     predicted = PredictedCases(folders, source)
-    return [replace(card, reasons=_reasons(card, predicted)) for card in cards]
+    done = []
+    for card in cards:
+        case = predicted.case(card.case_id, card.fold)
+        doubts = () if case is None else tuple(("To be looked at", text) for text in case.doubts)
+        done.append(replace(card, reasons=_reasons(card, predicted), facts=(*card.facts, *doubts)))
+    return done
 
 
 def _reasons(card: Card, predicted: PredictedCases) -> tuple[Reason, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.ndimage import gaussian_filter
 
 from dsmt_nnunet.intensities import FORCE_VARIABLE, check_hu, check_nodule, check_position
 
@@ -45,6 +46,10 @@ WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "padding alone": lambda a: np.where(a > -200, -3024, -2000),
     "lung alone": lambda a: np.clip(a, -1000, -600),
     "padded with 0": lambda a: np.pad(a, ((0, 0), (0, 16), (0, 0))),
+    "HU / 2": lambda a: a / 2,
+    "HU + 500": lambda a: a + 500,
+    "HU + 500, padded": lambda a: padded(a + 500),
+    "three values": lambda a: np.where(a > -200, 40, np.where(a > -930, -850, -1000)),
     "a blank slice": lambda a: np.where(np.arange(len(a))[:, None, None] == 7, -1024, a),
 }
 
@@ -111,3 +116,39 @@ def test_a_position_in_air_or_far_from_lung_is_refused(monkeypatch: pytest.Monke
     check_position(array, (15.0, 15.0, 85.0), MM)
     monkeypatch.setenv(FORCE_VARIABLE, "1")
     check_position(array, (15.0, 15.0, 5.0), MM)
+
+
+def textured(seed: int = 0) -> np.ndarray:
+    """(40, 48, 48) HU: vessels and walls in lung, as blurred noise that changes from slice to slice."""
+    noise = gaussian_filter(np.random.default_rng(seed).normal(size=(40, 48, 48)), 2.0)
+    return np.clip(-850 + 12000 * np.maximum(noise - 0.02, 0) + 2000 * noise, -1000, 300)
+
+
+def test_slices_out_of_order_are_refused() -> None:
+    array = textured()
+    assert check_hu(array - np.arange(48) / 100) == []
+    with pytest.raises(ValueError, match="not in their order"):
+        check_hu(np.random.default_rng(1).permutation(array))
+    for step in (2, 3):
+        check_hu(array[::step])  # thick slices
+
+
+def test_what_is_possible_but_odd_is_told() -> None:
+    array = chest()
+    (told,) = check_hu(np.clip(array, None, 45))
+    assert "cut off at 45 HU" in told
+    (told,) = check_hu(np.where(array < -600, array * 0.6 - 40, array))
+    assert "dense for lung" in told
+    assert check_hu(array) == []
+
+
+def test_a_mask_in_lung_and_a_position_beside_the_nodule_are_told() -> None:
+    array = np.full((40, 40, 40), -760.0) + RANDOM.normal(0, 10, (40, 40, 40))
+    z, y, x = np.indices(array.shape)
+    nodule = (z - 20) ** 2 + (y - 20) ** 2 + (x - 20) ** 2 <= 16
+    array[nodule] = 0
+    assert check_nodule(array, np.argwhere(nodule), MM) == []
+    assert "hardly denser" in check_nodule(array, np.argwhere(nodule) + 9, MM)[0]
+    assert check_position(array, (20, 20, 20), MM) == []
+    (told,) = check_position(array, (20, 20, 28), MM)
+    assert "beside the nodule" in told

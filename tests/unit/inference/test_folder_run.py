@@ -223,3 +223,28 @@ def test_a_mask_that_was_not_written_whole_gets_no_case_file(
     with pytest.raises(CasesFailed, match=r"2 of 2(.|\n)*not written whole"):
         run(own, source, tmp_path / "out")
     assert not list((tmp_path / "out").glob("?.json"))
+
+
+def test_what_is_doubtful_is_told_in_the_case_file(
+    scans: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, world = scans
+    beside = (world[0] + 11.0, world[1], world[2])
+    NoduleTable((Nodule("a", "1", "p", beside), Nodule("b", "1", "q", world))).write(source / "nodules.csv", SCHEMA)
+    monkeypatch.setattr("dsmt_nnunet.intensities.NO_TISSUE_HU", -1001.0)  # the bell lies in nothing but air
+    run(predictor(), source, tmp_path / "out")
+    a, b = read_folder(tmp_path / "out")
+    assert b.doubts == () or all("draws none" in text for text in b.doubts)
+    assert any("beside the nodule" in text for text in a.doubts)
+    assert f"Case a: {a.doubts[0]}" in capsys.readouterr().out
+
+
+def test_a_position_at_which_the_model_draws_nothing_is_told(scans: Any, tmp_path: Path) -> None:
+    source, world = scans
+    NoduleTable((Nodule("a", "1", "p", world),)).write(source / "nodules.csv", SCHEMA)
+    own = predictor()
+    image = ScanImage.read([str(source / "a_0000.nii.gz")], own.plans_manager)
+    (nodule,) = own.answer(image, [Nodule("a", "1", "p", world)]).nodules
+    for volume, told in ((0.0, 1), (500.0, 0)):
+        case = own.case_prediction("a", image, [replace(nodule, volume_mm3=volume)])
+        assert len(case.doubts) == told

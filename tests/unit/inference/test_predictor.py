@@ -281,3 +281,9 @@ def test_a_predictor_with_another_kind_of_model_is_stock_again() -> None:
     )
     assert type(own) is nnUNetPredictor
     assert not hasattr(own, "plan")
+
+
+def test_an_array_must_be_in_hu_as_a_file_must(scans: Any) -> None:
+    image, properties = image_and_properties(scans[0])
+    with pytest.raises(ValueError, match="not in HU"):
+        predictor().predict_single_npy_array(image + 1024, properties)

@@ -176,3 +176,10 @@ def test_predictions_of_two_models_in_one_folder_are_refused(tmp_path: Path) -> 
         write_case(replace(prediction(case_id), model={"weights": [weights]}), tmp_path / f"{case_id}.json")
     with pytest.raises(ValueError, match=r"predictions of 2 models: those of the cases \['a', 'b'\]"):
         read_folder(tmp_path)
+
+
+def test_doubts_survive_the_file(tmp_path: Path) -> None:
+    case = CasePrediction("a", SCHEMA, (), doubts=("the image seems to be cut off at 150 HU",))
+    write_case(case, tmp_path / "a.json")
+    assert read_case(tmp_path / "a.json") == case
+    assert json.loads((tmp_path / "a.json").read_text())["warnings"] == list(case.doubts)

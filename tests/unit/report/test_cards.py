@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from dsmt_nnunet.image_files import voxel_checksum
 from dsmt_nnunet.predictions.explanation import Explanation, explanation_path
 from dsmt_nnunet.predictions.results import read_case, write_case
-from dsmt_nnunet.report.cards import Card, cards_of, with_pictures
+from dsmt_nnunet.report.cards import Card, cards_of, with_pictures, with_reasons
 from dsmt_nnunet.report.folder import read_evaluation
 from dsmt_nnunet.report.image_folders import ImageFolders
 from dsmt_nnunet.report.predicted_cases import OTHER_IMAGE, OTHER_MAPS, OTHER_PREDICTION, PredictedCases
@@ -152,3 +152,9 @@ def test_maps_of_another_model_are_not_shown(cohort: Cohort, cards: list[Card], 
     assert card.lacking == OTHER_MAPS
     replace(made, weights=("aa",), image_crc32=read_case(folder / "case_03.json").image_crc32).write(path)
     assert shown(cohort, cards, folder).explanation is not None
+
+
+def test_doubts_of_the_prediction_stand_on_the_card(cohort: Cohort, cards: list[Card], tmp_path: Path) -> None:
+    folder = with_model(cohort, tmp_path / "predictions", doubts=("the image seems to be cut off at 150 HU",))
+    told = with_reasons(cards, ImageFolders(predictions=(folder,)), "predictions")
+    assert {card.case_id for card in told if "To be looked at" in dict(card.facts)} == {"case_03"}
