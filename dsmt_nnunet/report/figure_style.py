@@ -28,6 +28,7 @@ _STYLE = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8,
+    "text.parse_math": False,  # names of groups may hold a dollar sign
     "axes.titlesize": 8.5,
     "axes.labelsize": 8,
     "axes.spines.top": False,

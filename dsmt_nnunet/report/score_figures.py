@@ -30,8 +30,9 @@ def with_precision_recall(panel: BinaryPanel) -> list[tuple[Series, PrecisionRec
 
 
 def with_calibration(panel: BinaryPanel) -> list[tuple[Series, tuple[CalibrationBin, ...]]]:
-    """The scores that are probabilities."""
-    return [(item, item.curves.calibration) for item in panel.series if item.curves and item.curves.calibration]
+    """The scores that are probabilities, of cases with a known truth."""
+    curves = [(item, item.curves.calibration) for item in panel.series if item.curves and item.curves.calibration]
+    return [(item, bins) for item, bins in curves if any(one.n for one in bins)]
 
 
 def roc_figure(panel: BinaryPanel) -> Figure:

@@ -14,13 +14,18 @@ import pytest
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
 from dsmt_nnunet.cli.main import main
+from dsmt_nnunet.csv_table import read_csv
+from dsmt_nnunet.evaluation.group_bands import GroupColumn
+from dsmt_nnunet.evaluation.predicted import PredictionInputs, evaluate_predictions
+from dsmt_nnunet.evaluation.task_cases import TaskOptions
+from dsmt_nnunet.files import write_rows
 from dsmt_nnunet.report.cards import NO_IMAGES
 from dsmt_nnunet.report.count_figures import ForestRow, forest_figure
 from dsmt_nnunet.report.figure_style import FigureFolder
 from dsmt_nnunet.report.image_folders import ImageFolders
 from dsmt_nnunet.report.page import ReportOptions, fair_shares, write_report
 from dsmt_nnunet.report.section import NO_CURVES
-from tests.unit.report.cohort import Cohort, page_options
+from tests.unit.report.cohort import SETTINGS, Cohort, make_cohort, page_options
 
 TABLE = """case,truth,model,other,junior,senior,site
 """ + "".join(
@@ -206,3 +211,16 @@ def test_computer_made_data_are_said_to_be_so(cohort: Cohort, tmp_path: Path) ->
 )
 def test_cards_are_shared_fairly(wanted: list[int], total: int, shares: list[int]) -> None:
     assert fair_shares(wanted, total) == shares
+
+
+@pytest.mark.parametrize("column", ["invasiveness", "cohort"])
+def test_a_task_without_labels_and_a_group_of_any_name_have_a_page(tmp_path: Path, column: str) -> None:
+    own = make_cohort(tmp_path / "cohort", n_cases=6)
+    table = read_csv(own.truth)
+    cells = {"invasiveness": "", "cohort": r"$\frac{a}$ $x_{"}
+    rows = [[cells[column] if name == column else row.get(name) for name in table.columns] for row in table.rows]
+    write_rows(own.truth, [table.columns, *rows])
+    options = TaskOptions(groups=(GroupColumn("cohort"),), cluster="patient_id")
+    evaluate_predictions(PredictionInputs(own.predictions, own.truth, options=options), tmp_path / "out", SETTINGS)
+    text = write_report([tmp_path / "out"], tmp_path / "page.html").read_text(encoding="utf-8")
+    assert (r"$\frac{a}$" in text) == (column == "cohort")
