@@ -106,6 +106,8 @@ class ScanPredictor(AirPaddedPredictor):
         names = (
             [str(path) for path in checkpoints] if len(checkpoints) == count else [f"network {n}" for n in range(count)]
         )
+        if len(set(checkpoints)) < len(checkpoints):
+            raise ValueError(f"A fold counts once, got {[path.parent.name for path in checkpoints]} (-f).")
         for path in checkpoints:
             check_archive(path)
         for name, parameters in zip(names, self.list_of_parameters, strict=True):
