@@ -58,6 +58,10 @@ class Nodule:
         return tuple(task.index(self.labels.get(task.name)) for task in schema.tasks)
 
 
+ONE_PLACE_MM = 1.0
+"""Two positions nearer than this are one row twice."""
+
+
 @dataclass(frozen=True)
 class NoduleTable:
     """All nodules of a data set or of a folder to predict."""
@@ -192,6 +196,16 @@ def nodule_ids(rows: Sequence[tuple[str, str]]) -> list[str]:
             taken.add((case_id, nodule_id))
         ids.append(nodule_id)
     return ids
+
+
+def at_one_place(nodules: Sequence[Nodule]) -> list[str]:
+    """Which nodules of a case are one row twice, in words."""
+    return [
+        f"case '{nodule.case_id}': nodules '{other.nodule_id}' and '{nodule.nodule_id}' are at one place"
+        for number, nodule in enumerate(nodules)
+        for other in nodules[:number]
+        if math.dist(nodule.centre_mm, other.centre_mm) < ONE_PLACE_MM
+    ]
 
 
 def join_votes(votes: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from dsmt_nnunet.evaluation.files import JOINED_NAME, head_of, write_curves, wri
 from dsmt_nnunet.evaluation.grades import evaluate_grades
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
 from dsmt_nnunet.evaluation.out_of_fold import NestedCalibration, choose_operating_point, nested_calibration
-from dsmt_nnunet.evaluation.predicted import check_columns, extra_columns, shared_schema, shortened
+from dsmt_nnunet.evaluation.predicted import check_columns, extra_columns, read_truth, shared_schema, shortened
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
 from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics, CrossvalSources, OperatingPointFile
 from dsmt_nnunet.evaluation.records.tasks import (
@@ -89,7 +89,7 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
     folds = _read_folds(inputs)
     predictions = [item for cases in folds.values() for item in cases]
     schema = shared_schema(predictions)
-    truth = NoduleTable.read(inputs.truth, schema)
+    truth = read_truth(inputs.truth, schema)
     inputs = replace(inputs, options=inputs.options.resolved(schema.primary_task))
     check_columns(truth, schema, inputs.options, inputs.truth)
     joined = _join(folds, truth, inputs, log)

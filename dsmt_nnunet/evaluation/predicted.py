@@ -33,7 +33,7 @@ from dsmt_nnunet.evaluation.task import (
     warn_of_patients,
 )
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions, patient_of
-from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.nodules import NoduleTable, at_one_place
 from dsmt_nnunet.predictions.results import CasePrediction, read_folder
 from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
@@ -79,7 +79,7 @@ def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: Evaluati
     log = WarningLog()
     predictions = read_folder(inputs.folder)
     schema = shared_schema(predictions)
-    truth = NoduleTable.read(inputs.truth, schema)
+    truth = read_truth(inputs.truth, schema)
     options = inputs.options.resolved(schema.primary_task)
     check_columns(truth, schema, options, inputs.truth)
     joined = join_all(predictions, truth, inputs, log)
@@ -110,6 +110,18 @@ def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: Evaluati
     write_curves(out, "predictions", tasks=curves)
     write_metrics(out, metrics)
     return metrics
+
+
+def read_truth(path: Path, schema: ClassificationSchema) -> NoduleTable:
+    """The true nodules, each once.
+
+    Raises:
+        ValueError: bad rows, or rows that name one place.
+    """
+    truth = NoduleTable.read(path, schema)
+    if twice := [text for nodules in truth.by_case().values() for text in at_one_place(nodules)]:
+        raise ValueError(f"{path}: a nodule counts once. Remove the copies:\n  " + "\n  ".join(twice))
+    return truth
 
 
 def shared_schema(predictions: Sequence[CasePrediction]) -> ClassificationSchema:
@@ -178,6 +190,13 @@ def join_all(
         for item in predictions
         for nodule in join_case(item, by_case.get(item.case_id, ()), inputs.max_distance_mm)
     ]
+    sides = {(nodule.truth is not None, nodule.predicted is not None) for nodule in joined}
+    if sides == {(True, False), (False, True)}:
+        message = (
+            "no true nodule lies near a predicted one, in any case. Are the positions of the truth x, y, z in mm, LPS "
+            "as in DICOM (from RAS, as in NIfTI viewers, change the sign of x and y), and of these scans?"
+        )
+        log.add(IncompleteDataWarning, "cases", message)
     if not inputs.only_predicted:
         joined += [
             JoinedNodule(case_id, nodule, None, has_prediction=False)

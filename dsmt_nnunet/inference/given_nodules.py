@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +14,10 @@ import SimpleITK as sitk
 
 from dsmt_nnunet.covariates import Covariate
 from dsmt_nnunet.inference.classifier import NoduleOutput
-from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.nodules import Nodule, NoduleTable, at_one_place
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME
 
 Array = npt.NDArray[Any]
-ONE_PLACE_MM = 1.0
-"""Two positions nearer than this are one row twice."""
 BACKGROUND_LOGIT = 10.0
 """Of background where nothing was segmented; of every other class its negative."""
 
@@ -81,7 +78,7 @@ def read_positions(
         given.append(table.get(case_id, ()))
         if case_id not in table:
             print(f"{NODULE_TABLE_NAME} names no nodule of case {case_id}: the whole scan will be searched.")
-        problems += _one_place(given[-1])
+        problems += at_one_place(given[-1])
         grid = _header(files[0])
         if grid is not None:
             problems += positions_outside(os.path.basename(files[0]), grid, given[-1])
@@ -91,15 +88,6 @@ def read_positions(
             f"inside the scan, but:\n  " + "\n  ".join(problems)
         )
     return given
-
-
-def _one_place(nodules: Sequence[Nodule]) -> list[str]:
-    return [
-        f"case '{nodule.case_id}': nodules '{other.nodule_id}' and '{nodule.nodule_id}' are at one place"
-        for number, nodule in enumerate(nodules)
-        for other in nodules[:number]
-        if math.dist(nodule.centre_mm, other.centre_mm) < ONE_PLACE_MM
-    ]
 
 
 def paste_patches(outputs: Sequence[NoduleOutput], shape: Sequence[int]) -> Array:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.evaluation.files import CASES_NAME, JOINED_NAME, SCORES_NAME, read_curves, read_metrics
@@ -16,7 +19,8 @@ from dsmt_nnunet.evaluation.records.metrics import (
     PredictionMetrics,
     PredictionSources,
 )
-from dsmt_nnunet.evaluation.records.tasks import CrossvalTask, PredictedTask
+from dsmt_nnunet.evaluation.records.tasks import CrossvalTask, PredictedBinaryTask, PredictedTask
+from dsmt_nnunet.statistics.roc.delong import auc_score
 
 Row = Mapping[str, str]
 
@@ -73,15 +77,37 @@ def read_evaluation(folder: str | Path) -> EvaluationFolder:
     """
     folder = Path(folder)
     metrics, curves = read_metrics(folder), read_curves(folder)
-    cases = _read_rows(folder / CASES_NAME)
+    cases, nodules = _read_rows(folder / CASES_NAME), _read_rows(folder / JOINED_NAME)
+    if nodules and isinstance(metrics, PredictionMetrics):
+        _check_nodules(folder, nodules, metrics)
     return EvaluationFolder(
         path=folder,
         metrics=metrics,
         curves={} if curves is None else {**(curves.tasks or {}), **(curves.scores or {})},
-        nodules=_read_rows(folder / JOINED_NAME),
+        nodules=nodules,
         cases=_read_rows(folder / SCORES_NAME),
         dice={row["case_id"]: row.get("dice", "") for row in cases},
     )
+
+
+def _check_nodules(folder: Path, nodules: Sequence[Row], metrics: PredictionMetrics) -> None:
+    """
+    Raises:
+        ValueError: metrics.json was not made of the nodules in joined.csv.
+    """
+    for name, task in metrics.tasks.items():
+        if not isinstance(task, PredictedBinaryTask) or task.grades is not None:
+            continue
+        rows = [row for row in nodules if row.get(f"{name}_truth") and row.get(f"{name}_prob")]
+        truth = np.array([row[f"{name}_truth"] == task.positive_class for row in rows], dtype=bool)
+        score = np.array([float(row[f"{name}_prob"]) for row in rows], dtype=np.float64)
+        auc = auc_score(truth, score) if 0 < truth.sum() < len(truth) else math.nan
+        if len(rows) != task.n or not (abs(auc - task.auc) < 1e-6 or (math.isnan(auc) and math.isnan(task.auc))):
+            raise ValueError(
+                f"{folder}: {JOINED_NAME} holds other answers to {name} than metrics.json was made of "
+                f"({len(rows)} nodules, AUC {auc:.4g}; {task.n}, {task.auc:.4g}). Was an evaluation interrupted, or a "
+                f"file changed? Evaluate again."
+            )
 
 
 def _read_rows(path: Path) -> tuple[Row, ...]:

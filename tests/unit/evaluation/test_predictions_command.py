@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -252,3 +253,22 @@ def test_a_folder_without_predictions(tmp_path, capsys) -> None:
     arguments = ["evaluate", "predictions", str(tmp_path), "--truth", str(tmp_path / "nodules.csv")]
     assert main([*arguments, "-o", str(tmp_path / "m")]) == 2
     assert "holds no DSMT prediction" in capsys.readouterr().err
+
+
+def test_a_nodule_of_the_truth_counts_once(small, tmp_path, capsys) -> None:
+    folder, truth = small
+    lines = truth.read_text().splitlines()
+    cells = lines[3].split(",")
+    cells[1] = "7"
+    truth.write_text("\n".join([*lines, ",".join(cells)]))
+    assert main(["evaluate", "predictions", str(folder), "--truth", str(truth), "-o", str(tmp_path / "m")]) == 2
+    assert "case 'b': nodules '1' and '7' are at one place" in capsys.readouterr().err
+
+
+def test_a_truth_in_other_coordinates_is_told(small, tmp_path) -> None:
+    folder, truth = small
+    table = NoduleTable.read(truth, SCHEMA)
+    moved = [replace(item, centre_mm=(-item.centre_mm[0] - 90, *item.centre_mm[1:])) for item in table.nodules]
+    NoduleTable(tuple(moved)).write(truth, SCHEMA)
+    messages = [item["message"] for item in run(folder, truth, tmp_path / "m")["warnings"]]
+    assert any("change the sign of x and y" in message for message in messages)

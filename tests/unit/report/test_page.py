@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -224,3 +225,14 @@ def test_a_task_without_labels_and_a_group_of_any_name_have_a_page(tmp_path: Pat
     evaluate_predictions(PredictionInputs(own.predictions, own.truth, options=options), tmp_path / "out", SETTINGS)
     text = write_report([tmp_path / "out"], tmp_path / "page.html").read_text(encoding="utf-8")
     assert (r"$\frac{a}$" in text) == (column == "cohort")
+
+
+@pytest.mark.parametrize("change", [lambda text: text.rsplit("\n", 6)[0], lambda text: text.replace("0.95", "0.05")])
+def test_nodules_of_another_evaluation_are_refused(
+    cohort: Cohort, tmp_path: Path, change: Callable[[str], str]
+) -> None:
+    folder = shutil.copytree(cohort.metrics, tmp_path / "metrics")
+    table = folder / "joined.csv"
+    table.write_text(change(table.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"joined\.csv holds other answers to invasiveness"):
+        write_report([folder], tmp_path / "page.html")
