@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
 from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics, PredictionMetrics
 from dsmt_nnunet.evaluation.records.score import Score
+from dsmt_nnunet.evaluation.records.tasks import BinaryTask
 from dsmt_nnunet.inference.model_files import checkpoint_paths, read_checkpoint, read_json
 from dsmt_nnunet.inference.weights import weights_digest
-from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.operating_point import OperatingPoint
 from dsmt_nnunet.shipped_models import DATA_TITLE, PERFORMANCE_TITLE
@@ -20,6 +22,7 @@ from dsmt_nnunet.tasks import ClassificationSchema
 
 FEWEST = 5
 """Groups of fewer patients are not named: they could tell who was there."""
+DECIDED = ("sensitivity", "specificity")
 _SAID_BY_THE_AUTHOR = ("description", "reference", "licence", "license", "release")
 
 
@@ -55,7 +58,7 @@ def model_card(
         *_about(dataset_json, plan, paths, digests),
         *_intended_use(plan),
         *_data(plan.schema, table, groups),
-        *_performance(plan.schema, metrics),
+        *_performance(plan.schema, metrics, table),
         *_operating_point(folder, plan.schema),
         *_limits(plan, table),
     ]
@@ -119,21 +122,27 @@ def _data(schema: ClassificationSchema, table: NoduleTable | None, groups: Seque
 
 
 def _group_rows(table: NoduleTable, column: str) -> Iterator[str]:
-    nodules: Counter[str] = Counter()
-    patients: dict[str, set[str]] = {}
-    for nodule in table.nodules:
-        level = nodule.extra.get(column) or "not known"
-        nodules[level] += 1
-        patients.setdefault(level, set()).add(nodule.patient_id)
-    small = [level for level in nodules if len(patients[level]) < FEWEST]
-    yield from (
-        f"| {level} | {nodules[level]} | {len(patients[level])} |" for level in sorted(set(nodules) - set(small))
-    )
+    nodules = Counter(_level(nodule, column) for nodule in table.nodules)
+    patients = _patients(table, column)
+    small = [level for level in nodules if patients[level] < FEWEST]
+    yield from (f"| {level} | {nodules[level]} | {patients[level]} |" for level in sorted(set(nodules) - set(small)))
     if small:
         yield f"| {len(small)} of fewer than {FEWEST} patients | {sum(nodules[level] for level in small)} | |"
 
 
-def _performance(schema: ClassificationSchema, metrics: CrossvalMetrics | PredictionMetrics | None) -> Iterator[str]:
+def _patients(table: NoduleTable | None, column: str) -> Counter[str]:
+    """Level of a column -> how many patients have a nodule of it."""
+    pairs = {(_level(nodule, column), nodule.patient_id) for nodule in (table.nodules if table else ())}
+    return Counter(level for level, _ in pairs)
+
+
+def _level(nodule: Nodule, column: str) -> str:
+    return nodule.extra.get(column) or "not known"
+
+
+def _performance(
+    schema: ClassificationSchema, metrics: CrossvalMetrics | PredictionMetrics | None, table: NoduleTable | None
+) -> Iterator[str]:
     yield from (f"## {PERFORMANCE_TITLE}", "")
     if metrics is None:
         yield from ("Not measured: give the folder of `dsmt evaluate crossval` with --metrics.", "")
@@ -148,15 +157,48 @@ def _performance(schema: ClassificationSchema, metrics: CrossvalMetrics | Predic
         yield f"- {name}: {task.auc_sentence}"
         point = task.point
         if point is not None:
-            values = ", ".join(
-                f"{metric} {value:.2f} ({ci[0]:.2f} to {ci[1]:.2f})"
-                for metric in ("sensitivity", "specificity", "ppv", "npv")
-                for value, ci in [point.metric(metric)]
-            )
-            yield f"  - {values}"
+            metrics_shown = ("sensitivity", "specificity", "ppv", "npv")
+            yield f"  - {', '.join(f'{metric} {_with_ci(*point.metric(metric))}' for metric in metrics_shown)}"
         yield f"  - calibration: slope {task.calibration_slope:.2f}, Brier score {task.brier:.3f}"
     yield from (f"- warning: {warning.name}" for warning in metrics.warnings)
     yield ""
+    yield from _subgroups(metrics, table)
+
+
+def _subgroups(metrics: CrossvalMetrics | PredictionMetrics, table: NoduleTable | None) -> Iterator[str]:
+    """The primary task by each group column of the evaluation."""
+    task = metrics.tasks.get(metrics.primary_task)
+    if not isinstance(task, BinaryTask):
+        return
+    yield from (f"### {metrics.primary_task} by subgroup", "")
+    if not task.subgroups:
+        columns = "`--group centre --group scanner --group diameter_mm=10,20`"
+        yield from (f"Not measured: evaluate with the columns that tell groups apart, as in {columns}.", "")
+        return
+    for column, levels in task.subgroups.items():
+        patients = _patients(table, column)
+        small = {name for name, level in levels.items() if min(level.n, patients.get(name, level.n)) < FEWEST}
+        yield f"| {column} | nodules | {task.positive_class} | AUC | sensitivity | specificity |"
+        yield "|---|---|---|---|---|---|"
+        for name, level in levels.items():
+            score = level.scores.get(metrics.primary_task)
+            if name in small or score is None:
+                continue
+            decided = [_with_ci(*score.point.metric(what)) if score.point else "" for what in DECIDED]
+            auc = _with_ci(score.auc, score.auc_ci)
+            yield f"| {name} | {level.n} | {level.n_positive} | {auc} | {' | '.join(decided)} |"
+        if small:
+            count = sum(levels[name].n for name in small)
+            yield f"| {len(small)} of fewer than {FEWEST} patients or nodules | {count} | | | | |"
+        yield ""
+
+
+def _with_ci(value: float, ci: tuple[float, float]) -> str:
+    if math.isnan(value):
+        return "not defined"
+    return (
+        f"{value:.2f} ({ci[0]:.2f} to {ci[1]:.2f})" if not math.isnan(ci[0] + ci[1]) else f"{value:.2f} (no interval)"
+    )
 
 
 def _operating_point(folder: Path, schema: ClassificationSchema) -> Iterator[str]:

@@ -14,6 +14,7 @@ from dsmt_nnunet.cli.main import main
 from dsmt_nnunet.evaluation.files import read_metrics
 from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics
 from dsmt_nnunet.evaluation.records.score import Score
+from dsmt_nnunet.evaluation.records.tasks import BinaryTask
 from dsmt_nnunet.inference.model_card import model_card
 from dsmt_nnunet.inference.weights import weights_digest
 from dsmt_nnunet.nodules import Nodule, NoduleTable
@@ -104,6 +105,13 @@ def test_it_quotes_the_cross_validation(model: Path, tmp_path: Path, monkeypatch
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         monkeypatch.setenv(name, str(tmp_path / "own" / name))
     truth, log_odds = make_truth(60)
+    centre = ["north", "south"] * 28 + ["tiny"] * 4
+    truth = NoduleTable(
+        tuple(
+            replace(item, extra={"centre": name}, diameter_mm=12.0 + number % 3, patient_id=f"P{number}")
+            for number, (item, name) in enumerate(zip(truth.nodules, centre, strict=True))
+        )
+    )
     raw = tmp_path / "own" / "nnUNet_raw" / "Dataset502_B"
     raw.mkdir(parents=True)
     truth.write(raw / "nodules.csv", SCHEMA)
@@ -114,7 +122,7 @@ def test_it_quotes_the_cross_validation(model: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr("nnunetv2.utilities.file_path_utilities.get_output_folder", lambda *_: str(folder))
     out = str(tmp_path / "metrics")
     words = ["evaluate", "crossval", "-d", "502", "-c", "3d_fullres", "-tr", "DSMTTrainer", "-o", out]
-    assert main([*words, "--bootstrap", "100"]) == 0
+    assert main([*words, "--bootstrap", "100", "--group", "centre", "--group", "diameter_mm=13,20"]) == 0
     metrics = read_metrics(out)
     assert isinstance(metrics, CrossvalMetrics)
     task = metrics.tasks["invasiveness"]
@@ -124,3 +132,16 @@ def test_it_quotes_the_cross_validation(model: Path, tmp_path: Path, monkeypatch
     assert f"- invasiveness: {task.auc_sentence}" in card
     assert f"sensitivity {task.point.sensitivity:.2f} ({task.point.sensitivity_ci[0]:.2f}" in card
     assert f"slope {task.calibration_slope:.2f}" in card
+    assert isinstance(task, BinaryTask)
+    north = task.subgroups["centre"]["north"]
+    score = north.scores["invasiveness"]
+    row = f"| north | 28 | {north.n_positive} | {score.auc:.2f} ({score.auc_ci[0]:.2f} to {score.auc_ci[1]:.2f}) | "
+    assert score.point is not None
+    assert f"{row}{score.point.sensitivity:.2f} (" in card
+    assert "| < 13 | 20 |" in card
+    assert "tiny" not in card
+    assert "| 1 of fewer than 5 patients or nodules | 4 |" in card
+    one_patient = NoduleTable(tuple(replace(item, patient_id="P1") for item in truth.nodules))
+    assert "| north |" not in model_card(model, one_patient, metrics)
+    unasked = replace(metrics, tasks={"invasiveness": replace(task, subgroups={})})
+    assert "Not measured: evaluate with the columns" in model_card(model, None, unasked)
