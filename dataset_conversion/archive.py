@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from tqdm import tqdm
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable
+from dsmt_nnunet.dataset_conversion.dates import date_columns, shifted
 from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms, identifying_columns
 from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, DEFAULT_MAPPING, TableMapping
 from dsmt_nnunet.dataset_conversion.mask_voxels import POSITION_TOLERANCE_MM
@@ -180,7 +181,8 @@ def convert_dicom(
         dataset_id: 1 to 999.
         name: name of the data set, without `DatasetXXX_`.
         mapping: what the columns mean.
-        pseudonyms: replacements of the ids of patients; those that it lacks are drawn.
+        pseudonyms: replacements of the ids of patients, and by how many days their dates are moved; what it lacks is
+            drawn.
         diameter_range: as for `convert_table`.
         raw_folder: as for `convert_table`.
         overwrite: replace a data set of the same id and name.
@@ -189,6 +191,7 @@ def convert_dicom(
         The folder of the data set.
 
     Raises:
+        ValueError: dates cannot be read, so that they cannot be moved.
         ConversionError: a row has no CT or contour, or something is wrong with them; it lists everything.
     """
     problems = [
@@ -294,15 +297,21 @@ def _staged_table(
     identities = [(source.ct, source.row) for source in sources if source.ct is not None]
     left_out = {*identifying_columns(table, identities), SERIES_COLUMN, STRUCTURE_COLUMN} - kept
     ids = [mapping.column_of(role, table.columns) for role in ("patient_id", "case_id")]
+    columns = [name for name in table.columns if name not in left_out]
+    dates = {}
+    if pseudonyms is not None:
+        free = [name for name in columns if name not in kept]
+        dates = date_columns({name: [row.get(name) for row in table.rows] for name in free})
     rows = []
     for source in sources:
         assert source.ct is not None
-        values = {name: value for name, value in source.row.values.items() if name not in left_out}
+        values = {name: source.row.get(name) for name in columns}
         if pseudonyms is not None:
+            for column, written in dates.items():
+                values[column] = shifted(values[column], written, pseudonyms.shift_of(source.patient_id))
             for column, value in values.items():
                 if column in ids or value == source.patient_id:
                     values[column] = pseudonyms.replace(value, source.patient_id)
         image = images[source.ct.uid]
         rows.append(CsvRow(source.row.line, {**values, "image": image, "mask": f"mask{source.row.line}"}))
-    columns = [name for name in table.columns if name not in left_out]
     return CsvTable(table.path, tuple(dict.fromkeys([*columns, "image", "mask"])), tuple(rows))

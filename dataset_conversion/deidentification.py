@@ -18,6 +18,9 @@ _IDENTIFYING = re.compile(
 """Headers of columns that tell who a patient is."""
 _NOT_IDENTIFYING = re.compile(r"file_?name|series_?name|structure|image|mask", re.IGNORECASE)
 _COLUMNS = ("patient_id", "pseudonym")
+_SHIFT_COLUMN = "shift_days"
+_LARGEST_SHIFT_DAYS = 365
+_WHOLE = re.compile(r"-?\d+")
 _SEPARATORS = re.compile(r"[\W_]+")
 
 
@@ -59,12 +62,14 @@ class Pseudonyms:
     """Names that stand for patients' ids, kept in a CSV file outside of nnU-Net's folders.
 
     Attributes:
-        path: columns patient_id and pseudonym; written by `save`, with the patients that it lacked.
+        path: columns patient_id, pseudonym and shift_days; written by `save`, with the patients that it lacked.
         names: patient_id -> pseudonym.
+        shifts: patient_id -> days by which all dates of the patient are moved.
     """
 
     path: Path
     names: dict[str, str] = field(default_factory=dict)
+    shifts: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Pseudonyms:
@@ -81,7 +86,13 @@ class Pseudonyms:
         names = {row.get("patient_id"): row.get("pseudonym") for row in table.rows}
         if len(set(names.values())) < len(names) or "" in names.values():
             raise ValueError(f"{path}: every patient needs a pseudonym of its own.")
-        return cls(path, names)
+        shifts = {}
+        for row in table.rows:
+            if text := row.get(_SHIFT_COLUMN):
+                if not _WHOLE.fullmatch(text):
+                    raise ValueError(f"{path}, line {row.line}: {_SHIFT_COLUMN} must be whole days, got '{text}'.")
+                shifts[row.get("patient_id")] = int(text)
+        return cls(path, names, shifts)
 
     @property
     def sources(self) -> Path:
@@ -96,6 +107,12 @@ class Pseudonyms:
                 self.names[patient_id] = name
         return self.names[patient_id]
 
+    def shift_of(self, patient_id: str) -> int:
+        """Days by which the patient's dates are moved, the same for all of them; drawn at random, 1 to 365 earlier."""
+        if patient_id not in self.shifts:
+            self.shifts[patient_id] = -1 - secrets.randbelow(_LARGEST_SHIFT_DAYS)
+        return self.shifts[patient_id]
+
     def replace(self, text: str, patient_id: str) -> str:
         """`text` with the pseudonym wherever the id of the patient stands in it."""
         return text.replace(patient_id, self.of(patient_id)) if patient_id else text
@@ -104,5 +121,5 @@ class Pseudonyms:
         """Writes the file."""
         with self.path.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
-            writer.writerow(_COLUMNS)
-            writer.writerows(self.names.items())
+            writer.writerow((*_COLUMNS, _SHIFT_COLUMN))
+            writer.writerows((who, name, self.shifts.get(who, "")) for who, name in self.names.items())

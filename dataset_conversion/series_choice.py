@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dsmt_nnunet.csv_table import CsvRow
+from dsmt_nnunet.dataset_conversion.dates import read_date, ways_of_writing
 from dsmt_nnunet.dicom.export import Series
 from dsmt_nnunet.dicom.series import slice_distance_mm
 from dsmt_nnunet.dicom.structures import matches
@@ -14,7 +14,6 @@ from dsmt_nnunet.dicom.structures import matches
 THICKNESS_TOLERANCE_MM = 0.05
 _PLAIN = ("thinnest", "latest", "earliest")
 _WITH_VALUE = ("kernel", "description", "before")
-_DATE = re.compile(r"(\d{4})[-./]?(\d{2})[-./]?(\d{2})")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,11 @@ class Choice:
             raise ValueError(f"--choose before={self.value}: the table has no such column; it has {list(columns)}.")
 
     def apply(self, candidates: Sequence[Series], row: CsvRow) -> list[Series]:
-        """The candidates that the rule keeps."""
+        """The candidates that the rule keeps.
+
+        Raises:
+            ValueError: the cell of `before` holds no date.
+        """
         if self.kind == "kernel":
             return [series for series in candidates if matches(series.kernel, self.value)]
         if self.kind == "description":
@@ -60,10 +63,21 @@ class Choice:
         if self.kind == "thinnest":
             return _lowest(candidates, lambda series: slice_distance_mm(series) or float("inf"))
         if self.kind == "before":
-            limit = _day(row.get(self.value))
-            candidates = [series for series in candidates if 0 < _day(series.date) <= limit]
+            limit = self._limit(row)
+            candidates = [series for series in candidates if 0 < _day(series) <= limit]
         sign = 1 if self.kind == "earliest" else -1
-        return _lowest(candidates, lambda series: sign * _day(series.date))
+        return _lowest(candidates, lambda series: sign * _day(series))
+
+    def _limit(self, row: CsvRow) -> int:
+        """The date of a row as an ordinal; 0 for an empty cell."""
+        text = row.get(self.value)
+        ways = ways_of_writing([text])
+        if text and len(ways) != 1:
+            raise ValueError(
+                f"line {row.line}: --choose before={self.value} needs a date, got '{text}'. Write it as 2024-01-31."
+            )
+        day = read_date(text, ways[0]) if ways else None
+        return day.toordinal() if day else 0
 
 
 def choose_series(candidates: Sequence[Series], choices: Sequence[Choice], row: CsvRow) -> list[Series]:
@@ -82,7 +96,7 @@ def _lowest(candidates: Sequence[Series], key: Callable[[Series], float]) -> lis
     return [series for series in candidates if key(series) <= best + THICKNESS_TOLERANCE_MM]
 
 
-def _day(text: str) -> int:
-    """A date as the number YYYYMMDD; 0 where there is none."""
-    found = _DATE.match(text.strip())
-    return int("".join(found.groups())) if found else 0
+def _day(series: Series) -> int:
+    """The date of a series as an ordinal; 0 where there is none."""
+    day = read_date(series.date, "%Y%m%d") or read_date(series.date, "%Y.%m.%d")  # ACR-NEMA wrote points
+    return day.toordinal() if day else 0

@@ -90,7 +90,7 @@ def _add_dicom_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
         "--pseudonyms",
         type=Path,
         metavar="FILE.csv",
-        help="replace patient ids by the names in this file; patients that it lacks are added to it",
+        help="replace patient ids by the names in this file and move dates; patients that it lacks are added to it",
     )
     parser.set_defaults(run=run_dicom)
 

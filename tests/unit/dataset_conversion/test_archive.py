@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import zlib
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from dsmt_nnunet.cli.main import main
-from dsmt_nnunet.csv_table import CsvRow
+from dsmt_nnunet.csv_table import CsvRow, read_csv
 from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
 from dsmt_nnunet.dicom.export import read_export
 from dsmt_nnunet.dicom.scan_source import read_source
@@ -103,12 +104,36 @@ def test_nothing_tells_who_the_patient_is(export: Path, tmp_path: Path) -> None:
     for secret in ("Secret", "1950", "19500203", "ACC4711", "007", "P1_", "P1,"):
         assert secret not in text.replace(str(tmp_path), "")
     assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 2
-    kept = dict(line.split(",") for line in names.read_text().split()[1:])
+    kept = {row.get("patient_id"): row.get("pseudonym") for row in read_csv(names).rows}
     assert kept["007"] == "A1"
     assert (folder / "labelsTr" / f"{kept['P1']}.nii.gz").exists()
     assert not (folder / "sources").exists()
     assert "007" not in (tmp_path / "names_sources" / "A1.json").read_text()
     assert read_source(tmp_path / "names_sources" / "A1.json").series_uid.endswith(f"{sum(map(ord, '007'))}.1")
+
+
+def test_dates_of_a_patient_move_together(export: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.csv"
+    names.write_text("patient_id,pseudonym\n007,A1\n")
+    dated = [
+        {**row, "scan": scan, "surgery": surgery}
+        for row, scan, surgery in zip(
+            rows(), ("2024-01-05", "2024-03-05", "2024-01-05"), ("10.01.2024", "", "11.01.2024"), strict=True
+        )
+    ]
+    for _ in range(2):
+        assert convert(export, write_table(tmp_path / "t.csv", dated), "--pseudonyms", str(names), "--overwrite") == 0
+        with (tmp_path / "raw" / "Dataset501_Nodules" / "nodules.csv").open() as stream:
+            moved = {(item["patient_id"], item["nodule_id"]): item for item in csv.DictReader(stream)}
+        (first, second), kept = (moved["A1", number] for number in "12"), read_csv(names)
+        shift = {row.get("pseudonym"): int(row.get("shift_days")) for row in kept.rows}
+        assert -365 <= shift["A1"] <= -1
+        assert date.fromisoformat(first["scan"]) == date(2024, 1, 5) + timedelta(days=shift["A1"])
+        assert date.fromisoformat(second["scan"]) - date.fromisoformat(first["scan"]) == timedelta(days=60)
+        assert first["surgery"] == (date(2024, 1, 10) + timedelta(days=shift["A1"])).strftime("%d.%m.%Y")
+        assert second["surgery"] == ""
+    names.write_text("patient_id,pseudonym,shift_days\n007,A1,soon\n")
+    assert convert(export, tmp_path / "t.csv", "--pseudonyms", str(names), "--overwrite") == 2
 
 
 def test_a_name_that_is_the_id_does_not_take_the_ids_away(export: Path, tmp_path: Path) -> None:
@@ -151,6 +176,17 @@ def test_several_structures_are_not_guessed(export: Path, tmp_path: Path, capsys
     content = [{"patient_id": "007", "pathology": "AIS"}, {"patient_id": "P1", "pathology": "IAC"}]
     assert convert(export, write_table(tmp_path / "t.csv", content)) == 2
     assert "3 structures fit '*'" in capsys.readouterr().err
+
+
+def test_the_date_of_a_rule_is_read_as_it_is_written(tmp_path: Path) -> None:
+    for number, day in enumerate(("20240105", "20240301"), start=1):
+        write_ct(tmp_path / str(number), series=number, AcquisitionDate=day)
+    series = ct_series(read_export(tmp_path))
+    for text in ("2024-02-01", "01.02.2024", "20240201"):
+        (kept,) = choose_series(series, [Choice.parse("before=op")], CsvRow(2, {"op": text}))
+        assert kept.date == "20240105"
+    with pytest.raises(ValueError, match="line 2: --choose before=op needs a date, got 'soon'"):
+        choose_series(series, [Choice.parse("before=op")], CsvRow(2, {"op": "soon"}))
 
 
 def test_rules_decide_between_series(tmp_path: Path) -> None:
