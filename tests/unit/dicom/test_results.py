@@ -29,7 +29,11 @@ def mask() -> np.ndarray:
 
 @pytest.fixture
 def predicted(ct: CtVolume, tmp_path: Path) -> Path:
-    folder = tmp_path / "out"
+    return write_prediction(tmp_path / "out", ct)
+
+
+def write_prediction(folder: Path, ct: CtVolume) -> Path:
+    """CASE.json and mask of two nodules on a CT of 5 x 6 x 8 voxels."""
     folder.mkdir()
     nodules = []
     for name, index, probability in (("1", (0, 0, 0), 0.25), ("b", (3, 4, 2), 0.75)):

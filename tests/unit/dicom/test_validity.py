@@ -1,0 +1,38 @@
+"""What is exported, judged by an independent validator: dciodvfy of dicom3tools."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dsmt_nnunet.dicom.export import read_export
+from dsmt_nnunet.dicom.series import ct_series, read_ct
+from tests.unit.dicom.made_series import write_ct
+from tests.unit.dicom.test_results import export, write_prediction
+
+DCIODVFY = shutil.which("dciodvfy")
+pytestmark = pytest.mark.skipif(
+    DCIODVFY is None, reason="dciodvfy is not installed (Debian: apt-get install dicom3tools)"
+)
+
+
+def errors(path: Path) -> list[str]:
+    """Lines in which dciodvfy calls an object wrong."""
+    ended = subprocess.run([str(DCIODVFY), str(path)], capture_output=True, text=True, check=False)
+    return [line for line in (ended.stdout + ended.stderr).splitlines() if line.startswith("Error")]
+
+
+def test_segmentation_and_report_are_valid(tmp_path: Path) -> None:
+    write_ct(tmp_path / "ct", heights=(0, 3, 6, 9, 12))
+    predicted = write_prediction(tmp_path / "out", read_ct(ct_series(read_export(tmp_path / "ct"))[0]))
+    assert export(predicted) == 0
+    assert errors(predicted / "dicom" / "c1_seg.dcm") == []
+    assert errors(predicted / "dicom" / "c1_report.dcm") == []
+
+
+def test_the_validator_finds_what_is_wrong(tmp_path: Path) -> None:
+    write_ct(tmp_path / "ct", ImageType=["WHATEVER"])
+    assert errors(next((tmp_path / "ct").iterdir()))
