@@ -30,6 +30,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--max-cards", type=int, default=None, metavar="N", help="nodules shown, the largest errors first (100)"
     )
+    parser.add_argument(
+        "--checklist",
+        action="store_true",
+        help="also the flow of cases, the cohort, CLAIM 2024 and TRIPOD+AI, on the page and as CSV beside it",
+    )
     parser.set_defaults(run=run)
 
 
@@ -44,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         title=args.title or DEFAULT_TITLE,
         folders=ImageFolders(tuple(args.images), tuple(args.labels), tuple(args.predictions), tuple(args.sources)),
         max_cards=DEFAULT_MAX_CARDS if args.max_cards is None else args.max_cards,
+        checklist=args.checklist,
     )
     with tqdm(desc="nodules", unit="nodule", disable=not (args.images and sys.stderr.isatty())) as bar:
         page = write_report(args.folders, args.out, options, bar.update)

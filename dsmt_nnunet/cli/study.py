@@ -47,6 +47,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--test-cases", type=int, default=400, help="unseen phantoms of the same protocols")
     parser.add_argument("--external-cases", type=int, default=200, help="unseen phantoms of another protocol")
     parser.add_argument("--cohort-seed", type=int, default=1, help="of the phantoms; choices belong on another cohort")
+    parser.add_argument(
+        "--preregister",
+        type=Path,
+        metavar="FILE",
+        help="hypotheses, primary endpoint and analysis (JSON), sealed before training; the rest is exploratory",
+    )
     parser.set_defaults(run=run)
 
 
@@ -63,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         os.environ.update(variables_of_children(out))
     else:
         prepare()
+    from dsmt_nnunet.study.preregistration import register
     from dsmt_nnunet.study.tables import floors_of, write_tables
 
     study: Trainings
@@ -79,10 +86,13 @@ def run(args: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     study.claim_folder()
     study.make_ready()
+    finished = study.finished()
+    seal = register(out, args.preregister, bool(finished))
+    if seal:
+        print(f"Registered {seal.written}, SHA-256 {seal.sha256}: deposit this number where it can be dated.")
     trainers = possible(args.trainers, study.has_covariates())
     question = study.question()
     floors = floors_of(question, out, worker_processes())
-    finished = study.finished()
     runs = [item for trainer, seed in finished for item in study.runs(trainer, seed)]
     wanted = [(trainer, seed) for seed in args.seeds for trainer in trainers if (trainer, seed) not in finished]
     with closing(in_parallel(study, wanted)) as ended:

@@ -17,6 +17,7 @@ from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
 from dsmt_nnunet.files import write_text
 from dsmt_nnunet.report import nodule_picture
 from dsmt_nnunet.report.cards import NO_IMAGES, Card, cards_of, with_pictures, with_places, with_reasons
+from dsmt_nnunet.report.checklist import checklist_tables, write_checklist_files
 from dsmt_nnunet.report.explanation_picture import explanation_data
 from dsmt_nnunet.report.figure_style import FigureFolder
 from dsmt_nnunet.report.folder import EvaluationFolder, read_evaluation
@@ -25,6 +26,7 @@ from dsmt_nnunet.report.listing import nodule_listing
 from dsmt_nnunet.report.numbers import readable
 from dsmt_nnunet.report.panel import key_of
 from dsmt_nnunet.report.section import Section, build_section
+from dsmt_nnunet.report.tables import Table
 from dsmt_nnunet.report.windows import WINDOWS
 
 DEFAULT_TITLE = "Evaluation report"
@@ -39,11 +41,13 @@ class ReportOptions:
         title: of the page.
         folders: of images and masks.
         max_cards: cards in the whole page; the largest errors of each section are kept.
+        checklist: adds the flow of cases, the cohort, CLAIM and TRIPOD+AI, and writes them as CSV beside the page.
     """
 
     title: str = DEFAULT_TITLE
     folders: ImageFolders = field(default_factory=ImageFolders)
     max_cards: int = DEFAULT_MAX_CARDS
+    checklist: bool = False
 
     def __post_init__(self) -> None:
         if self.max_cards < 0:
@@ -79,12 +83,15 @@ def write_report(
     sections = []
     for evaluation, key, title in zip(read, _keys(read), _titles(read), strict=True):
         sections.append((evaluation, build_section(evaluation, key, title, figures)))
-    text = render(_with_cards(sections, options, progress), options)
+    finished = _with_cards(sections, options, progress)
+    lists = checklist_tables(read, _has_explanations(finished)) if options.checklist else {}
+    write_checklist_files(lists, out)
+    text = render(finished, options, tuple(lists.values()))
     write_text(out, text)
     return out
 
 
-def render(sections: Sequence[Section], options: ReportOptions) -> str:
+def render(sections: Sequence[Section], options: ReportOptions, checklists: Sequence[Table] = ()) -> str:
     """The page as text."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals["svg"] = Markup
@@ -98,7 +105,8 @@ def render(sections: Sequence[Section], options: ReportOptions) -> str:
         sections=sections,
         has_cards=any(section.cards for section in sections),
         no_images=NO_IMAGES,
-        has_explanations=any(card.explanation for section in sections for card in section.cards),
+        checklists=checklists,
+        has_explanations=_has_explanations(sections),
         has_images=bool(options.folders.images),
         stack_of=stack_data,
         card_data=card_data,
@@ -109,6 +117,10 @@ def render(sections: Sequence[Section], options: ReportOptions) -> str:
         script=Markup(script),
         script_digest=digest,
     )
+
+
+def _has_explanations(sections: Sequence[Section]) -> bool:
+    return any(card.explanation for section in sections for card in section.cards)
 
 
 def stack_data(card: Card) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from dsmt_nnunet.statistics.named_warnings import EvaluationWarning
 from dsmt_nnunet.statistics.readers.seeds import CohortScores, SeedContrast, seed_contrast
 from dsmt_nnunet.statistics.roc.fold_comparison import mean_fold_auc, paired_fold_comparison
 from dsmt_nnunet.statistics.roc.interval import bounded_interval
+from dsmt_nnunet.study.preregistration import marked
 
 SCORES_NAME, SEEDS_NAME, COHORTS_NAME = "scores.csv", "seeds.csv", "cohorts.csv"
 REFERENCE = "DSMTTrainer"
@@ -84,9 +85,10 @@ def write_seed_tables(folder: Path) -> None:
         pairs = combinations(sorted(set(scores.cohorts)), 2) if scores.folds is None else ()
         drops = [row for pair in pairs for row in _drops(scores, pair)]
     if rows:
-        _write(folder / SEEDS_NAME, rows)
+        _write(folder / SEEDS_NAME, marked(folder, rows))
     if drops:
-        _write(folder / COHORTS_NAME, _with_holm(drops, "all pairs of cohorts", "interaction_"))
+        adjusted = _with_holm(drops, "all pairs of cohorts", "interaction_")
+        _write(folder / COHORTS_NAME, marked(folder, adjusted))
 
 
 def read_scores(path: Path) -> StudyScores:

@@ -44,7 +44,8 @@ def logistic_calibration(
     """Fits slope and intercept (statsmodels GLM, binomial).
 
     With clusters (patients) the variance is the cluster-robust sandwich and the intervals are t with K - 1 degrees of
-    freedom; the estimates stay.
+    freedom; the estimates stay. The slope's covers 0.95 to 0.96, 0.93 with 40 patients of six nodules
+    (docs/results/coverage.csv).
 
     Both are NaN for one class; the slope is NaN where no finite solution exists (the probability separates the
     classes, or is constant); a `SeparationWarning` says which.

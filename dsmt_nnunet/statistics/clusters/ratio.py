@@ -84,7 +84,7 @@ def clustered_proportion(
     The design effect d is the cluster variance over p (1 - p) / n, held at or above 1; n / d replaces n, and
     (z / t)^2 of it where clusters are few (t with K - 1 degrees of freedom). Where all or no cases are hits d is not
     known: each cluster counts once. Without clusters it is the binomial interval itself. In simulations Wilson's covers
-    0.92 to 0.97 (docs/results/coverage.csv).
+    0.94 to 0.97, Clopper and Pearson's 0.95 to 0.99 (docs/results/coverage.csv).
     Source: Rao and Scott, Biometrics 1992; 48: 577; Korn and Graubard, Survey Methodology 1998; 24: 193 (degrees of
     freedom); Wilson, JASA 1927; 22: 209.
 

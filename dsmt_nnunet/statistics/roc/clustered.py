@@ -95,8 +95,8 @@ def clustered_auc_interval(
 ) -> AucInterval:
     """AUC with its interval on the logit scale, clusters taken whole.
 
-    logit AUC +- t SE / (AUC (1 - AUC)), t with Satterthwaite's degrees of freedom. It covers 0.94 to 0.96 in
-    simulations, 0.91 with 40 patients of six nodules (docs/results/coverage.csv). A variance of 0 gets Newcombe's
+    logit AUC +- t SE / (AUC (1 - AUC)), t with Satterthwaite's degrees of freedom. It covers 0.94 to 0.97 in
+    simulations (docs/results/coverage.csv). A variance of 0 gets Newcombe's
     method 5 with clusters for cases, with a `ZeroVarianceWarning`.
     Source: Obuchowski, Biometrics 1997; 53: 567; Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.2
     (logit scale).
@@ -134,6 +134,8 @@ def clustered_paired_comparison(
     level: float = 0.95,
 ) -> AucComparison:
     """Test of two correlated AUCs of the same clustered cases; t interval and t test, which agree.
+
+    It rejects a true null in 0.05, in 0.07 with 40 patients of six nodules (400 draws, docs/results/coverage.csv).
 
     Source: Obuchowski, Biometrics 1997; 53: 567.
     """

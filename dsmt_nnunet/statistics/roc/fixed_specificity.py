@@ -50,8 +50,7 @@ def sensitivity_at_specificity(
 
     In each resample the cut is taken anew from the negatives, and R* = (m R + z^2 / 2) / (m + z^2) of the positives
     above it; the interval is mean(R*) +- z sd(R*), cut to 0 to 1. With clusters, patients are resampled and m counts
-    those with a positive case. It covers 0.94 to 0.99 in simulations, 0.92 with 40 patients of six nodules
-    (docs/results/coverage.csv).
+    those with a positive case. It covers 0.94 to 0.97 in simulations (docs/results/coverage.csv).
     Source: Zhou and Qin, Statistics in Medicine 2005; 24: 465 (BTII).
 
     Raises:

@@ -48,6 +48,17 @@ def test_intervals_hold_in_a_simulation(clustered: bool) -> None:
     assert (np.mean(held, axis=0) < 0.99).all()
 
 
+def test_intervals_hold_near_1_with_few_cases() -> None:
+    """300 samples of 30 + 30 at a sensitivity and specificity of 0.95; with z^2 / 2 cases added it is 0.8."""
+    rng, y_true, held = np.random.default_rng(0), np.repeat([1, 0], 30), []
+    truth = (0.1 * 0.95 / (0.1 * 0.95 + 0.9 * 0.05), 0.9 * 0.95 / (0.9 * 0.95 + 0.1 * 0.05))
+    for _ in range(300):
+        found = at_prevalence(y_true, np.r_[rng.random(30) < 0.95, rng.random(30) < 0.05], 0.1)
+        intervals = (found.ppv_ci, found.npv_ci)
+        held.append([low <= value <= high for (low, high), value in zip(intervals, truth, strict=True)])
+    assert np.mean(held, axis=0) == pytest.approx(0.95, abs=0.035)
+
+
 def test_empty_cells_keep_their_width() -> None:
     found = at_prevalence(np.repeat([1, 0], 20), np.repeat([1, 0], 20), 0.1)
     assert (found.ppv, found.npv) == (1, 1)
