@@ -108,6 +108,7 @@ class TrainingPlan:
         iterations_per_epoch: training batches an epoch.
         learning_rate: of the joint stage, AdamW.
         finetune_learning_rate: of the fine-tuning stage.
+        backbone_learning_rate: of the U-Net in the joint stage; None for `learning_rate`.
         weight_decay: decoupled.
         jitter_mm: a training patch is centred within this distance of the nodule, along each axis.
         background_share: share of patches drawn anywhere in a scan, for the segmentation alone.
@@ -130,6 +131,7 @@ class TrainingPlan:
     segmentation_weight: float = 1.0
     probation_epochs: int = 0
     keeps_size_and_density: bool = True
+    backbone_learning_rate: float | None = None
 
     @property
     def epochs(self) -> int:

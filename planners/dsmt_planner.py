@@ -29,6 +29,7 @@ class DSMTPlannerXS(DSMTPlanner):
     finetune_epochs = 4
     max_iterations_per_epoch = 40
     learning_rate = 2e-3
+    backbone_learning_rate = 8e-3
     max_batch_size = 8
     mirror_scans = False
     smallest_spacing_mm = 1.25

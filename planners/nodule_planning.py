@@ -77,6 +77,8 @@ class DSMTPlanning(_NnunetPlanner):
     finetune_epochs: ClassVar[int] = 50
     max_iterations_per_epoch: ClassVar[int] = 250
     learning_rate: ClassVar[float] = 3e-4
+    backbone_learning_rate: ClassVar[float | None] = None
+    """Of the U-Net; None for that of the heads."""
     max_batch_size: ClassVar[int] = 24
     mirror_scans: ClassVar[bool] = True
     smallest_spacing_mm: ClassVar[float] = 0.0
@@ -273,6 +275,7 @@ class DSMTPlanning(_NnunetPlanner):
                 background_share=share,
                 learning_rate=self.learning_rate,
                 finetune_learning_rate=self.learning_rate / 10,
+                backbone_learning_rate=self.backbone_learning_rate,
                 task_weights=default_task_weights(self.schema),
                 probation_epochs=probation(self.joint_epochs),
             ),

@@ -65,7 +65,11 @@ class DSMTTrainer(DataTrainer):
             # Statistics of the batch and dropout belong to what is learning.
             network = self._bare_network()
             network.eval()
-            network.heads[self.dsmt_plan.schema.primary_index].train()
+            head = network.task_heads[self.dsmt_plan.schema.primary_index]
+            head.train()
+            if not float(head.share):
+                self.print_to_log_file("The deep part of the primary task has no share: there is nothing to fine-tune.")
+                self.num_iterations_per_epoch = 1
         # DistributedDataParallel waits for a gradient of every parameter it has seen: there a rate of 0 has to do.
         if not self.is_ddp:
             for group in self.optimizer.param_groups:

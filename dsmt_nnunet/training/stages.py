@@ -44,9 +44,14 @@ def learning_rates(epoch: int, plan: DSMTPlan) -> dict[str, float]:
     """
     training = plan.training
     if stage_of(epoch, plan) is Stage.JOINT:
-        rate = training.learning_rate * (1 - epoch / training.joint_epochs) ** POLY_EXPONENT
-        rate *= min(1.0, (epoch + 1) / (min(WARM_UP_EPOCHS, training.joint_epochs) + 1))
-        return dict.fromkeys((BACKBONE, CLASSIFICATION, PRIMARY_HEAD), rate)
+        share = (1 - epoch / training.joint_epochs) ** POLY_EXPONENT
+        share *= min(1.0, (epoch + 1) / (min(WARM_UP_EPOCHS, training.joint_epochs) + 1))
+        rate, of_backbone = training.learning_rate, training.backbone_learning_rate
+        return {
+            BACKBONE: share * (rate if of_backbone is None else of_backbone),
+            CLASSIFICATION: share * rate,
+            PRIMARY_HEAD: share * rate,
+        }
     elapsed = (epoch - training.joint_epochs) / max(1, training.finetune_epochs)
     rate = training.finetune_learning_rate * max(0.0, 1 - elapsed) ** POLY_EXPONENT
     return {BACKBONE: 0.0, CLASSIFICATION: 0.0, PRIMARY_HEAD: rate}

@@ -230,7 +230,10 @@ class WidePart:
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Fits the wide part anew under given and predicted masks, each nodule counting once; thresholds stay."""
+        """Fits the wide part anew under given and predicted masks, each nodule counting once.
+
+        Thresholds stay where a deep part has its share in the answer, to which training has adapted them.
+        """
         wide = self._plan.wide
         if wide is None or self._given is None:
             return
@@ -244,7 +247,11 @@ class WidePart:
             with torch.enable_grad():
                 both = np.concatenate([targets, targets])
                 fit = fit_wide(descriptors, both, task, self._penalties(wide), halves, columns)
-            take_weights(head, fit.scaled(self._calibrations[position]))
+            fit = fit.scaled(self._calibrations[position])
+            if float(head.share):
+                take_weights(head, fit)
+            else:
+                fit.give_to(head)
 
 
 def take_weights(head: TaskHead, fit: WideFit) -> None:

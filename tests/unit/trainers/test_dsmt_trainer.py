@@ -135,6 +135,19 @@ def test_fine_tuning_changes_the_primary_head_alone_to_the_last_bit(monkeypatch:
     assert all(name.startswith(f"heads.{SCHEMA.primary_index}.") for name in changed)
 
 
+@pytest.mark.parametrize(("share", "iterations"), [(0.0, 1), (0.5, 7)])
+def test_where_the_deep_part_has_no_share_fine_tuning_is_over_at_once(
+    share: float, iterations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = trainer(monkeypatch=monkeypatch)
+    own.num_iterations_per_epoch = 7
+    own._bare_network().task_heads[SCHEMA.primary_index].share.fill_(share)
+    begin(own, 0)
+    assert own.num_iterations_per_epoch == 7
+    begin(own, 4)
+    assert own.num_iterations_per_epoch == iterations
+
+
 def test_a_batch_without_any_known_label_is_a_step_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     own = trainer(monkeypatch=monkeypatch)
     for epoch in (0, 4):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -50,6 +51,15 @@ def test_all_groups_learn_alike_in_the_joint_stage() -> None:
     for epoch in range(20):
         rates = learning_rates(epoch, PLAN)
         assert rates[BACKBONE] == rates[CLASSIFICATION] == rates[PRIMARY_HEAD] > 0
+
+
+def test_the_backbone_may_learn_at_a_rate_of_its_own_in_the_joint_stage_alone() -> None:
+    plan = replace(PLAN, training=replace(PLAN.training, backbone_learning_rate=4e-3))
+    for epoch in range(20):
+        rates = learning_rates(epoch, plan)
+        assert rates[BACKBONE] == pytest.approx(4 * rates[PRIMARY_HEAD])
+        assert rates[CLASSIFICATION] == rates[PRIMARY_HEAD] > 0
+    assert learning_rates(20, plan)[BACKBONE] == 0.0
 
 
 def test_in_fine_tuning_the_primary_head_alone_learns() -> None:

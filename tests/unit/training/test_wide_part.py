@@ -118,3 +118,18 @@ def test_a_training_that_goes_on_remembers_what_was_decided() -> None:
     network.task_heads[0].decided.fill_(True)
     _, part = on_probation(network)
     assert [len(own) for own in hidden(part)] == [0, HELD_BACK.sum()]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_only_an_answer_without_a_deep_part_takes_the_thresholds_of_the_last_fit(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, part = on_probation()
+    monkeypatch.setattr(part, "_measured", lambda _: part._given)
+    head = network.task_heads[1]
+    head.share.fill_(share)
+    fitted = head.bias.detach().clone()
+    with torch.no_grad():
+        head.bias.fill_(5.0)
+    part.finish()
+    assert float(head.bias) == pytest.approx(5.0 if share else float(fitted), abs=0.05)
