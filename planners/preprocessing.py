@@ -73,10 +73,9 @@ def preprocess_what_is_missing(
     found = get_filenames_of_train_images_and_targets(str(raw), dataset_json.content)
     cases = {name: CaseFiles.parse(files) for name, files in found.items()}
     missing = _take_away_what_changed(folder, cases, plans, clean)
-    if len(missing) == len(cases):
-        preprocess_dataset(dataset_id, plans_name, (CONFIGURATION,), num_processes=[processes])
-        return len(missing)
-    print(f"{len(cases) - len(missing)} of {len(cases)} cases are preprocessed already.")
+    if len(missing) < len(cases):
+        print(f"{len(cases) - len(missing)} of {len(cases)} cases are preprocessed already.")
+    folder.mkdir(parents=True, exist_ok=True)
     _run(missing, cases, folder, plans.content, dataset_json.content, processes)
     # Without a configuration nnU-Net only copies the reference masks.
     preprocess_dataset(dataset_id, plans_name, (), num_processes=[])

@@ -11,7 +11,6 @@ from batchgenerators.utilities.file_and_folder_operations import load_json, save
 
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
 from dsmt_nnunet.intensities import FORCE_VARIABLE
-from dsmt_nnunet.nnunet_files import CaseFiles
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.planners import planning, preprocessing
@@ -24,7 +23,7 @@ CASES = 3
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the cases go; nnU-Net's own preprocessing of everything is replaced by ours of each case."""
+    """Where the cases go."""
     monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
     monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
     image = sitk.GetImageFromArray(np.full((8, 8, 8), -700, dtype=np.int16))
@@ -37,18 +36,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     base.mkdir(parents=True)
     save_json(stock_plans(patch_size=(8, 8, 8)), str(base / "nnUNetPlans.json"), sort_keys=False)
 
-    def everything(dataset_id: int, plans_name: str, configurations: Any, **_: Any) -> None:
-        if not configurations:
-            return
-        raw = tmp_path / "raw" / NAME
-        dataset_json = load_json(str(raw / "dataset.json"))
-        found = preprocessing.get_filenames_of_train_images_and_targets(str(raw), dataset_json)
-        cases = {name: CaseFiles.parse(files) for name, files in found.items()}
-        target = base / "nnUNetPlans_3d_fullres"
-        target.mkdir(exist_ok=True)
-        preprocessing._run(list(cases), cases, target, load_json(str(base / f"{plans_name}.json")), dataset_json, 1)
-
-    monkeypatch.setattr(preprocessing, "preprocess_dataset", everything)
+    # Of nnU-Net's own it is only asked to copy the reference masks.
+    monkeypatch.setattr(preprocessing, "preprocess_dataset", lambda *_, **__: None)
     return base / "nnUNetPlans_3d_fullres"
 
 
