@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ class Grid:
     def shape(self) -> tuple[int, int, int]:
         return (len(self.z_mm), len(self.y_mm), len(self.x_mm))
 
-    @property
+    @cached_property
     def edge_mm(self) -> float:
         """Width of the linear edge of a painted object: a voxel's mean side."""
         spacing = [float(axis[1] - axis[0]) for axis in self.axes if len(axis) > 1]
@@ -53,7 +54,7 @@ class Grid:
     def box(self, low_xyz_mm: Sequence[float], high_xyz_mm: Sequence[float]) -> tuple[Slices, Grid]:
         """The part of the grid within a box: its slices (z, y, x) and its own grid; empty when outside."""
         slices = tuple(
-            slice(int(np.searchsorted(axis, low)), int(np.searchsorted(axis, high, side="right")))
+            slice(int(axis.searchsorted(low)), int(axis.searchsorted(high, side="right")))
             for axis, low, high in zip(self.axes, reversed(low_xyz_mm), reversed(high_xyz_mm), strict=True)
         )
         part = Grid(*(axis[where] for axis, where in zip(self.axes, slices, strict=True)))

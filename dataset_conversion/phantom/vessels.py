@@ -50,7 +50,7 @@ def _branch(
     yield Segment(start, end, radius, radius * 0.85, generation)
     if generation + 1 == GENERATIONS:
         return
-    across = _unit(np.cross(direction, rng.standard_normal(3)))
+    across = _unit(_cross(direction, rng.standard_normal(3)))
     for sign in (1, -1):
         turn = np.tan(np.radians(rng.uniform(18, 42)))
         child = _unit(direction + sign * turn * across)
@@ -112,4 +112,10 @@ def _paint_tube(target: FloatVolume, grid: Grid, segment: Segment, start_radius:
 
 
 def _unit(vector: Vector) -> Vector:
-    return vector / np.linalg.norm(vector)
+    return vector / np.sqrt(vector @ vector)
+
+
+def _cross(first: Vector, second: Vector) -> Vector:
+    """np.cross of two vectors (3,), in a tenth of its time."""
+    (x, y, z), (u, v, w) = first, second
+    return np.array([y * w - z * v, z * u - x * w, x * v - y * u])
