@@ -115,12 +115,14 @@ class MaskGuidedPooling(nn.Module):
 
     def _dilated(self, nodule_prob: Tensor) -> Tensor:
         """The mask grown by `_DILATION_MM`: bubbles that the segmentation leaves out, and the rim, are nodule."""
-        # One axis after the other: the same maximum over the same box, in a fraction of the time.
+        # One axis after the other: the same maximum over the same box, in a fraction of the time. (So is this; on a
+        # CPU max_pool3d takes ten times as long.)
         for axis, spacing in enumerate(self.spacing_mm):
-            reach = [0, 0, 0]
-            reach[axis] = round(_DILATION_MM / spacing)
-            if reach[axis]:
-                nodule_prob = functional.max_pool3d(nodule_prob, [2 * r + 1 for r in reach], stride=1, padding=reach)
+            reach = round(_DILATION_MM / spacing)
+            if reach:
+                padding = [0, 0] * (2 - axis) + [reach, reach]
+                padded = functional.pad(nodule_prob, padding, value=-torch.inf)
+                nodule_prob = padded.unfold(axis + 2, 2 * reach + 1, 1).amax(dim=-1)
         return nodule_prob
 
     def _central_shares(self, patch: Sequence[int]) -> list[float]:

@@ -49,8 +49,12 @@ class Precision:
 
     def prepare(self, network: nn.Module) -> None:
         """Brings a network into the memory format, in place; its state dict stays the same."""
-        if self.channels_last:
-            network.to(memory_format=torch.channels_last_3d)
+        if not self.channels_last:
+            return
+        network.to(memory_format=torch.channels_last_3d)
+        for module in network.modules():
+            if isinstance(module, nn.InstanceNorm3d) and _last not in module._forward_hooks.values():
+                module.register_forward_hook(_last)
 
     def prepare_input(self, tensor: Tensor) -> Tensor:
         """Brings a (B, C, Z, Y, X) batch into the memory format."""
@@ -72,6 +76,11 @@ class Precision:
                 yield
         else:
             yield
+
+
+def _last(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """Instance normalisation leaves the memory format; what follows it (nonlinearities above all) would mix two."""
+    return output.contiguous(memory_format=torch.channels_last_3d)
 
 
 def cpu_has_bf16() -> bool:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
-from dsmt_nnunet.environment import FOLDERS, best_device, resolved, variables_of_children, worker_processes
+from dsmt_nnunet.cli.commands import Commands, commands_with
+from dsmt_nnunet.environment import FOLDERS, best_device, variables_of_children, worker_processes
 from dsmt_nnunet.files import write_text
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, POSITION_COLUMNS
 from dsmt_nnunet.training.environment import VALIDATION_VARIABLE
@@ -106,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
             f"--labels {_quoted(raw / 'labelsTs')} --predictions {_quoted(predictions)}",
         ),
     ]
-    costs = run_steps(steps, variables, raw)
+    with commands_with(variables, device) as commands:
+        costs = run_steps(steps, commands, raw)
     if costs is None:
         return 1
     print(cost_table(costs))
@@ -114,12 +114,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_steps(steps: Sequence[Step], variables: Mapping[str, str], raw: Path) -> list[Cost] | None:
+def run_steps(steps: Sequence[Step], commands: Commands, raw: Path) -> list[Cost] | None:
     """Runs the steps one after the other, and says what each took.
 
     Args:
-        steps: the commands.
-        variables: the environment they run in.
+        steps: what is to be done.
+        commands: runs their commands.
         raw: folder of the raw data set, in which the positions are given before prediction.
 
     Returns:
@@ -132,12 +132,12 @@ def run_steps(steps: Sequence[Step], variables: Mapping[str, str], raw: Path) ->
             give_positions(raw / "nodulesTs.csv", raw / "imagesTs" / NODULE_TABLE_NAME)
         elapsed = sum(cost.seconds for cost in costs)
         print(f"\n[{number}/{len(steps)} {step.does}, {elapsed:.0f} s] {step.command}", flush=True)
-        start, before = time.monotonic(), os.times().children_user
-        status = subprocess.run(resolved(step.command), env=variables, check=False).returncode
-        if status != 0:
-            print(f"dsmt demo: this command ended with status {status}: {step.command}", file=sys.stderr)
+        start = time.monotonic()
+        ended = commands.run(step.command)
+        if ended.status != 0:
+            print(f"dsmt demo: this command ended with status {ended.status}: {step.command}", file=sys.stderr)
             return None
-        costs.append(Cost(step.does, time.monotonic() - start, os.times().children_user - before))
+        costs.append(Cost(step.does, time.monotonic() - start, ended.cpu_seconds))
     return costs
 
 

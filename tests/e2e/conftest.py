@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from dsmt_nnunet.cli.commands import WarmCommands
 from dsmt_nnunet.environment import FOLDERS, plugin_folder
 
 DATASET_ID = 500
 DATASET = "Dataset500_Phantom"
+SECONDS_AT_MOST = 900
 PLUGIN = Path(__file__).parent / "plugin"
 
 
@@ -35,7 +36,7 @@ class Workspace:
 
     base: Path
     variables: dict[str, str] = field(default_factory=dict)
-    warm: subprocess.Popen[str] | None = None
+    warm: WarmCommands | None = None
 
     def __post_init__(self) -> None:
         for name in FOLDERS:
@@ -77,34 +78,17 @@ class Workspace:
     def run(self, command: str, status: int = 0, **variables: str) -> str:
         """Runs a command to its end in a fork that need not import torch again, and returns what it printed."""
         if self.warm is None:
-            self.warm = self._start_warm()
-        assert self.warm.stdin is not None
-        assert self.warm.stdout is not None
+            self.warm = WarmCommands(self.variables, self.base)
         output = self.base / "output.txt"
-        request = {"words": command.split(), "variables": variables, "output": str(output)}
-        self.warm.stdin.write(json.dumps(request) + "\n")
-        self.warm.stdin.flush()
-        ended = self.warm.stdout.readline().strip()
+        ended = self.warm.run(command, output, variables, at_most_s=SECONDS_AT_MOST)
         printed = output.read_text(errors="replace")
-        assert ended == str(status), (
-            f"{command}\nended with {ended or 'the process that runs commands'}:\n{printed[-4000:]}"
-        )
+        assert ended.status == status, f"{command}\nended with {ended.status}:\n{printed[-4000:]}"
         return printed
 
     def close(self) -> None:
         """Ends the process that runs commands."""
         if self.warm is not None:
-            self.warm.communicate(timeout=60)
-
-    def _start_warm(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("warm_commands.py"))],
-            cwd=self.base,
-            env=self.variables,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+            self.warm.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,44 +1,50 @@
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from dsmt_nnunet.cli import demo
+from dsmt_nnunet.cli.commands import Ended
 from dsmt_nnunet.cli.main import main
 
 TRUTH = "case_id,nodule_id,x_mm,y_mm,z_mm,invasiveness\na,1,1.0,2.0,3.0,invasive\n"
 
 
-class Commands:
-    """Stands in for subprocess.run: notes the commands, leaves the test cases, and fails where told to."""
+class FakeCommands:
+    """Stands in for what runs commands: notes them, leaves the test cases, and fails where told to."""
 
     def __init__(self, raw: Path) -> None:
         self.raw = raw
         self.fails_at = 0
         self.ran: list[list[str]] = []
-        self.variables: list[dict[str, str]] = []
+        self.variables: dict[str, str] = {}
 
-    def run(self, words: list[str], env: dict[str, str], check: bool) -> Any:
-        self.ran.append([Path(words[0]).name, *words[1:]])
-        self.variables.append(env)
+    @contextmanager
+    def made(self, variables: dict[str, str], device: str) -> Iterator[FakeCommands]:
+        self.variables = variables
+        yield self
+
+    def run(self, command: str) -> Ended:
+        self.ran.append(shlex.split(command))
         (self.raw / "imagesTs").mkdir(parents=True, exist_ok=True)
         (self.raw / "nodulesTs.csv").write_text(TRUTH)
-        return SimpleNamespace(returncode=3 if len(self.ran) == self.fails_at else 0)
+        return Ended(3 if len(self.ran) == self.fails_at else 0, 1.0)
 
 
 @pytest.fixture
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
-    fake = Commands(tmp_path / "nnUNet_raw" / demo.DATASET)
-    monkeypatch.setattr(demo, "subprocess", fake)
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCommands:
+    fake = FakeCommands(tmp_path / "nnUNet_raw" / demo.DATASET)
+    monkeypatch.setattr(demo, "commands_with", fake.made)
     monkeypatch.setattr(demo, "best_device", lambda: "cpu")
     return fake
 
 
 def test_every_step_is_told_before_and_after(
-    commands: Commands, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    commands: FakeCommands, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["demo", "-o", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
@@ -50,21 +56,20 @@ def test_every_step_is_told_before_and_after(
     assert [words[0] for words in commands.ran].count("nnUNetv2_train") == 1
 
 
-def test_training_leaves_out_the_validation_that_nothing_reads(commands: Commands, tmp_path: Path) -> None:
+def test_training_leaves_out_the_validation_that_nothing_reads(commands: FakeCommands, tmp_path: Path) -> None:
     main(["demo", "-o", str(tmp_path)])
-    names = [words[0] for words in commands.ran]
-    assert commands.variables[names.index("nnUNetv2_train")]["dsmt_validation"] == "off"
+    assert commands.variables["dsmt_validation"] == "off"
     assert not [word for words in commands.ran for word in words if "validation" in word]
 
 
-def test_prediction_is_told_where_the_nodules_are_and_not_what_they_are(commands: Commands, tmp_path: Path) -> None:
+def test_prediction_is_told_where_the_nodules_are_and_not_what_they_are(commands: FakeCommands, tmp_path: Path) -> None:
     main(["demo", "-o", str(tmp_path)])
     given = (commands.raw / "imagesTs" / "nodules.csv").read_text()
     assert given == "case_id,nodule_id,x_mm,y_mm,z_mm\na,1,1.0,2.0,3.0\n"
 
 
 def test_a_command_that_fails_ends_the_demo(
-    commands: Commands, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    commands: FakeCommands, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commands.fails_at = 2
     assert main(["demo", "-o", str(tmp_path)]) == 1
@@ -76,7 +81,7 @@ def test_a_command_that_fails_ends_the_demo(
 
 @pytest.mark.parametrize(("options", "trainer"), [([], demo.SHORT_TRAINER), (["--full"], "DSMTTrainer")])
 def test_the_short_demo_trains_for_fewer_epochs(
-    commands: Commands, tmp_path: Path, options: list[str], trainer: str
+    commands: FakeCommands, tmp_path: Path, options: list[str], trainer: str
 ) -> None:
     main(["demo", "-o", str(tmp_path), *options])
     trained = next(words for words in commands.ran if words[0] == "nnUNetv2_train")

@@ -1,0 +1,62 @@
+"""Commands of a demo: the same, whether forked or started from nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dsmt_nnunet import __version__
+from dsmt_nnunet.cli import commands
+from dsmt_nnunet.cli.commands import PlainCommands, WarmCommands, commands_with
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="commands are forked on Linux alone")
+
+
+@pytest.fixture
+def warm(tmp_path: Path) -> Iterator[WarmCommands]:
+    """With nothing imported before, which is all that takes time."""
+    made = WarmCommands(os.environ, tmp_path, imported=())
+    yield made
+    made.close()
+
+
+def test_a_forked_command_prints_and_ends_as_when_it_is_typed(
+    capfd: pytest.CaptureFixture[str], warm: WarmCommands, tmp_path: Path
+) -> None:
+    output = tmp_path / "printed.txt"
+    assert warm.run("dsmt --version", output).status == 0
+    assert output.read_text() == f"dsmt-nnunet {__version__}\n"
+    assert warm.run("dsmt model path 'no such model'", output).status == 2
+    assert "'no such model' is no file" in output.read_text()
+    assert PlainCommands(os.environ).run("dsmt model path 'no such model'").status == 2
+    assert "'no such model' is no file" in capfd.readouterr().err
+
+
+def test_it_runs_where_and_in_the_environment_it_is_told_and_its_work_is_counted(
+    warm: WarmCommands, tmp_path: Path
+) -> None:
+    output = tmp_path / "printed.txt"
+    ended = warm.run("dsmt env", output, {"nnUNet_raw": "elsewhere"})
+    printed = output.read_text()
+    assert f"nnUNet_results={tmp_path}/nnUNet_results" in printed
+    assert "nnUNet_raw=" not in printed
+    assert ended.cpu_seconds > 0
+
+
+def test_the_end_of_the_process_that_forks_is_told(warm: WarmCommands) -> None:
+    warm._process.kill()
+    with pytest.raises(OSError, match="ended with status -9 at: dsmt env"):
+        warm.run("dsmt env")
+
+
+@pytest.mark.parametrize(("platform", "device"), [("linux", "cuda"), ("darwin", "cpu"), ("win32", "cpu")])
+def test_nothing_is_forked_beside_a_gpu_or_where_forks_are_not_safe(
+    platform: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands.sys, "platform", platform)
+    with commands_with({}, device) as chosen:
+        assert isinstance(chosen, PlainCommands)
