@@ -291,7 +291,7 @@ class DSMTPlanning(_NnunetPlanner):
         if self.schema.covariates:
             names = ", ".join(covariate.name for covariate in self.schema.covariates)
             self.decisions["covariates"] = (
-                f"{names} enter beside the descriptors; one that is not known counts as on average"
+                f"{names} enter beside the descriptors; for one that is not known stands what such a nodule lets expect"
                 if wide is not None
                 else f"{names} are left out: they enter beside descriptors, which need HU, and this is not CT"
             )

@@ -112,7 +112,7 @@ class Model:
             case_id: name of the case in the result.
             force_intensities: whether intensities that do not look like HU are taken all the same.
             covariates: name -> value, of the patient and so of every nodule; or nodule name -> such a mapping, for
-                given positions. What is left out is not known, and answered as on average over the training nodules.
+                given positions. For what is left out stands what is expected of a nodule with such descriptors.
 
         Raises:
             ValueError: an image that is not what the model needs, or positions outside of it.

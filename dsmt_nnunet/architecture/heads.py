@@ -20,6 +20,7 @@ class WideAnswer(nn.Module):
     mean: Tensor
     scale: Tensor
     weight: Tensor
+    expected: Tensor
 
     def __init__(self, descriptors: int, scores: int, covariates: int = 0) -> None:
         """
@@ -33,18 +34,21 @@ class WideAnswer(nn.Module):
         self.register_buffer("mean", torch.zeros(descriptors + covariates))
         self.register_buffer("scale", torch.ones(descriptors + covariates))
         self.register_buffer("weight", torch.zeros(scores, descriptors + covariates))
+        self.register_buffer("expected", torch.zeros(covariates, descriptors))
 
     @torch.no_grad()
-    def take(self, mean: Tensor, scale: Tensor, weight: Tensor) -> None:
-        """Takes over a fit: `mean` and `scale` (D,), `weight` (S, D)."""
-        for own, given in ((self.mean, mean), (self.scale, scale), (self.weight, weight)):
-            own.copy_(given.reshape(own.shape))
+    def take(self, mean: Tensor, scale: Tensor, weight: Tensor, expected: Tensor | None = None) -> None:
+        """Takes over a fit: `mean` and `scale` (D,), `weight` (S, D), `expected` (C, M), None where C is 0."""
+        for own, given in ((self.mean, mean), (self.scale, scale), (self.weight, weight), (self.expected, expected)):
+            if given is not None:
+                own.copy_(given.reshape(own.shape))
 
     @torch.no_grad()
     def contributions(self, descriptors: Tensor) -> Tensor:
         """(B, S, D): the share of each column in each score, in log odds, against the mean of the training nodules.
 
-        The share of a covariate that is not known is 0: what a linear answer is on average over the training nodules.
+        In place of a covariate that is not known stands what is expected of it in a nodule with these descriptors: a
+        linear answer is then its mean over what the covariate may be.
 
         Args:
             descriptors: (B, D), or (B, M) where no covariate is known.
@@ -52,7 +56,9 @@ class WideAnswer(nn.Module):
         unknown = self.mean.numel() - descriptors.shape[1]
         descriptors = functional.pad(descriptors.float(), (0, unknown), value=torch.nan)
         standardised = ((descriptors - self.mean) / self.scale).clamp(-CLIP, CLIP)
-        standardised[:, self.measured :] = standardised[:, self.measured :].nan_to_num(0.0)
+        told = standardised[:, self.measured :]
+        likely = (standardised[:, : self.measured] @ self.expected.T).clamp(-CLIP, CLIP)
+        standardised[:, self.measured :] = torch.where(told.isnan(), likely, told)
         return standardised[:, None] * self.weight[None]
 
     def forward(self, descriptors: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ def _intended_use(plan: DSMTPlan) -> Iterator[str]:
         yield f"- {task.name} ({task.kind.value}{primary}): {', '.join(task.classes)}{asked}"
     for covariate in plan.covariates:
         what = f"number, {covariate.unit or 'no unit'}" if covariate.is_number else ", ".join(covariate.categories)
-        yield f"- it may be told {covariate.name} ({what}); not known is answered as on average"
+        yield f"- it may be told {covariate.name} ({what}); for what is not known stands what such a nodule lets expect"
     yield ""
     yield "Meant for research on nodules in CT like those below, at positions that somebody gives or a search finds;"
     yield "not for decisions about patients."

@@ -55,8 +55,8 @@ class NodulePrediction:
         volume_mm3: of the predicted mask.
         tasks: task name -> answer.
         descriptors: name -> value, measured under the predicted mask; names and units in `dsmt_nnunet.descriptors`.
-        covariates: of the model -> value; None where it is not known, which is answered as on average over the
-            training nodules.
+        covariates: of the model -> value; None where it is not known, and what is expected of a nodule with these
+            descriptors stands in its place.
     """
 
     nodule_id: str

@@ -34,18 +34,19 @@ class WideFit:
         mean, scale: (D,) of the descriptors, by which they are standardised; of covariates where they are known.
         weight: (S, D), of the standardised descriptors in log odds.
         thresholds: (K - 1,) of a binary or ordinal task, (K,) biases of a nominal one.
-        covariates: so many of the last columns are covariates.
+        expected: (C, M), of the covariates, the last C of D columns, from the descriptors before them, all
+            standardised: what stands for one that is not known.
     """
 
     mean: FloatArray
     scale: FloatArray
     weight: FloatArray
     thresholds: FloatArray
-    covariates: int = 0
+    expected: FloatArray
 
     def scores(self, descriptors: FloatArray) -> FloatArray:
         """(N, S) of descriptors (N, D)."""
-        scores: FloatArray = standardise(descriptors, self.mean, self.scale, self.covariates) @ self.weight.T
+        scores: FloatArray = standardise(descriptors, self.mean, self.scale, self.expected) @ self.weight.T
         return scores
 
     def scaled(self, calibration: Calibration) -> WideFit:
@@ -60,7 +61,8 @@ class WideFit:
         """
         if head.wide is None:
             raise ValueError("This head has no wide part to be fitted: its plan leaves the descriptors out.")
-        head.wide.take(*(torch.from_numpy(part).float() for part in (self.mean, self.scale, self.weight)))
+        parts = (self.mean, self.scale, self.weight, self.expected)
+        head.wide.take(*(torch.from_numpy(part).float() for part in parts))
         head.take_thresholds(torch.from_numpy(self.thresholds).float())
 
 
@@ -79,15 +81,37 @@ class Calibration:
     log_likelihoods: FloatArray
 
 
-def standardise(descriptors: FloatArray, mean: FloatArray, scale: FloatArray, covariates: int = 0) -> FloatArray:
+def standardise(
+    descriptors: FloatArray, mean: FloatArray, scale: FloatArray, expected: FloatArray | None = None
+) -> FloatArray:
     """(N, D) of zero mean and unit variance, held within `CLIP` standard deviations.
 
-    A NaN among the last `covariates` columns is not known, and becomes the mean of what is.
+    A NaN among the covariates is not known, and becomes what is expected, see `WideFit`; None where there are none.
     """
     standardised: FloatArray = np.clip((descriptors - mean) / scale, -CLIP, CLIP)
-    first = standardised.shape[1] - covariates
-    standardised[:, first:] = np.nan_to_num(standardised[:, first:], nan=0.0)
+    if expected is not None:
+        first = standardised.shape[1] - len(expected)
+        told, likely = standardised[:, first:], standardised[:, :first] @ expected.T
+        standardised[:, first:] = np.where(np.isnan(told), np.clip(likely, -CLIP, CLIP), told)
     return standardised
+
+
+def _expected(standardised: FloatArray, covariates: int, penalty: FloatArray, weight: FloatArray) -> FloatArray:
+    """(C, M): ridge regression of each covariate, where it is known, on the descriptors; all are standardised.
+
+    Args:
+        standardised: (N, D), NaN where a covariate is not known.
+        covariates: C.
+        penalty: (M,), of the descriptors.
+        weight: (N,), of the nodules.
+    """
+    first = standardised.shape[1] - covariates
+    found = np.zeros((covariates, first))
+    for row, column in zip(found, standardised[:, first:].T, strict=True):
+        known = ~np.isnan(column)
+        own = standardised[known, :first] * weight[known, None]
+        row[:] = np.linalg.solve(own.T @ standardised[known, :first] + np.diag(penalty), own.T @ column[known])
+    return found
 
 
 def _moments(descriptors: FloatArray, covariates: int) -> tuple[FloatArray, FloatArray]:
@@ -132,10 +156,12 @@ def fit_wide(
     mean, scale = _moments(own, covariates)
     head = _bare_head(task, own.shape[1], start_thresholds(chosen, task, importance))
     weight = torch.zeros(head.scores, own.shape[1], dtype=torch.float64, requires_grad=True)
-    inputs = torch.from_numpy(standardise(own, mean, scale, covariates))
+    penalties = np.broadcast_to(np.asarray(penalty, dtype=np.float64), own.shape[1:])[: own.shape[1] - covariates]
+    expected = _expected(standardise(own, mean, scale), covariates, penalties, importance)
+    inputs = torch.from_numpy(standardise(own, mean, scale, expected))
     weighted = torch.from_numpy(chosen * importance[:, None])
     _maximise([weight, head.bias], lambda: _log_likelihood(head, inputs @ weight.T, weighted), weight, penalty)
-    return WideFit(mean, scale, weight.detach().numpy().copy(), _thresholds(head), covariates)
+    return WideFit(mean, scale, weight.detach().numpy().copy(), _thresholds(head), expected)
 
 
 def calibrate(scores: FloatArray, targets: FloatArray, task: Task, scale_sd: float = math.inf) -> Calibration:

@@ -38,7 +38,7 @@ def test_other_trainer_folders_are_kept_and_ours_is_there_once(tmp_path: Path, m
 
 def test_a_shell_reads_back_folders_with_blanks_and_quotes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     base = tmp_path / "a folder with 'quotes' and $HOME"
-    assert env_command.run(argparse.Namespace(base=base)) == 0
+    assert env_command.run(argparse.Namespace(base=base, shell="bash")) == 0
     script = capsys.readouterr().out + 'printf "%s" "$nnUNet_raw"'
     read = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, env={})
     assert read.stdout == str(base / "nnUNet_raw")

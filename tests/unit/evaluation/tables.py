@@ -10,7 +10,7 @@ from dsmt_nnunet.cli.main import main
 
 
 def write_table(path: Path, columns: dict[str, object]) -> Path:
-    with path.open("w", newline="") as stream:
+    with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
