@@ -10,7 +10,6 @@ from scipy.ndimage import gaussian_filter
 
 from dsmt_nnunet.intensities import FORCE_VARIABLE, check_hu, check_nodule, check_position
 
-CROPS = Path(__file__).parents[3] / "shared" / "data" / "lidc-crops" / "images"
 RANDOM = np.random.default_rng(3)
 
 
@@ -72,9 +71,8 @@ def test_who_knows_can_say_so_but_nan_stays_refused(monkeypatch: pytest.MonkeyPa
         check_hu(WRONG["NaN"](chest()))
 
 
-@pytest.mark.skipif(not CROPS.is_dir(), reason="the LIDC crops are not at hand")
-def test_real_crops_pass() -> None:
-    for file in sorted(CROPS.iterdir())[::10]:
+def test_real_crops_pass(shared_data: Path) -> None:
+    for file in sorted((shared_data / "lidc-crops" / "images").iterdir())[::10]:
         check_hu(sitk.GetArrayFromImage(sitk.ReadImage(str(file))))
 
 
