@@ -17,7 +17,7 @@ from dsmt_nnunet.cli.commands import Commands, commands_with
 from dsmt_nnunet.environment import FOLDERS, best_device, variables_of_children, worker_processes
 from dsmt_nnunet.files import write_text
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, POSITION_COLUMNS
-from dsmt_nnunet.training.environment import VALIDATION_VARIABLE
+from dsmt_nnunet.training.environment import SEED_VARIABLE, VALIDATION_VARIABLE
 
 DATASET_ID = 500
 DATASET = f"Dataset{DATASET_ID}_Phantom"
@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     shutil.rmtree(predictions, ignore_errors=True)
     # Nothing that follows reads the validation of whole scans, which takes a CPU some 15 s a case.
     variables[VALIDATION_VARIABLE] = "off"
+    # The same demo every time, as far as the machine allows.
+    variables.setdefault(SEED_VARIABLE, "0")
     trainer = "DSMTTrainer" if args.full else SHORT_TRAINER
     model = f"-d {DATASET_ID} -c 3d_fullres -f 0 -tr {trainer} -p DSMTPlansXS -device {device}"
     explained = " ".join(case_name("test", index) for index in range(min(EXPLAINED_CASES, args.test_cases)))

@@ -62,6 +62,17 @@ def test_training_leaves_out_the_validation_that_nothing_reads(commands: FakeCom
     assert not [word for words in commands.ran for word in words if "validation" in word]
 
 
+@pytest.mark.parametrize(("wanted", "seed"), [(None, "0"), ("7", "7")])
+def test_the_training_has_a_seed(
+    commands: FakeCommands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str | None, seed: str
+) -> None:
+    monkeypatch.delenv("dsmt_seed", raising=False)
+    if wanted is not None:
+        monkeypatch.setenv("dsmt_seed", wanted)
+    main(["demo", "-o", str(tmp_path)])
+    assert commands.variables["dsmt_seed"] == seed
+
+
 def test_prediction_is_told_where_the_nodules_are_and_not_what_they_are(commands: FakeCommands, tmp_path: Path) -> None:
     main(["demo", "-o", str(tmp_path)])
     given = (commands.raw / "imagesTs" / "nodules.csv").read_text()
