@@ -163,7 +163,11 @@ class Model:
             image: as in `predict`.
             positions: as in `predict`.
             task: whose score is explained; None for the primary task's.
-            spacing_mm, origin_mm, direction, case_id, force_intensities: as in `predict`.
+            spacing_mm: as in `predict`.
+            origin_mm: as in `predict`.
+            direction: as in `predict`.
+            case_id: as in `predict`.
+            force_intensities: as in `predict`.
 
         Raises:
             ValueError: as in `predict`, or the model has no such task.
