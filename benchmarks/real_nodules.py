@@ -85,6 +85,7 @@ def read(model: Path, dataset: Path) -> Cohort:
 
     Raises:
         FileNotFoundError: no fold has been validated.
+        ValueError: the model has no wide part.
     """
     plan = DSMTPlan.from_plans(json.loads((model / "plans.json").read_text(encoding="utf-8")))
     if plan.wide is None:
@@ -110,17 +111,14 @@ def read(model: Path, dataset: Path) -> Cohort:
                 measured.append([*(prediction.descriptors[name] for name in plan.wide.descriptors), *columns])
     if not nodules:
         raise FileNotFoundError(f"{model}: no fold has been validated. Train its folds with nnUNetv2_train.")
-    columns_of_covariates = len(plan.covariate_columns)
-    penalties = [plan.wide.penalty] * len(plan.wide.descriptors)
-    penalties += [plan.wide.covariate_penalty] * columns_of_covariates
     return Cohort(
         task,
         tuple(nodules),
         np.array(folds),
         np.array(scores),
         np.array(measured),
-        np.array(penalties),
-        columns_of_covariates,
+        np.array(plan.wide_penalties),
+        len(plan.covariate_columns),
         np.array(dice),
     )
 

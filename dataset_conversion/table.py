@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dsmt_nnunet.csv_table import CsvTable, read_table
-from dsmt_nnunet.dataset_conversion.cases import CaseReader
+from dsmt_nnunet.dataset_conversion.cases import CaseReader, LoadedCase
 from dsmt_nnunet.dataset_conversion.images import VolumeFinder
 from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, TableMapping
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
@@ -83,12 +83,17 @@ def convert_table(
         raise ConversionError(rows.path, problems)
     with writer:
         for case in tqdm([case for case in cases if case.case_id in kept], "Writing cases", unit="case", disable=None):
-            loaded, changed = reader.read(case)
-            if loaded is None:
-                raise ConversionError(rows.path, changed)
+            loaded = _read_again(case, reader, rows.path)
             source = (sources or {}).get(case.image)
             writer.add_case(case.case_id, loaded.image, loaded.mask, kept[case.case_id], case.split, source)
     return writer.folder
+
+
+def _read_again(case: CaseRows, reader: CaseReader, table: Path) -> LoadedCase:
+    loaded, changed = reader.read(case)
+    if loaded is None:
+        raise ConversionError(table, changed)
+    return loaded
 
 
 def _read_rows(table: Path | CsvTable, mapping: TableMapping, encoding: str | None) -> tuple[CsvTable, TableMapping]:

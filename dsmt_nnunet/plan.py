@@ -10,7 +10,7 @@ from dsmt_nnunet.covariates import Covariate
 from dsmt_nnunet.tasks import ClassificationSchema
 
 PLAN_KEY = "dsmt"
-PLAN_VERSION = 4
+PLAN_VERSION = 5
 STANDARDISED_RANGE = (-3.0, 3.0)
 """Of intensities with zero mean and unit variance."""
 
@@ -190,6 +190,14 @@ class DSMTPlan:
     def covariate_columns(self) -> tuple[str, ...]:
         """Names of the numbers that stand for the covariates."""
         return tuple(column for covariate in self.covariates for column in covariate.columns)
+
+    @property
+    def wide_penalties(self) -> tuple[float, ...]:
+        """Of each column of the wide part: descriptors, then covariates; () in a model that is deep alone."""
+        if self.wide is None:
+            return ()
+        covariates = [self.wide.covariate_penalty] * len(self.covariate_columns)
+        return (*[self.wide.penalty] * len(self.wide.descriptors), *covariates)
 
     def to_block(self) -> dict[str, Any]:
         """JSON-ready; `from_block` reads it back."""

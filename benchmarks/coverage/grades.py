@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from benchmarks.coverage.cases import Cases, Scenario, many_cases
+from benchmarks.coverage.cases import GRADES, Cases, Scenario, many_cases
 from benchmarks.coverage.outcome import Outcome
 from dsmt_nnunet.evaluation.multiclass import ClassAnswers, evaluate_classes
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
@@ -36,7 +36,7 @@ def grade_outcomes(scenario: Scenario, cases: Cases, settings: EvaluationSetting
     yield Outcome("accuracy of grades, wilson", right.ci, truth["right"])
     # Two gradings of the same information: one case in two is read by the other of two equally good readers.
     swapped = np.random.default_rng([settings.seed, 2]).normal(0, 0.5, size=(2, len(cases.grades))) + cases.graded_score
-    pair = [GradedPrediction(np.searchsorted([-0.4, 0.6], row), row) for row in swapped]
+    pair = [GradedPrediction(np.searchsorted(GRADES, row), row) for row in swapped]
     both = ordinal_comparison(cases.grades, pair[0], pair[1], N_GRADES, cases.patients, *budget)
     for name, test in (
         ("quadratic kappas", both.quadratic_kappa),

@@ -37,11 +37,10 @@ class WideAnswer(nn.Module):
         self.register_buffer("expected", torch.zeros(covariates, descriptors))
 
     @torch.no_grad()
-    def take(self, mean: Tensor, scale: Tensor, weight: Tensor, expected: Tensor | None = None) -> None:
-        """Takes over a fit: `mean` and `scale` (D,), `weight` (S, D), `expected` (C, M), None where C is 0."""
+    def take(self, mean: Tensor, scale: Tensor, weight: Tensor, expected: Tensor) -> None:
+        """Takes over a fit: `mean` and `scale` (D,), `weight` (S, D), `expected` (C, M)."""
         for own, given in ((self.mean, mean), (self.scale, scale), (self.weight, weight), (self.expected, expected)):
-            if given is not None:
-                own.copy_(given.reshape(own.shape))
+            own.copy_(given.reshape(own.shape))
 
     @torch.no_grad()
     def contributions(self, descriptors: Tensor) -> Tensor:

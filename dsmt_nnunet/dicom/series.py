@@ -134,9 +134,7 @@ def _source(series: Series, planes: Sequence[_Plane]) -> ScanSource:
         sop_uids=tuple(plane.archived.sop_uid for plane in planes),
         numbers=tuple(plane.archived.number for plane in planes),
         table_mm=tuple(plane.archived.table_mm for plane in planes),
-        positions_mm=tuple(
-            (float(x_mm), float(y_mm), float(z_mm)) for x_mm, y_mm, z_mm in (p.position_mm for p in planes)
-        ),
+        positions_mm=tuple(_triple(plane.position_mm) for plane in planes),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from dsmt_nnunet.csv_table import number_or_nan
 from dsmt_nnunet.evaluation.records.metrics import TableMetrics
 from dsmt_nnunet.report.folder import EvaluationFolder, Row
 from dsmt_nnunet.report.numbers import readable
@@ -92,7 +93,7 @@ def _described(rows: Sequence[Row]) -> dict[str, list[str] | None]:
             continue
         values = [row.get(name, "") for row in rows]
         known = sorted({value for value in values if value})
-        if known and all(math.isfinite(_number(value)) for value in known) and len(known) > 2:
+        if known and all(math.isfinite(number_or_nan(value)) for value in known) and len(known) > 2:
             found[name] = None
         elif 1 <= len(known) <= _MAX_LEVELS:
             found[name] = [*known, *([""] if "" in values else [])]
@@ -100,7 +101,7 @@ def _described(rows: Sequence[Row]) -> dict[str, list[str] | None]:
 
 
 def _quartiles(name: str, rows: Sequence[Mapping[str, str]]) -> str:
-    values = [_number(row[name]) for row in rows if row.get(name, "")]
+    values = [number_or_nan(row[name]) for row in rows if row.get(name, "")]
     if not values:
         return "not known"
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
@@ -115,10 +116,3 @@ def _patients(rows: Sequence[Row]) -> str:
 
 def _cases(rows: Sequence[Row]) -> int:
     return len({row["case_id"] for row in rows})
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

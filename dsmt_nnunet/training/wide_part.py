@@ -17,7 +17,7 @@ from dsmt_nnunet.dataloading.context_volumes import ContextStore
 from dsmt_nnunet.dataloading.padding import fill_values, inside_scan
 from dsmt_nnunet.dataloading.sampling import NO_NODULE, SampledNodule
 from dsmt_nnunet.geometry import centred_start, crop
-from dsmt_nnunet.plan import DSMTPlan, WidePlan
+from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.tasks import Task
 from dsmt_nnunet.training.losses import target_table
 from dsmt_nnunet.training.wide import (
@@ -117,8 +117,7 @@ class WidePart:
 
         Out-of-fold answers and their calibration are made in any case; they follow from the data alone.
         """
-        wide = self._plan.wide
-        if wide is None:
+        if self._plan.wide is None:
             if not continued:
                 for head, targets, task in self._heads():
                     head.take_thresholds(torch.from_numpy(start_thresholds(targets, task)).float())
@@ -128,7 +127,7 @@ class WidePart:
         for position, (head, targets, task) in enumerate(self._heads()):
             if np.isnan(targets).any(axis=1).all():
                 continue
-            columns, penalties = self._covariates.shape[1], self._penalties(wide)
+            columns, penalties = self._covariates.shape[1], np.array(self._plan.wide_penalties)
             scores = out_of_fold_scores(self._given, targets, groups, task, penalties, covariates=columns)
             calibration = calibrate(scores, targets, task, SCALE_SD)
             self._calibrations[position] = calibration
@@ -149,11 +148,6 @@ class WidePart:
     def _heads(self) -> Iterator[tuple[TaskHead, FloatArray, Task]]:
         for head, table, task in zip(self._network.task_heads, self._targets, self._plan.schema.tasks, strict=True):
             yield head, table[:-1].double().numpy(), task
-
-    def _penalties(self, wide: WidePlan) -> FloatArray:
-        """(D,) of the descriptors and, behind them, of the columns of the covariates."""
-        columns = self._covariates.shape[1]
-        return np.array([wide.penalty] * len(wide.descriptors) + [wide.covariate_penalty] * columns)
 
     @torch.no_grad()
     def _measured(self, mask_of: Callable[[Patches], Tensor]) -> FloatArray:
@@ -234,8 +228,7 @@ class WidePart:
 
         Thresholds stay where a deep part has its share in the answer, to which training has adapted them.
         """
-        wide = self._plan.wide
-        if wide is None or self._given is None:
+        if self._plan.wide is None or self._given is None:
             return
         self._network.eval()
         predicted = self._measured(lambda patches: self._network.nodule_prob(self._network(patches.local)))
@@ -246,7 +239,7 @@ class WidePart:
                 continue
             with torch.enable_grad():
                 both = np.concatenate([targets, targets])
-                fit = fit_wide(descriptors, both, task, self._penalties(wide), halves, columns)
+                fit = fit_wide(descriptors, both, task, np.array(self._plan.wide_penalties), halves, columns)
             fit = fit.scaled(self._calibrations[position])
             if float(head.share):
                 take_weights(head, fit)

@@ -21,7 +21,7 @@ def test_a_plan_survives_json() -> None:
 
 
 def test_another_version_is_refused() -> None:
-    with pytest.raises(ValueError, match="version 99; this release reads 4"):
+    with pytest.raises(ValueError, match="version 99; this release reads 5"):
         DSMTPlan.from_block({**small_plan().to_block(), "version": 99})
 
 

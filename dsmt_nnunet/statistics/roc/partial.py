@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t
 
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray, binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.jackknife import jackknife_covariance
@@ -18,7 +17,6 @@ from dsmt_nnunet.statistics.roc.interval import UNDEFINED_METHOD, bounded_interv
 
 JACKKNIFE_METHOD = "jackknife-logit"
 WITHIN_FOLDS_METHOD = "corrected-resampled-t-logit"
-PAIRED_JACKKNIFE = "jackknife of patients, t"
 _NAN = math.nan
 
 
@@ -43,17 +41,6 @@ class PartialAuc:
     standardised_ci: tuple[float, float]
     se: float
     method: str
-
-
-@dataclass(frozen=True)
-class PartialDifference:
-    """Two mean sensitivities, first minus second, with t over patients."""
-
-    difference: float
-    ci: tuple[float, float]
-    se: float
-    df: float
-    p_value: float
 
 
 def partial_auc(
@@ -118,33 +105,6 @@ def partial_fold_auc(
     limits = bounded_interval(found.mean, found.se, found.df, level)
     method = UNDEFINED_METHOD if math.isnan(limits[0]) else WITHIN_FOLDS_METHOD
     return _of_mean(min_specificity, found.mean, found.se, limits, method)
-
-
-def partial_auc_difference(
-    y_true: npt.ArrayLike,
-    first: npt.ArrayLike,
-    second: npt.ArrayLike,
-    min_specificity: float,
-    clusters: Clusters = None,
-    level: float = 0.95,
-) -> PartialDifference:
-    """Mean sensitivities of two scores of the same cases, first minus second; the arguments are those above."""
-    labels = binary_labels(y_true)
-    pair = [finite_scores(score, len(labels)) for score in (first, second)]
-    _check(min_specificity)
-    codes = cluster_codes(clusters, len(labels))
-
-    def difference(weights: IntArray) -> FloatArray:
-        one, other = (mean_sensitivities(labels, score, weights, min_specificity) for score in pair)
-        return np.asarray((one - other)[:, None], dtype=np.float64)
-
-    value = float(difference(np.ones((1, len(labels)), dtype=np.int64))[0, 0])
-    se, df = math.sqrt(float(jackknife_covariance(difference, codes)[0, 0])), _df(labels, codes)
-    if not se > 1e-12:
-        same = value == 0 and se == se
-        return PartialDifference(value, (0.0, 0.0) if same else (_NAN, _NAN), se, df, 1.0 if same else _NAN)
-    half = float(t.ppf(0.5 + level / 2, df)) * se
-    return PartialDifference(value, (value - half, value + half), se, df, float(2 * t.sf(abs(value) / se, df)))
 
 
 def mean_sensitivities(labels: BoolArray, scores: FloatArray, weights: IntArray, min_specificity: float) -> FloatArray:

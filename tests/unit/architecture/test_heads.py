@@ -43,7 +43,8 @@ def test_a_binary_head_is_a_logistic_regression_of_its_score() -> None:
 def test_each_descriptor_has_its_share_of_the_score() -> None:
     wide = head(BINARY).wide
     assert wide is not None
-    wide.take(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 0.5]), torch.tensor([[0.5, -1.0, 2.0]]))
+    mean, scale, weight = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 0.5]), torch.tensor([[0.5, -1.0, 2.0]])
+    wide.take(mean, scale, weight, torch.zeros(0, 3))
     shares = wide.contributions(torch.tensor([[2.0, 4.0, 300.0]]))
     # The last one is held at 4 standard deviations.
     torch.testing.assert_close(shares, torch.tensor([[[0.5, -1.0, 8.0]]]))

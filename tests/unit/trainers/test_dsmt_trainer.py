@@ -20,12 +20,7 @@ from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, small_pl
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in ("raw", "preprocessed", "results"):
-        monkeypatch.setenv(f"nnUNet_{kind}", str(tmp_path / kind))
-    monkeypatch.setenv("dsmt_precision", "fp32")
-    (tmp_path / "preprocessed" / "Dataset901_Tiny" / "nnUNetPlans_3d_fullres").mkdir(parents=True)
+pytestmark = pytest.mark.usefixtures("trainer_folders")
 
 
 def plans(**training: Any) -> dict[str, Any]:

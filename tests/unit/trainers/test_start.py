@@ -25,11 +25,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in ("raw", "preprocessed", "results"):
-        monkeypatch.setenv(f"nnUNet_{kind}", str(tmp_path / kind))
-    monkeypatch.setenv("dsmt_precision", "fp32")
-    (tmp_path / "preprocessed" / "Dataset901_Tiny" / "nnUNetPlans_3d_fullres").mkdir(parents=True)
+def _folders(trainer_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # There are no preprocessed cases from which nnU-Net could tell their format.
     monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda _: None)
     monkeypatch.setattr(run_training, "maybe_load_checkpoint", inspect.unwrap(run_training.maybe_load_checkpoint))
