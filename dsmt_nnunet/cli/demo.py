@@ -29,10 +29,18 @@ EXPLAINED_CASES = 1
 
 @dataclass(frozen=True)
 class Step:
-    """One command of the demo, and in words what it does."""
+    """One command of the demo.
+
+    Attributes:
+        does: in words what it does.
+        command: as a user would type it.
+        seconds: what it takes on two cores that multiply bfloat16 in hardware; what is left is estimated from that, and
+            from how much longer or shorter the steps before it took here.
+    """
 
     does: str
     command: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -78,33 +86,43 @@ def run(args: argparse.Namespace) -> int:
     variables.setdefault(SEED_VARIABLE, "0")
     trainer = "DSMTTrainer" if args.full else SHORT_TRAINER
     model = f"-d {DATASET_ID} -c 3d_fullres -f 0 -tr {trainer} -p DSMTPlansXS -device {device}"
+    size = (args.cases + args.test_cases + args.external_cases) / 86
     explained = " ".join(case_name("test", index) for index in range(min(EXPLAINED_CASES, args.test_cases)))
     steps = [
         Step(
             "make phantoms",
             f"dsmt convert phantom -d {DATASET_ID} --cases {args.cases} --test-cases {args.test_cases} "
             f"--external-cases {args.external_cases} --seed 1 -np {processes}",
+            37 * size,
         ),
-        Step("plan and preprocess", f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np {processes}"),
-        Step("train", f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr {trainer} -p DSMTPlansXS -device {device}"),
+        Step("plan and preprocess", f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np {processes}", 40 * size),
+        Step(
+            "train",
+            f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr {trainer} -p DSMTPlansXS -device {device}",
+            training_seconds(args.full, device),
+        ),
         # In one process: each further one would import torch for a handful of small regions.
         Step(
             "predict",
             f"nnUNetv2_predict -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} -npp 0 -nps 0",
+            24 * size,
         ),
         Step(
             "explain",
             f"dsmt explain -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} --cases {explained}",
+            11,
         ),
         Step(
             "evaluate",
             f"dsmt evaluate predictions {_quoted(predictions)} --truth {_quoted(raw / 'nodulesTs.csv')} "
             f"--labels {_quoted(raw / 'labelsTs')} --group cohort -o {_quoted(metrics)}",
+            4,
         ),
         Step(
             "write the page",
             f"dsmt report {_quoted(metrics)} -o {_quoted(report)} --images {_quoted(raw / 'imagesTs')} "
             f"--labels {_quoted(raw / 'labelsTs')} --predictions {_quoted(predictions)}",
+            18 * size,
         ),
     ]
     with commands_with(variables, device) as commands:
@@ -127,13 +145,15 @@ def run_steps(steps: Sequence[Step], commands: Commands, raw: Path) -> list[Cost
     Returns:
         One cost a step; None where a command failed, which is told.
     """
-    print(f"{len(steps)} steps: {', '.join(step.does for step in steps)}. Training takes most of the time.")
+    names = ", ".join(step.does for step in steps)
+    print(f"{len(steps)} steps: {names}. About {in_words(seconds_left(steps, []))} on two cores, most of it training.")
     costs: list[Cost] = []
     for number, step in enumerate(steps, start=1):
         if step.command.startswith("nnUNetv2_predict"):
             give_positions(raw / "nodulesTs.csv", raw / "imagesTs" / NODULE_TABLE_NAME)
         elapsed = sum(cost.seconds for cost in costs)
-        print(f"\n[{number}/{len(steps)} {step.does}, {elapsed:.0f} s] {step.command}", flush=True)
+        left = f"after {elapsed:.0f} s, about {in_words(seconds_left(steps, costs))} left"
+        print(f"\n[{number}/{len(steps)} {step.does}, {left}] {step.command}", flush=True)
         start = time.monotonic()
         ended = commands.run(step.command)
         if ended.status != 0:
@@ -141,6 +161,26 @@ def run_steps(steps: Sequence[Step], commands: Commands, raw: Path) -> list[Cost
             return None
         costs.append(Cost(step.does, time.monotonic() - start, ended.cpu_seconds))
     return costs
+
+
+def training_seconds(full: bool, device: str) -> float:
+    """What training takes on two cores; on other devices nothing better is known."""
+    from dsmt_nnunet.architecture.precision import cpu_has_bf16
+
+    slower = 2.5 if device == "cpu" and not cpu_has_bf16() else 1.0
+    return 150 * slower * (2 if full else 1)
+
+
+def seconds_left(steps: Sequence[Step], costs: Sequence[Cost]) -> float:
+    """Of the steps that have no cost yet, at the pace of those that have one."""
+    expected = sum(step.seconds for step in steps[: len(costs)])
+    pace = sum(cost.seconds for cost in costs) / expected if expected else 1.0
+    return pace * sum(step.seconds for step in steps[len(costs) :])
+
+
+def in_words(seconds: float) -> str:
+    """Such as "40 s" or "3 min"."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def cost_table(costs: Sequence[Cost]) -> str:

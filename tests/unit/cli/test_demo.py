@@ -51,7 +51,7 @@ def test_every_step_is_told_before_and_after(
     assert printed.startswith("7 steps: make phantoms, plan and preprocess, train, predict, explain, evaluate, ")
     costs = printed[printed.index("processors") :]
     for name in ("make phantoms", "train", "write the page"):
-        assert f" {name}, " in printed
+        assert f" {name}, after " in printed
         assert name in costs
     assert [words[0] for words in commands.ran].count("nnUNetv2_train") == 1
 
@@ -99,3 +99,18 @@ def test_the_short_demo_trains_for_fewer_epochs(
     assert trained[trained.index("-tr") + 1] == trainer
     for words in commands.ran:
         assert "-tr" not in words or words[words.index("-tr") + 1] == trainer
+
+
+@pytest.mark.parametrize(
+    ("took", "left"), [([], 60.0), ([20.0], 100.0), ([20.0, 20.0], 80.0), ([5.0, 10.0, 15.0], 0.0)]
+)
+def test_what_is_left_follows_the_pace_so_far(took: list[float], left: float) -> None:
+    steps = [demo.Step("a", "a", 10.0), demo.Step("b", "b", 10.0), demo.Step("c", "c", 40.0)]
+    assert demo.seconds_left(steps, [demo.Cost("", seconds, 1.0) for seconds in took]) == pytest.approx(left)
+
+
+def test_a_processor_without_bfloat16_is_expected_to_train_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsmt_nnunet.architecture.precision.cpu_has_bf16", lambda: True)
+    fast = demo.training_seconds(False, "cpu")
+    monkeypatch.setattr("dsmt_nnunet.architecture.precision.cpu_has_bf16", lambda: False)
+    assert demo.training_seconds(False, "cpu") > fast == demo.training_seconds(False, "cuda")
