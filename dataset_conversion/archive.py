@@ -19,7 +19,7 @@ from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, DEFAULT_MAPPING
 from dsmt_nnunet.dataset_conversion.mask_voxels import POSITION_TOLERANCE_MM
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
 from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
-from dsmt_nnunet.dataset_conversion.table import DiameterRange, convert_table
+from dsmt_nnunet.dataset_conversion.table import convert_table
 from dsmt_nnunet.dicom.contours import StructureMask
 from dsmt_nnunet.dicom.export import Export, Series
 from dsmt_nnunet.dicom.lidc import lidc_series_uid, lidc_structures, read_lidc
@@ -165,7 +165,8 @@ def convert_dicom(
     name: str,
     mapping: TableMapping = DEFAULT_MAPPING,
     pseudonyms: Pseudonyms | None = None,
-    diameter_range: DiameterRange | None = None,
+    diameter_range: tuple[float, float] | None = None,
+    train_also_outside: bool = False,
     raw_folder: Path | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -184,6 +185,7 @@ def convert_dicom(
         pseudonyms: replacements of the ids of patients, and by how many days their dates are moved; what it lacks is
             drawn.
         diameter_range: as for `convert_table`.
+        train_also_outside: as for `convert_table`.
         raw_folder: as for `convert_table`.
         overwrite: replace a data set of the same id and name.
 
@@ -211,6 +213,7 @@ def convert_dicom(
             name=name,
             mapping=replace(mapping, columns={**mapping.columns, "image": "image", "mask": "mask", "mask_label": None}),
             diameter_range=diameter_range,
+            train_also_outside=train_also_outside,
             raw_folder=raw_folder,
             overwrite=overwrite,
             sources=staged_series if pseudonyms is None else None,

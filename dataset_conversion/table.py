@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,13 @@ from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, TableMapping
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
 from dsmt_nnunet.dataset_conversion.rows import CaseRows, LookAlike, parse_cases
+from dsmt_nnunet.diameter_range import DiameterRange
 from dsmt_nnunet.dicom.scan_source import ScanSource
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.tasks import ClassificationSchema
 
 logger = logging.getLogger(__name__)
 
-DiameterRange = tuple[float, float]
 _ONE_UNIT = (0.2, 5.0)
 
 
@@ -33,7 +34,8 @@ def convert_table(
     dataset_id: int,
     name: str,
     mapping: TableMapping | None = None,
-    diameter_range: DiameterRange | None = None,
+    diameter_range: tuple[float, float] | None = None,
+    train_also_outside: bool = False,
     raw_folder: Path | None = None,
     overwrite: bool = False,
     look_alike_patients: LookAlike | None = None,
@@ -54,6 +56,7 @@ def convert_table(
         mapping: what the columns mean; by default `DEFAULT_MAPPING`.
         diameter_range: keep nodules from the first to the second diameter (both included), in mm. A case stays as long
             as one of its nodules does; the others remain in its mask.
+        train_also_outside: keep the other nodules of training cases too, to learn from: no evaluation asks of them.
         raw_folder: where data sets live; by default the environment variable nnUNet_raw.
         overwrite: replace a data set of the same id and name.
         look_alike_patients: whether identifiers that differ in spelling only are one person; None asks.
@@ -69,16 +72,18 @@ def convert_table(
         ValueError: the table cannot be read at all, or id, name or diameter range are wrong.
         FileExistsError: the data set exists, or its id has another name.
     """
-    if diameter_range is not None and not 0 <= diameter_range[0] < diameter_range[1]:
-        raise ValueError(f"The diameter range must be two rising numbers from 0 on (mm), got {diameter_range}.")
+    asked = DiameterRange.of(diameter_range)
+    if train_also_outside and asked is None:
+        raise ValueError("train_also_outside needs a diameter range: outside of what?")
     rows, mapping = _read_rows(table, mapping or DEFAULT_MAPPING, encoding)
-    writer = RawDatasetWriter(dataset_id, name, mapping.schema, raw_folder, overwrite)
+    schema = replace(mapping.schema, asked=asked if train_also_outside else None)
+    writer = RawDatasetWriter(dataset_id, name, schema, raw_folder, overwrite)
     cases, problems = parse_cases(rows, mapping, look_alike_patients)
     reader = CaseReader(VolumeFinder(images, images_anywhere), VolumeFinder(masks, images_anywhere))
-    kept, file_problems = _check_files(cases, reader, diameter_range)
+    kept, file_problems = _check_files(cases, reader, asked, train_also_outside)
     problems += file_problems
     if not problems:
-        problems += _check_data_set(cases, kept, mapping.schema, diameter_range)
+        problems += _check_data_set(cases, kept, schema, asked)
     if problems:
         raise ConversionError(rows.path, problems)
     with writer:
@@ -105,7 +110,7 @@ def _read_rows(table: Path | CsvTable, mapping: TableMapping, encoding: str | No
 
 
 def _check_files(
-    cases: Sequence[CaseRows], reader: CaseReader, diameter_range: DiameterRange | None
+    cases: Sequence[CaseRows], reader: CaseReader, asked: DiameterRange | None, train_also_outside: bool
 ) -> tuple[dict[str, list[Nodule]], list[Problem]]:
     """Reads every case; the nodules to keep of each case that keeps any, and everything that is wrong."""
     kept: dict[str, list[Nodule]] = {}
@@ -119,7 +124,10 @@ def _check_files(
             continue
         warnings += loaded.warnings
         ratios += loaded.diameter_ratios
-        nodules = [nodule for nodule in loaded.nodules if _in_range(nodule.diameter_mm, diameter_range)]
+        everything = train_also_outside and case.split == "train"
+        nodules = [
+            nodule for nodule in loaded.nodules if asked is None or everything or asked.holds(nodule.diameter_mm)
+        ]
         if nodules:
             kept[case.case_id] = nodules
     for text in warnings:
@@ -140,18 +148,14 @@ def _check_unit(ratios: Sequence[float]) -> list[Problem]:
     return []
 
 
-def _in_range(diameter_mm: float, diameter_range: DiameterRange | None) -> bool:
-    return diameter_range is None or diameter_range[0] <= diameter_mm <= diameter_range[1]
-
-
 def _check_data_set(
     cases: Sequence[CaseRows],
     kept: Mapping[str, Sequence[Nodule]],
     schema: ClassificationSchema,
-    diameter_range: DiameterRange | None,
+    asked: DiameterRange | None,
 ) -> list[Problem]:
-    if not kept:
-        return [Problem(f"no nodule has a diameter within {diameter_range} mm; nothing is left of the table.")]
+    if asked is not None and not any(asked.holds(nodule.diameter_mm) for own in kept.values() for nodule in own):
+        return [Problem(f"no nodule has a diameter of {asked}; nothing is left of the table to ask about.")]
     training = [nodule for case in cases if case.split == "train" for nodule in kept.get(case.case_id, ())]
     primary = schema.primary_task
     known = sorted({label for nodule in training if (label := nodule.labels[primary]) is not None})

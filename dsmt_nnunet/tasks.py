@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsmt_nnunet.covariates import Covariate
+from dsmt_nnunet.diameter_range import DiameterRange
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -239,11 +240,13 @@ class Task:
 
 @dataclass(frozen=True)
 class ClassificationSchema:
-    """The tasks of a data set, in order, which of them is the primary one, and what is known beside the image."""
+    """The tasks of a data set, in order, which of them is the primary one, what is known beside the image, and of
+    which nodules they are asked: others are learnt from alone. None: of all."""
 
     tasks: tuple[Task, ...]
     primary_task: str
     covariates: tuple[Covariate, ...] = ()
+    asked: DiameterRange | None = None
 
     def __post_init__(self) -> None:
         names = self.task_names
@@ -292,12 +295,13 @@ class ClassificationSchema:
             primary = str(block["primary_task"])
             told = block.get("covariates", {})
             covariates = tuple(Covariate.from_block(str(name), spec) for name, spec in told.items())
+            asked = DiameterRange.of(block.get("asked_diameter_mm"))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"The classification block must read {{'tasks': {{NAME: {{'classes': [...]}}}}, "
                 f"'primary_task': NAME}}; got {block!r}."
             ) from error
-        return cls(tasks, primary, covariates)
+        return cls(tasks, primary, covariates, asked)
 
     @classmethod
     def from_dataset_json(cls, dataset_json: Mapping[str, Any]) -> ClassificationSchema:
@@ -330,6 +334,8 @@ class ClassificationSchema:
         }
         if self.covariates:
             block["covariates"] = {covariate.name: covariate.to_block() for covariate in self.covariates}
+        if self.asked is not None:
+            block["asked_diameter_mm"] = [self.asked.smallest, self.asked.largest]
         return block
 
 

@@ -111,6 +111,11 @@ def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("MIN", "MAX"),
         help="keep nodules of these diameters only, in mm, e.g. 10 20",
     )
+    parser.add_argument(
+        "--train-also-outside",
+        action="store_true",
+        help="learn from the training nodules of other diameters too; no evaluation asks of them",
+    )
 
 
 def _add_phantom_parser(sources: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -165,6 +170,7 @@ def run_table(args: argparse.Namespace) -> int:
         name=args.name,
         mapping=_chosen_mapping(args),
         diameter_range=tuple(args.diameter_range) if args.diameter_range else None,
+        train_also_outside=args.train_also_outside,
         overwrite=args.overwrite,
         look_alike_patients=args.look_alike_patients,
         encoding=args.encoding,
@@ -231,6 +237,7 @@ def run_dicom(args: argparse.Namespace) -> int:
         mapping=mapping,
         pseudonyms=pseudonyms,
         diameter_range=tuple(args.diameter_range) if args.diameter_range else None,
+        train_also_outside=args.train_also_outside,
         overwrite=args.overwrite,
     )
     if pseudonyms is not None:
@@ -281,6 +288,9 @@ def describe(folder: Path, dataset_id: int) -> str:
 def _describe_split(split: str, table: NoduleTable, schema: ClassificationSchema) -> list[str]:
     patients = {nodule.patient_id for nodule in table.nodules}
     lines = [f"  {split}: {len(table.by_case())} cases, {len(table)} nodules, {len(patients)} patients"]
+    if schema.asked is not None:
+        asked = sum(schema.asked.holds(nodule.diameter_mm) for nodule in table.nodules)
+        lines.append(f"    asked about: {asked} nodules of {schema.asked}; the others are learnt from")
     for task in schema.tasks:
         counts = Counter(nodule.labels[task.name] for nodule in table.nodules)
         parts = [f"{counts[name]} {name}" for name in task.classes]

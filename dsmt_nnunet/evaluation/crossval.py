@@ -12,7 +12,7 @@ import numpy as np
 from dsmt_nnunet.evaluation.families import adjusted_tasks
 from dsmt_nnunet.evaluation.files import JOINED_NAME, head_of, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.grades import evaluate_grades
-from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
+from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, asked_about, join_case, joined_table
 from dsmt_nnunet.evaluation.out_of_fold import NestedCalibration, choose_operating_point, nested_calibration
 from dsmt_nnunet.evaluation.predicted import check_columns, extra_columns, read_truth, shared_schema, shortened
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
@@ -92,7 +92,7 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
     truth = read_truth(inputs.truth, schema)
     inputs = replace(inputs, options=inputs.options.resolved(schema.primary_task))
     check_columns(truth, schema, inputs.options, inputs.truth)
-    joined = _join(folds, truth, inputs, log)
+    joined = asked_about(_join(folds, truth, inputs, log), schema, log)
     warn_of_patients(joined, inputs.options, log)
     temperatures = {item.case_id: item.model.get("temperatures", {}) for item in predictions}
     tasks: dict[str, CrossvalTask] = {}

@@ -9,6 +9,7 @@ from typing import Literal
 from dsmt_nnunet.evaluation.nodule_matching import match_nodules
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction
+from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
 from dsmt_nnunet.tasks import ClassificationSchema, Task, TaskKind
 
 Status = Literal["matched", "missed", "extra", "crashed"]
@@ -69,6 +70,17 @@ def join_case(
         if index not in used
     ]
     return joined
+
+
+def asked_about(joined: Sequence[JoinedNodule], schema: ClassificationSchema, log: WarningLog) -> list[JoinedNodule]:
+    """Those that the schema's questions are asked of; it is said how many true nodules were learnt from alone."""
+    if schema.asked is None:
+        return list(joined)
+    kept = [item for item in joined if item.truth is None or schema.asked.holds(item.truth.diameter_mm)]
+    if others := len(joined) - len(kept):
+        message = f"{others} nodules are outside of {schema.asked}: they are learnt from alone and do not count here."
+        log.add(IncompleteDataWarning, "nodules", message)
+    return kept
 
 
 def truth_value(nodule: Nodule, column: str) -> str:

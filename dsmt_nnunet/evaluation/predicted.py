@@ -21,7 +21,7 @@ from dsmt_nnunet.evaluation.files import (
 )
 from dsmt_nnunet.evaluation.grades import evaluate_grades
 from dsmt_nnunet.evaluation.intention import intended_table, intention_to_diagnose
-from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, join_case, joined_table
+from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, asked_about, join_case, joined_table
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
 from dsmt_nnunet.evaluation.records.metrics import PredictionMetrics, PredictionSources
 from dsmt_nnunet.evaluation.records.tasks import PredictedBinaryTask, PredictedTask
@@ -82,7 +82,7 @@ def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: Evaluati
     truth = read_truth(inputs.truth, schema)
     options = inputs.options.resolved(schema.primary_task)
     check_columns(truth, schema, options, inputs.truth)
-    joined = join_all(predictions, truth, inputs, log)
+    joined = asked_about(join_all(predictions, truth, inputs, log), schema, log)
     warn_of_patients(joined, options, log)
     tasks, curves = _evaluate_tasks(joined, schema, options, settings, log)
     dice = _dice_of_cases(predictions, inputs, log)

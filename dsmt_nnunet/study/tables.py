@@ -88,7 +88,9 @@ class Question:
     def unseen(self) -> list[MeasuredNodule]:
         """Nodules that are asked about."""
         cases = frozenset().union(*(split.unseen for split in self.splits))
-        return [item for item in nodules_of(self.raw, self.part, self.schema) if item.nodule.case_id in cases]
+        nodules = [item for item in nodules_of(self.raw, self.part, self.schema) if item.nodule.case_id in cases]
+        asked = self.schema.asked
+        return [item for item in nodules if asked is None or asked.holds(item.nodule.diameter_mm)]
 
     def fold_of(self, case_id: str) -> dict[str, int]:
         """The fold that left a case out, under the name of its column; nothing where one model answers for all."""

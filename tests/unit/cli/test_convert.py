@@ -81,6 +81,7 @@ def test_table_arguments_reach_the_converter(
         "name": "A",
         "mapping": None,
         "diameter_range": (10.0, 20.0),
+        "train_also_outside": False,
         "overwrite": False,
         "look_alike_patients": None,
         "encoding": None,

@@ -12,6 +12,7 @@ from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, CovariateMap
 from dsmt_nnunet.dataset_conversion.mapping_file import parse_mapping, read_mapping
 from dsmt_nnunet.dataset_conversion.problems import ConversionError
 from dsmt_nnunet.dataset_conversion.table import convert_table
+from dsmt_nnunet.diameter_range import DiameterRange
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.tasks import ClassificationSchema
 from tests.unit.dataset_conversion.hospital import Hospital, cube_mask
@@ -89,8 +90,27 @@ def test_diameter_range_keeps_both_ends(hospital: Hospital) -> None:
     assert {path.name for path in (folder / "labelsTr").iterdir()} == {"a.nii.gz", "b.nii.gz", "e.nii.gz"}
 
 
+def test_nodules_outside_of_the_range_are_learnt_from_and_not_asked_about(hospital: Hospital) -> None:
+    for case_id, pathology, diameter in (("a", "AIS", 5), ("b", "IAC", 10), ("c", "AIS", 3), ("d", "IAC", 12)):
+        hospital.add(case_id, pathology, diameter_mm=diameter, split="train")
+    hospital.add("e", "IAC", diameter_mm=7, split="test").add("f", "IAC", diameter_mm=12, split="test")
+    folder = hospital.convert(diameter_range=(5, 10), train_also_outside=True)
+    assert [nodule.case_id for nodule in NoduleTable.read(folder / "nodules.csv").nodules] == ["a", "b", "c", "d"]
+    assert [nodule.case_id for nodule in NoduleTable.read(folder / "nodulesTs.csv").nodules] == ["e"]
+    assert schema_of(folder).asked == DiameterRange(5, 10)
+
+
+def test_the_range_is_no_question_where_it_only_chose_the_nodules(hospital: Hospital) -> None:
+    assert schema_of(hospital.add_pair().convert(diameter_range=(0, 100))).asked is None
+
+
+def test_training_outside_needs_a_range(hospital: Hospital) -> None:
+    with pytest.raises(ValueError, match="outside of what"):
+        hospital.add_pair().convert(train_also_outside=True)
+
+
 def test_nothing_within_the_diameter_range(hospital: Hospital) -> None:
-    assert "no nodule has a diameter within (30, 40) mm" in hospital.add_pair().problem(diameter_range=(30, 40))
+    assert "no nodule has a diameter of 30 to 40 mm" in hospital.add_pair().problem(diameter_range=(30, 40))
 
 
 @pytest.mark.parametrize("diameter_range", [(20, 10), (-1, 10), (10, 10)])

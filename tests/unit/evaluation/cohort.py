@@ -46,11 +46,15 @@ def nodule(case: str, number: int, labels: Mapping[str, str | None], **further: 
 
 
 def write_prediction(
-    folder: Path, case: str, nodules: Sequence[NodulePrediction], model: Mapping[str, Any] | None = None
+    folder: Path,
+    case: str,
+    nodules: Sequence[NodulePrediction],
+    model: Mapping[str, Any] | None = None,
+    schema: ClassificationSchema = SCHEMA,
 ) -> None:
     """Writes CASE.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_case(CasePrediction(case, SCHEMA, tuple(nodules), model or {}), folder / f"{case}.json")
+    write_case(CasePrediction(case, schema, tuple(nodules), model or {}), folder / f"{case}.json")
 
 
 def make_truth(n_cases: int, seed: int = 0) -> tuple[NoduleTable, np.ndarray]:

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dsmt_nnunet.cli.main import main
+from dsmt_nnunet.diameter_range import DiameterRange
+from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.predictions.operating_point import OperatingPoint
 from dsmt_nnunet.statistics.calibration.scaling import apply_temperature
 from dsmt_nnunet.statistics.roc.delong import auc_score
@@ -224,3 +227,21 @@ def test_cases_that_no_fold_validated_are_named(model, tmp_path) -> None:
     metrics = crossval(tmp_path / "out")
     (message,) = [item["message"] for item in metrics["warnings"] if item["where"] == "cases"]
     assert message.startswith("50 of 150 cases of the truth were not validated in the folds [0, 1]")
+
+
+def test_nodules_that_are_only_learnt_from_do_not_count(model, tmp_path, capsys) -> None:
+    raw = tmp_path / "nnUNet_raw" / "Dataset501_Nodules" / "nodules.csv"
+    truth = NoduleTable.read(raw, SCHEMA)
+    of_sizes = [replace(item, diameter_mm=6.0 if number % 4 else 14.0) for number, item in enumerate(truth.nodules)]
+    NoduleTable(tuple(of_sizes)).write(raw, SCHEMA)
+    rng = np.random.default_rng(0)
+    asked = replace(SCHEMA, asked=DiameterRange(10, 20))
+    for number, item in enumerate(of_sizes):
+        folder = model / f"fold_{number % 3}" / "validation"
+        write_prediction(folder, item.case_id, [found(item, float(rng.random()))], {}, asked)
+    metrics = crossval(tmp_path / "out")
+    large = [item for item in of_sizes if item.diameter_mm == 14]
+    assert len(rows_of(tmp_path / "out" / "joined.csv")) == len(large) < len(of_sizes)
+    known = [item for item in large if item.labels["invasiveness"] is not None]
+    assert metrics["tasks"]["invasiveness"]["n"] == len(known)
+    assert "are outside of 10 to 20 mm" in capsys.readouterr().err

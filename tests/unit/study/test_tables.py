@@ -182,3 +182,12 @@ def test_a_cross_validation_asks_about_the_cases_that_each_fold_left_out(raw: Pa
     assert not (tmp_path / "cohorts.csv").exists(), "folds hold other models, not other cohorts"
     (only,) = rows(tmp_path / "runs.csv")
     assert float(only["internal_dice"]) == pytest.approx(np.mean([0.5, 0.6, 0.7, 0.9]))
+
+
+def test_a_study_asks_about_the_nodules_of_the_question_and_learns_from_all(raw: Path) -> None:
+    content = json.loads((raw / "dataset.json").read_text())
+    content["classification"]["asked_diameter_mm"] = [8, 20]
+    (raw / "dataset.json").write_text(json.dumps(content))
+    question = Question.of_test_cases(raw, [{"train": [f"a{number}" for number in range(6)], "val": []}])
+    assert {item.nodule.diameter_mm for item in question.unseen()} == {10.0}
+    assert {item.nodule.diameter_mm for item in question.all_nodules()} == {6.0, 10.0}
