@@ -10,7 +10,7 @@ from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
 
 FOLDER = Path(dsmt_nnunet.__file__).parent / "weights"
 CARD_NAME = "model_card.md"
-DATA_TITLE, PERFORMANCE_TITLE = "Data it learnt from", "How well it does"
+DATA_TITLE, PERFORMANCE_TITLE, LIMITS_TITLE = "Data it learnt from", "How well it does", "Where it ends"
 """Sections of a card that a user is told."""
 
 
@@ -61,11 +61,11 @@ def card_of(place: Path) -> str | None:
 
 
 def what_a_user_should_know(card: str | None) -> list[str]:
-    """Lines for the one who asks a model that somebody else trained: on what it learnt, how good it is."""
+    """Lines for the one who asks a model of somebody else: on what it learnt, how good it is, where it ends."""
     if card is None:
         return ["The model has no card: on whom it was trained and how good it is, is not known.", NOT_A_MEDICAL_DEVICE]
     lines = []
-    for title in (DATA_TITLE, PERFORMANCE_TITLE):
+    for title in (DATA_TITLE, PERFORMANCE_TITLE, LIMITS_TITLE):
         section = _section(card, title)
         lines += [f"{title}:", *(f"  {line}" for line in section)] if section else []
     return [*lines, NOT_A_MEDICAL_DEVICE]

@@ -17,7 +17,7 @@ from dsmt_nnunet.inference.weights import weights_digest
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.operating_point import OperatingPoint
-from dsmt_nnunet.shipped_models import DATA_TITLE, PERFORMANCE_TITLE
+from dsmt_nnunet.shipped_models import DATA_TITLE, LIMITS_TITLE, PERFORMANCE_TITLE
 from dsmt_nnunet.tasks import ClassificationSchema
 
 FEWEST = 5
@@ -105,7 +105,8 @@ def _data(schema: ClassificationSchema, table: NoduleTable | None, groups: Seque
         yield from ("The table of training nodules was not at hand.", "")
         return
     patients = {nodule.patient_id for nodule in table.nodules}
-    yield f"{len(table)} nodules in {len(table.by_case())} scans of {len(patients)} patients."
+    size = f"{len(table)} nodules in {len(table.by_case())} scans of {len(patients)} patients"
+    yield f"{size}; each fold left its own out."
     yield ""
     yield from ("| task | class | nodules |", "|---|---|---|")
     for task in schema.tasks:
@@ -160,7 +161,10 @@ def _performance(
             metrics_shown = ("sensitivity", "specificity", "ppv", "npv")
             yield f"  - {', '.join(f'{metric} {_with_ci(*point.metric(metric))}' for metric in metrics_shown)}"
         yield f"  - calibration: slope {task.calibration_slope:.2f}, Brier score {task.brier:.3f}"
-    yield from (f"- warning: {warning.name}" for warning in metrics.warnings)
+    # By their task alone: messages may name cases, and what follows the task small groups.
+    warnings = dict.fromkeys(f"{warning.name} ({warning.where.split(',')[0]})" for warning in metrics.warnings)
+    if warnings:
+        yield f"- warnings of the evaluation: {', '.join(warnings)}"
     yield ""
     yield from _subgroups(metrics, table)
 
@@ -214,12 +218,17 @@ def _operating_point(folder: Path, schema: ClassificationSchema) -> Iterator[str
 
 
 def _limits(plan: DSMTPlan, table: NoduleTable | None) -> Iterator[str]:
-    yield from ("## Where it ends", "")
+    yield from (f"## {LIMITS_TITLE}", "")
     if table is not None:
         known = sorted(nodule.diameter_mm for nodule in table.nodules if nodule.diameter_mm > 0)
         if known:
             yield f"- nodules it learnt from are {known[0]:.0f} to {known[-1]:.0f} mm wide; others are extrapolated"
     yield f"- components below {plan.min_diameter_mm:g} mm are no candidates of a search"
+    if not plan.training.background_share:
+        yield (
+            "- it learnt from patches around nodules alone: give it the positions of the nodules (nodules.csv), since "
+            "a search of a whole chest takes vessels for nodules"
+        )
     if not plan.use_context:
         yield "- it looks at the nodule and its rim alone, not at the lung around"
     yield "- a model that starts from these weights knows the patients above: a validation on them would be too good"

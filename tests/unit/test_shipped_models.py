@@ -77,13 +77,14 @@ def test_what_is_shipped_is_listed_from_the_folder(shipped: Path, capsys: pytest
 
 def test_its_user_is_told_on_whom_it_learnt_how_good_it_is_and_what_it_is_not(shipped: Path) -> None:
     told = "\n".join(what_a_user_should_know(card_of(shipped / "example-xs.zip")))
-    assert "1 nodules in 1 scans of 1 patients." in told
+    assert "1 nodules in 1 scans of 1 patients; each fold left its own out." in told
+    assert "other scanners, protocols and populations" in told
     assert "Not measured" in told
     assert told.endswith(NOT_A_MEDICAL_DEVICE)
     assert "is not known" in what_a_user_should_know(None)[0]
     assert NOT_A_MEDICAL_DEVICE in what_a_user_should_know(None)
     start = "\n".join(what_a_start_should_know(card_of(shipped / "example-xs.zip")))
-    assert "1 nodules in 1 scans of 1 patients." in start
+    assert "1 nodules in 1 scans of 1 patients; each fold left its own out." in start
     assert "too good" in start
 
 

@@ -18,6 +18,7 @@ from dsmt_nnunet.evaluation.records.tasks import BinaryTask
 from dsmt_nnunet.inference.model_card import model_card
 from dsmt_nnunet.inference.weights import weights_digest
 from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 from dsmt_nnunet.shipped_models import CARD_NAME
 from dsmt_nnunet.tasks import ClassificationSchema
@@ -50,7 +51,7 @@ def table() -> NoduleTable:
 
 def test_it_counts_and_names_nobody(model: Path, tmp_path: Path) -> None:
     card = model_card(model, table(), None, ["centre"])
-    assert "15 nodules in 14 scans of 14 patients." in card
+    assert "15 nodules in 14 scans of 14 patients; each fold left its own out." in card
     assert "| invasiveness | invasive | 5 |" in card
     assert "| invasiveness | not known | 1 |" in card
     assert "| north | 13 | 12 |" in card
@@ -68,6 +69,15 @@ def test_it_tells_which_weights_and_thresholds(model: Path) -> None:
     point = OperatingPoint({"invasiveness": TaskOperatingPoint(1.5, 0.25, "youden")}, {}, (weights_digest(weights),))
     point.write(model)
     assert "- invasiveness: temperature 1.5, threshold 0.25" in model_card(model, None, None)
+
+
+def test_a_model_that_saw_nothing_but_nodules_says_that_it_does_not_search(model: Path) -> None:
+    sentence = "a search of a whole chest takes vessels for nodules"
+    assert sentence not in model_card(model, None, None)
+    plans = json.loads((model / "plans.json").read_text())
+    plans[PLAN_KEY]["training"]["background_share"] = 0.0
+    (model / "plans.json").write_text(json.dumps(plans))
+    assert sentence in model_card(model, None, None)
 
 
 def test_what_is_missing_is_said(model: Path) -> None:
@@ -132,6 +142,10 @@ def test_it_quotes_the_cross_validation(model: Path, tmp_path: Path, monkeypatch
     assert f"- invasiveness: {task.auc_sentence}" in card
     assert f"sensitivity {task.point.sensitivity:.2f} ({task.point.sensitivity_ci[0]:.2f}" in card
     assert f"slope {task.calibration_slope:.2f}" in card
+    assert metrics.warnings
+    for warning in metrics.warnings:
+        assert card.count(f"{warning.name} ({warning.where.split(',')[0]})") == 1
+        assert warning.message not in card
     assert isinstance(task, BinaryTask)
     north = task.subgroups["centre"]["north"]
     score = north.scores["invasiveness"]
