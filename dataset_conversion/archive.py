@@ -26,6 +26,7 @@ from dsmt_nnunet.dicom.lidc import lidc_series_uid, lidc_structures, read_lidc
 from dsmt_nnunet.dicom.scan_source import ScanSource, write_sources
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct, slice_distance_mm
 from dsmt_nnunet.dicom.structures import matches, read_structures, structure_names, structures_of
+from dsmt_nnunet.nodules import NONE_ID
 from dsmt_nnunet.tasks import POSITION_COLUMNS
 
 SERIES_COLUMN = "series_uid"
@@ -45,6 +46,7 @@ class RowSource:
         drawn: structure sets and segmentations of that series.
         readings: LIDC files of that series.
         missing: what is missing, "" when nothing is.
+        is_empty: whether the row says that its scan holds no nodule, and needs no contour.
     """
 
     row: CsvRow
@@ -55,6 +57,7 @@ class RowSource:
     drawn: tuple[Series, ...] = ()
     readings: tuple[Path, ...] = ()
     missing: str = ""
+    is_empty: bool = False
 
     @cached_property
     def contour(self) -> str:
@@ -105,6 +108,7 @@ def find_sources(
     if patient_column is None:
         raise ValueError(f"{table.path}: a column patient_id is required; the table has {list(table.columns)}.")
     case_column = _case_column(mapping, table)
+    nodule_column = mapping.column_of("nodule_id", table.columns) or "nodule_id"
     for choice in choices:
         choice.check_columns(table.columns)
     volumes = ct_series(export)
@@ -115,12 +119,20 @@ def find_sources(
     sources = []
     for row in table.rows:
         patient_id = row.get(patient_column)
-        source = RowSource(row, row.get(case_column) or patient_id, patient_id, row.get(STRUCTURE_COLUMN) or structures)
+        source = RowSource(
+            row,
+            row.get(case_column) or patient_id,
+            patient_id,
+            row.get(STRUCTURE_COLUMN) or structures,
+            is_empty=row.get(nodule_column).casefold() == NONE_ID,
+        )
         candidates = [series for series in volumes if series.patient_id == patient_id]
         if named := row.get(SERIES_COLUMN):
             candidates = [series for series in candidates if series.uid == named]
         drawn = {series.uid: structures_of(export, series) for series in candidates}
         contoured = [series for series in candidates if drawn[series.uid] or series.uid in readings]
+        if source.is_empty:
+            contoured = []
         chosen = choose_series(contoured or candidates, choices, row)
         if len(chosen) == 1:
             (ct,) = chosen
@@ -148,6 +160,8 @@ def _missing(source: RowSource, chosen: Sequence[Series], export: Export) -> str
             for series in chosen
         )
         return f"a decision between {len(chosen)} CT series: use --choose, or a column series_uid ({listed})."
+    if source.is_empty:
+        return ""
     if not source.drawn and not source.readings:
         return "a contour (RTSTRUCT, SEG or LIDC XML) that refers to this series by its UID."
     if not source.readings and not any(
@@ -247,6 +261,8 @@ def _stage(folder: Path, sources: Sequence[RowSource], table: Path) -> dict[str,
         sitk.WriteImage(ct.image, str(folder / f"{images[uid]}.mha"))
         found_slices[images[uid]] = ct.source
         for source in members:
+            if source.is_empty:
+                continue
             try:
                 mask = sitk.GetImageFromArray(_meant(source, structures, ct).mask.astype(np.uint8))
                 mask.CopyInformation(ct.image)
@@ -316,5 +332,6 @@ def _staged_table(
                 if column in ids or value == source.patient_id:
                     values[column] = pseudonyms.replace(value, source.patient_id)
         image = images[source.ct.uid]
-        rows.append(CsvRow(source.row.line, {**values, "image": image, "mask": f"mask{source.row.line}"}))
+        mask = "" if source.is_empty else f"mask{source.row.line}"
+        rows.append(CsvRow(source.row.line, {**values, "image": image, "mask": mask}))
     return CsvTable(table.path, tuple(dict.fromkeys([*columns, "image", "mask"])), tuple(rows))

@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from dsmt_nnunet.dataset_conversion.case_rows import CaseRows, NoduleRow
 from dsmt_nnunet.dataset_conversion.images import (
     VolumeFinder,
     along_axes_of,
@@ -22,10 +23,9 @@ from dsmt_nnunet.dataset_conversion.images import (
 )
 from dsmt_nnunet.dataset_conversion.mask_voxels import MaskVoxels, components_of
 from dsmt_nnunet.dataset_conversion.problems import Problem
-from dsmt_nnunet.dataset_conversion.rows import CaseRows, NoduleRow
 from dsmt_nnunet.image_files import voxel_checksum
 from dsmt_nnunet.intensities import check_hu, check_nodule, check_spacing
-from dsmt_nnunet.nodules import Nodule
+from dsmt_nnunet.nodules import NONE_ID, EmptyCase, Nodule
 
 _DIAMETER_FACTOR = 3.0
 _MAIN_PART = 0.9
@@ -38,9 +38,10 @@ class LoadedCase:
     Attributes:
         image: 3-D, HU.
         mask: 0 and 1, everything that is nodule, on the image's grid.
-        nodules: one for each row.
+        nodules: one for each row; none where the case holds none.
         warnings: what the user should look at.
         diameter_ratios: of each nodule with a diameter in the table: that diameter by the one of its mask.
+        empty: what nodules.csv says of a case without a nodule; None where there are some.
     """
 
     image: sitk.Image
@@ -48,6 +49,7 @@ class LoadedCase:
     nodules: tuple[Nodule, ...]
     warnings: tuple[str, ...]
     diameter_ratios: tuple[float, ...] = ()
+    empty: EmptyCase | None = None
 
 
 @dataclass
@@ -76,6 +78,12 @@ class CaseReader:
         with found.at(case.rows[0]):
             image, told = self._read_image(case)
             doubts += [f"case '{case.case_id}': {text}" for text in told]
+        if case.is_empty:
+            with found.at(case.rows[0]):
+                self._check_empty(case.rows[0])
+            if found.problems or image is None:
+                return None, found.problems
+            return _without_nodule(case, image, doubts), []
         masks: dict[str, MaskVoxels] = {}
         for name in case.masks:
             with found.at(next(row for row in case.rows if row.mask == name)):
@@ -118,6 +126,17 @@ class CaseReader:
                 f"and in one split."
             )
         return image, doubts
+
+    def _check_empty(self, row: NoduleRow) -> None:
+        """Checks that no mask shows a nodule in a case that holds none."""
+        if not row.mask and not self.masks.is_there(row.case_id):
+            return
+        path = self.masks.find(row.mask or row.case_id)
+        if drawn := np.count_nonzero(sitk.GetArrayFromImage(read_volume(path))):
+            raise ValueError(
+                f"nodule_id '{NONE_ID}' says that the case holds no nodule, but {drawn} voxels of {path} are not 0. "
+                f"Describe what is drawn there in rows of their own, or take the mask away."
+            )
 
     def _read_mask(self, name: str, image: sitk.Image | None) -> MaskVoxels:
         mask = read_volume(self.masks.find(name))
@@ -241,6 +260,13 @@ def _assemble(
         warnings=tuple(text for region in regions for text in region.warnings()) + _touching(array, regions),
         diameter_ratios=tuple(r.diameter_ratio for r in regions if not math.isnan(r.row.diameter_mm)),
     )
+
+
+def _without_nodule(case: CaseRows, image: sitk.Image, doubts: Sequence[str]) -> LoadedCase:
+    mask = sitk.GetImageFromArray(np.zeros(image.GetSize()[::-1], np.uint8))
+    mask.CopyInformation(image)
+    empty = EmptyCase(case.case_id, case.patient_id, case.rows[0].extra)
+    return LoadedCase(image, mask, (), tuple(doubts), empty=empty)
 
 
 def _touching(mask: NDArray[np.uint8], regions: Sequence[_Region]) -> tuple[str, ...]:

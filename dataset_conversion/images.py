@@ -80,10 +80,7 @@ class VolumeFinder:
             raise ValueError(
                 f"'{name}' leads out of {self.folder}. Name files below it, or allow others with --images-anywhere."
             )
-        if exact.is_file():
-            return exact
-        found = [*self._named(exact), *([exact] if exact.is_dir() else [])]
-        found = found or self._named(exact.with_name(exact.name + _NNUNET_CHANNEL))
+        found = self._candidates(exact)
         if not found:
             raise ValueError(
                 f"there is no '{name}' in {self.folder}: no image file of that name, with or without its ending, and "
@@ -93,6 +90,16 @@ class VolumeFinder:
             names = sorted(path.name for path in found)
             raise ValueError(f"'{name}' is ambiguous in {self.folder}: {names}. Name the file with its ending.")
         return found[0]
+
+    def is_there(self, name: str) -> bool:
+        """Whether a volume is called `name`, or several are."""
+        return bool(self._candidates(self.folder / name))
+
+    def _candidates(self, exact: Path) -> list[Path]:
+        if exact.is_file():
+            return [exact]
+        found = [*self._named(exact), *([exact] if exact.is_dir() else [])]
+        return found or self._named(exact.with_name(exact.name + _NNUNET_CHANNEL))
 
     def _named(self, path: Path) -> list[Path]:
         parent = path.parent

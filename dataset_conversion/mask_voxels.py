@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from dsmt_nnunet.dataset_conversion.rows import NoduleRow
+from dsmt_nnunet.dataset_conversion.case_rows import NoduleRow
 from dsmt_nnunet.intensities import TOUCH_MM
 
 POSITION_TOLERANCE_MM = TOUCH_MM

@@ -21,7 +21,7 @@ from dsmt_nnunet.files import clean_leftovers, temporary_folder, write_json, wri
 from dsmt_nnunet.identifiers import case_id_problem, same_person_key
 from dsmt_nnunet.image_files import write_image
 from dsmt_nnunet.nnunet_files import Json
-from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.nodules import EmptyCase, Nodule, NoduleTable
 from dsmt_nnunet.tasks import FIXED_COLUMNS, NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
 
 logger = logging.getLogger(__name__)
@@ -100,6 +100,7 @@ class RawDatasetWriter:
         self._cases: dict[str, Split] = {}
         self._split_of_patient: dict[str, Split] = {}
         self._nodules: dict[Split, list[Nodule]] = {"train": [], "test": []}
+        self._empty: dict[Split, list[EmptyCase]] = {"train": [], "test": []}
 
     def __enter__(self) -> RawDatasetWriter:
         self._raw_folder.mkdir(parents=True, exist_ok=True)
@@ -126,6 +127,7 @@ class RawDatasetWriter:
         nodules: Sequence[Nodule],
         split: Split,
         source: ScanSource | None = None,
+        empty: EmptyCase | None = None,
     ) -> None:
         """Writes one case.
 
@@ -133,14 +135,16 @@ class RawDatasetWriter:
             case_id: unique in the data set, safe as a file name.
             image: 3-D, HU. Stored as int16 where all values are whole numbers that fit, otherwise as float32.
             mask: same size as the image; everything above 0 is nodule. It gets exactly the image's geometry.
-            nodules: the nodules of this case.
+            nodules: the nodules of this case; none of one that holds none.
             split: "train" or "test".
             source: what of the archive the image is; None where that is not known or stays elsewhere.
+            empty: of a case that holds no nodule, what nodules.csv says of it.
 
         Raises:
             ValueError: any of these rules is broken.
         """
         self._check_case(case_id, image, mask, nodules, split)
+        self._check_whether_empty(case_id, mask, nodules, empty, split)
         suffix = _FOLDER_SUFFIX[split]
         for folder in (f"images{suffix}", f"labels{suffix}"):
             (self._partial / folder).mkdir(exist_ok=True)
@@ -152,9 +156,11 @@ class RawDatasetWriter:
         if source is not None:
             write_sources(self._partial / SOURCES_FOLDER, {case_id: source})
         self._cases[case_id] = split
-        for nodule in nodules:
-            self._split_of_patient[same_person_key(nodule.patient_id)] = split
-        self._nodules[split].extend(nodules)
+        table = NoduleTable(tuple(nodules), () if empty is None else (empty,))
+        for patient_id in table.patient_ids:
+            self._split_of_patient[same_person_key(patient_id)] = split
+        self._nodules[split].extend(table.nodules)
+        self._empty[split].extend(table.empty)
 
     def add_file(self, name: str, text: str) -> None:
         """Writes a further text file (UTF-8) beside dataset.json, for instance a description of how it was made."""
@@ -188,8 +194,26 @@ class RawDatasetWriter:
             checked(self.schema.covariates, nodule.covariates)
             if clashes := sorted(reserved & set(nodule.extra)):
                 raise ValueError(f"{where}: extra columns {clashes} have the name of a fixed column or of a task.")
-            if self._split_of_patient.get(same_person_key(nodule.patient_id), split) != split:
-                raise ValueError(f"{where}: patient '{nodule.patient_id}' has cases in train and in test.")
+            self._check_split(where, nodule.patient_id, split)
+
+    def _check_split(self, where: str, patient_id: str, split: str) -> None:
+        if self._split_of_patient.get(same_person_key(patient_id), split) != split:
+            raise ValueError(f"{where}: patient '{patient_id}' has cases in train and in test.")
+
+    def _check_whether_empty(
+        self, case_id: str, mask: sitk.Image, nodules: Sequence[Nodule], empty: EmptyCase | None, split: str
+    ) -> None:
+        """A case has nodules, or says that it has none and has no mask."""
+        drawn = bool(np.any(sitk.GetArrayViewFromImage(mask)))
+        if drawn != bool(nodules) or drawn != (empty is None):
+            raise ValueError(
+                f"Case '{case_id}': {len(nodules)} nodules, a mask that is {'drawn' if drawn else 'empty'}, and "
+                f"{'no word' if empty is None else 'the word'} that there is none. These three must agree."
+            )
+        if empty is not None:
+            if empty.case_id != case_id:
+                raise ValueError(f"Case '{case_id}': the row of a case without a nodule names '{empty.case_id}'.")
+            self._check_split(f"Case '{case_id}'", empty.patient_id, split)
 
     def _finish(self) -> None:
         if not self._cases:
@@ -208,15 +232,14 @@ class RawDatasetWriter:
         _swap_in(self._partial, self.folder)
 
     def _write_tables(self) -> None:
-        columns = dict.fromkeys(
-            name for nodules in self._nodules.values() for nodule in nodules for name in nodule.extra
-        )
+        tables = {split: NoduleTable(tuple(self._nodules[split]), tuple(self._empty[split])) for split in SPLITS}
+        columns = dict.fromkeys(name for table in tables.values() for row in table.rows for name in row.extra)
         for split, table_name in _TABLE_NAME.items():
             if split == "test" and "test" not in self._cases.values():
                 continue
             nodules = self._nodules[split]
             complete = tuple(replace(n, extra={name: n.extra.get(name, "") for name in columns}) for n in nodules)
-            NoduleTable(complete).write(self._partial / table_name, self.schema)
+            NoduleTable(complete, tuple(self._empty[split])).write(self._partial / table_name, self.schema)
 
 
 def _resolve_raw_folder(raw_folder: Path | None) -> Path:

@@ -3,88 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from dsmt_nnunet.covariates import Covariates
 from dsmt_nnunet.csv_table import CsvRow, CsvTable
+from dsmt_nnunet.dataset_conversion.case_rows import CaseRows, NoduleRow
 from dsmt_nnunet.dataset_conversion.cells import parse_diameter, parse_mask_label, parse_position, parse_split
 from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, TableMapping
 from dsmt_nnunet.dataset_conversion.problems import Problem
-from dsmt_nnunet.dataset_conversion.raw_dataset import Split
-from dsmt_nnunet.identifiers import case_id_problem, look_alikes, same_person_key
-from dsmt_nnunet.nodules import nodule_ids
+from dsmt_nnunet.dataset_conversion.row_rules import LookAlike, check_cases
+from dsmt_nnunet.identifiers import case_id_problem, same_person_key
+from dsmt_nnunet.nodules import NONE_ID, nodule_ids
 from dsmt_nnunet.tasks import FIXED_COLUMNS, POSITION_COLUMNS, VOTES_SUFFIX
 
-LookAlike = Literal["same", "different"]
-"""What patients are whose identifiers differ in spelling only (A01 and a01, 1 and 01 and 1.0)."""
 _Value = TypeVar("_Value")
 _SPLIT_WORDS = {"train", "training", "test", "testing", "val", "validation"}
-
-
-@dataclass(frozen=True)
-class NoduleRow:
-    """One row of the table, read and checked on its own.
-
-    Attributes:
-        line: line in the table.
-        case_id: nnU-Net case identifier.
-        nodule_id: unique within the case; "" until it is numbered.
-        patient_id: whose scan it is.
-        split: train or test.
-        image: name of the image, the case_id where the table names none.
-        mask: name of the mask, the case_id where the table names none.
-        mask_label: value of this nodule in the mask, None when not given.
-        position_mm: (x, y, z) in mm, LPS, None when not given.
-        diameter_mm: NaN when not given.
-        labels: task -> class, None when not known.
-        votes: task -> class of each reader's vote; no entry where there are none.
-        extra: columns carried along.
-        covariates: covariate -> number or category, None when not known.
-    """
-
-    line: int
-    case_id: str
-    nodule_id: str
-    patient_id: str
-    split: Split
-    image: str
-    mask: str
-    mask_label: int | None
-    position_mm: tuple[float, float, float] | None
-    diameter_mm: float
-    labels: Mapping[str, str | None]
-    votes: Mapping[str, tuple[str, ...]]
-    extra: Mapping[str, str]
-    covariates: Covariates
-
-
-@dataclass(frozen=True)
-class CaseRows:
-    """All rows of one case; they agree on patient, split and image."""
-
-    case_id: str
-    rows: tuple[NoduleRow, ...]
-
-    @property
-    def image(self) -> str:
-        return self.rows[0].image
-
-    @property
-    def split(self) -> Split:
-        return self.rows[0].split
-
-    @property
-    def patient_id(self) -> str:
-        return self.rows[0].patient_id
-
-    @property
-    def masks(self) -> tuple[str, ...]:
-        """Names of the masks, each once."""
-        return tuple(dict.fromkeys(row.mask for row in self.rows))
 
 
 def parse_cases(
@@ -112,15 +48,7 @@ def parse_cases(
     for row in rows:
         grouped[row.case_id].append(row)
     cases = [CaseRows(case_id, tuple(case_rows)) for case_id, case_rows in grouped.items()]
-    for case in cases:
-        problems += _check_case(case)
-        problems += [problem for problem in _check_separable(case) if problem.line not in bad_lines]
-    letter_case = _check_letter_case(cases)
-    problems += letter_case
-    problems += _check_patients(rows)
-    if not letter_case:  # the same question again where patients are named after cases
-        problems += _check_look_alikes(rows, look_alike_patients)
-    return cases, problems
+    return cases, problems + check_cases(cases, bad_lines, look_alike_patients)
 
 
 def _check_columns(table: CsvTable, mapping: TableMapping) -> list[Problem]:
@@ -173,14 +101,18 @@ class _RowParser:
         attempt = _Attempt(row.line, case_id, self.problems)
         if not attempt.run(partial(self._check_case_id, row, case_id)):
             case_id = ""
+        nodule_id = self._get(row, "nodule_id")
+        if nodule_id.casefold() == NONE_ID:
+            nodule_id = NONE_ID
+            attempt.run(partial(self._check_says_nothing, row))
         parsed = NoduleRow(
             line=row.line,
             case_id=case_id,
-            nodule_id=self._get(row, "nodule_id"),
+            nodule_id=nodule_id,
             patient_id=patient_id or case_id,
             split=attempt.run(partial(parse_split, self._get(row, "split"))) or "train",
             image=self._get(row, "image") or case_id,
-            mask=self._get(row, "mask") or case_id,
+            mask=self._get(row, "mask") or ("" if nodule_id == NONE_ID else case_id),
             mask_label=attempt.run(partial(parse_mask_label, self._get(row, "mask_label"))),
             position_mm=attempt.run(partial(parse_position, [self._get(row, name) for name in POSITION_COLUMNS])),
             diameter_mm=attempt.run(partial(parse_diameter, self._get(row, "diameter_mm"))) or math.nan,
@@ -192,6 +124,17 @@ class _RowParser:
             },
         )
         return parsed if case_id else None
+
+    def _check_says_nothing(self, row: CsvRow) -> None:
+        """Of a case without a nodule a row tells whose scan it is, in which file and split, and nothing of a nodule."""
+        columns = [self._columns[role] for role in ("mask_label", *POSITION_COLUMNS, "diameter_mm")]
+        columns += [column for task in self._mapping.tasks for column in (task.column, *task.votes)]
+        columns += [own.column for own in self._mapping.covariates]
+        if told := [column for column in dict.fromkeys(columns) if column and row.get(column)]:
+            raise ValueError(
+                f"nodule_id '{NONE_ID}' says that the case holds no nodule, but the row has {told}. Leave them "
+                f"empty, or give the nodule another nodule_id."
+            )
 
     def _votes(self, row: CsvRow) -> dict[str, tuple[str, ...]]:
         votes = {
@@ -236,115 +179,7 @@ def _number_nodules(rows: Iterable[NoduleRow]) -> list[NoduleRow]:
     return [replace(row, nodule_id=nodule_id) for row, nodule_id in zip(rows, ids, strict=True)]
 
 
-def _check_case(case: CaseRows) -> list[Problem]:
-    problems = []
-    first_line: dict[str, int] = {}
-    for row in case.rows:
-        earlier = first_line.setdefault(row.nodule_id, row.line)
-        if earlier != row.line:
-            problems.append(
-                Problem(
-                    f"nodule_id '{row.nodule_id}' of this case stands in line {earlier} already; it must be unique "
-                    f"within a case. Remove the duplicate, or give the nodule its own nodule_id.",
-                    row.line,
-                    case.case_id,
-                )
-            )
-    first = case.rows[0]
-    for row in case.rows[1:]:
-        for what in ("patient_id", "split", "image"):
-            here, there = getattr(row, what), getattr(first, what)
-            if here != there:
-                problems.append(
-                    Problem(
-                        f"{what} is '{here}' here and '{there}' in line {first.line}. A case is one scan of one "
-                        f"patient: use one {what}, or different case_ids.",
-                        row.line,
-                        case.case_id,
-                    )
-                )
-    return problems
-
-
-def _check_separable(case: CaseRows) -> list[Problem]:
-    """Each of several nodules in a case must say which part of which mask it is."""
-    problems = []
-    rows_of_mask = Counter(row.mask for row in case.rows)
-    chosen: dict[tuple[str, int], int] = {}
-    for row in case.rows:
-        if row.mask_label is not None:
-            earlier = chosen.setdefault((row.mask, row.mask_label), row.line)
-            if earlier != row.line:
-                message = f"mask_label {row.mask_label} of mask '{row.mask}' belongs to the nodule of line {earlier}."
-                problems.append(Problem(f"{message} Give every nodule its own value.", row.line, case.case_id))
-        elif row.position_mm is None and rows_of_mask[row.mask] > 1:
-            problems.append(
-                Problem(
-                    f"{rows_of_mask[row.mask]} nodules share the mask '{row.mask}', and nothing says which part of it "
-                    f"is this one. Add a column mask_label (the nodule's value in the mask), a column mask (a file for "
-                    f"each nodule), or x_mm, y_mm, z_mm (a point in the nodule, LPS).",
-                    row.line,
-                    case.case_id,
-                )
-            )
-    return problems
-
-
-def _check_letter_case(cases: Iterable[CaseRows]) -> list[Problem]:
-    first: dict[str, CaseRows] = {}
-    problems = []
-    for case in cases:
-        other = first.setdefault(case.case_id.lower(), case)
-        if other is not case:
-            problems.append(
-                Problem(
-                    f"case_id differs from '{other.case_id}' (line {other.rows[0].line}) in upper and lower case only; "
-                    f"some file systems take them for one file. Use one spelling, or different names.",
-                    case.rows[0].line,
-                    case.case_id,
-                )
-            )
-    return problems
-
-
 def _joined_patients(rows: Sequence[NoduleRow]) -> list[NoduleRow]:
     """The rows with the first of several spellings of a patient in all of them."""
     first: dict[str, str] = {}
     return [replace(row, patient_id=first.setdefault(same_person_key(row.patient_id), row.patient_id)) for row in rows]
-
-
-def _check_look_alikes(rows: Sequence[NoduleRow], answer: LookAlike | None) -> list[Problem]:
-    """Spellings that may mean one person: never in both splits, and within one only as the user says."""
-    problems = []
-    for spellings in look_alikes(row.patient_id for row in rows):
-        of = [row for row in rows if row.patient_id in spellings]
-        named = " and ".join(f"'{spelling}'" for spelling in spellings)
-        if len({row.split for row in of}) > 1:
-            message = f"patients {named} look like one person and are in train and in test. Rename them."
-        elif answer is None:
-            message = (
-                f"patients {named} look like one person. Say which it is: --look-alike-patients same joins them, "
-                f"--look-alike-patients different keeps them apart."
-            )
-        else:
-            continue
-        problems.append(Problem(message, of[-1].line, of[-1].case_id))
-    return problems
-
-
-def _check_patients(rows: Iterable[NoduleRow]) -> list[Problem]:
-    first: dict[str, NoduleRow] = {}
-    problems = []
-    for row in rows:
-        other = first.setdefault(row.patient_id, row)
-        if other.split != row.split and other.case_id != row.case_id:
-            problems.append(
-                Problem(
-                    f"patient '{row.patient_id}' is in {row.split} here and in {other.split} in line {other.line} "
-                    f"(case '{other.case_id}'). All scans of a patient belong to one split, or the test is not "
-                    f"independent.",
-                    row.line,
-                    row.case_id,
-                )
-            )
-    return problems

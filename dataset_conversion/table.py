@@ -11,12 +11,14 @@ import numpy as np
 from tqdm import tqdm
 
 from dsmt_nnunet.csv_table import CsvTable, read_table
+from dsmt_nnunet.dataset_conversion.case_rows import CaseRows
 from dsmt_nnunet.dataset_conversion.cases import CaseReader, LoadedCase
 from dsmt_nnunet.dataset_conversion.images import VolumeFinder
 from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, TableMapping
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
-from dsmt_nnunet.dataset_conversion.rows import CaseRows, LookAlike, parse_cases
+from dsmt_nnunet.dataset_conversion.row_rules import LookAlike
+from dsmt_nnunet.dataset_conversion.rows import parse_cases
 from dsmt_nnunet.diameter_range import DiameterRange
 from dsmt_nnunet.dicom.scan_source import ScanSource
 from dsmt_nnunet.nodules import Nodule
@@ -90,7 +92,9 @@ def convert_table(
         for case in tqdm([case for case in cases if case.case_id in kept], "Writing cases", unit="case", disable=None):
             loaded = _read_again(case, reader, rows.path)
             source = (sources or {}).get(case.image)
-            writer.add_case(case.case_id, loaded.image, loaded.mask, kept[case.case_id], case.split, source)
+            writer.add_case(
+                case.case_id, loaded.image, loaded.mask, kept[case.case_id], case.split, source, empty=loaded.empty
+            )
     return writer.folder
 
 
@@ -128,7 +132,7 @@ def _check_files(
         nodules = [
             nodule for nodule in loaded.nodules if asked is None or everything or asked.holds(nodule.diameter_mm)
         ]
-        if nodules:
+        if nodules or case.is_empty:
             kept[case.case_id] = nodules
     for text in warnings:
         logger.warning("%s", text)
@@ -154,12 +158,16 @@ def _check_data_set(
     schema: ClassificationSchema,
     asked: DiameterRange | None,
 ) -> list[Problem]:
+    if not any(kept.values()):
+        what = "row names a nodule" if asked is None else f"nodule has a diameter of {asked}"
+        return [Problem(f"no {what}; nothing is left of the table.")]
     if asked is not None and not any(asked.holds(nodule.diameter_mm) for own in kept.values() for nodule in own):
         return [Problem(f"no nodule has a diameter of {asked}; nothing is left of the table to ask about.")]
     training = [nodule for case in cases if case.split == "train" for nodule in kept.get(case.case_id, ())]
     primary = schema.primary_task
     known = sorted({label for nodule in training if (label := nodule.labels[primary]) is not None})
-    if training and len(known) < 2:
+    teaching = any(case.split == "train" and case.case_id in kept for case in cases)
+    if teaching and len(known) < 2:
         return [
             Problem(
                 f"the training nodules show {len(known)} of the classes {list(schema.primary.classes)} of {primary} "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,15 +61,37 @@ class Nodule:
 
 ONE_PLACE_MM = 1.0
 """Two positions nearer than this are one row twice."""
+NONE_ID = "none"
+"""The nodule_id of a row that says of a case that it holds no nodule."""
+
+
+@dataclass(frozen=True)
+class EmptyCase:
+    """A scan without a nodule: a row of `nodules.csv` whose nodule_id is `none`; the rest as in `Nodule`."""
+
+    case_id: str
+    patient_id: str
+    extra: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class NoduleTable:
-    """All nodules of a data set or of a folder to predict."""
+    """All nodules of a data set or of a folder to predict.
+
+    Attributes:
+        nodules: in table order.
+        empty: cases of which a row says that they hold none.
+    """
 
     nodules: tuple[Nodule, ...]
+    empty: tuple[EmptyCase, ...] = ()
 
     def __post_init__(self) -> None:
+        rows = Counter(row.case_id for row in self.rows)
+        if told := [case.case_id for case in self.empty if rows[case.case_id] > 1]:
+            raise ValueError(
+                f"Case '{told[0]}': nodule_id '{NONE_ID}' says that it holds no nodule, but it has another row."
+            )
         seen: set[tuple[str, str]] = set()
         for nodule in self.nodules:
             key = (nodule.case_id, nodule.nodule_id)
@@ -89,13 +112,28 @@ class NoduleTable:
             cases.setdefault(nodule.case_id, []).append(nodule)
         return {case_id: tuple(nodules) for case_id, nodules in cases.items()}
 
+    @property
+    def rows(self) -> tuple[Nodule | EmptyCase, ...]:
+        """Nodules, and then cases without one."""
+        return *self.nodules, *self.empty
+
+    @property
+    def case_ids(self) -> tuple[str, ...]:
+        """All cases, those without a nodule last."""
+        return tuple(dict.fromkeys(row.case_id for row in self.rows))
+
+    @property
+    def patient_ids(self) -> frozenset[str]:
+        """All patients."""
+        return frozenset(row.patient_id for row in self.rows)
+
     def patient_of_case(self) -> dict[str, str]:
         """Patient of each case.
 
         Raises:
             ValueError: the nodules of a case name different patients.
         """
-        patients: dict[str, str] = {}
+        patients = {case.case_id: case.patient_id for case in self.empty}
         for nodule in self.nodules:
             if patients.setdefault(nodule.case_id, nodule.patient_id) != nodule.patient_id:
                 raise ValueError(
@@ -114,11 +152,11 @@ class NoduleTable:
         """Reads `nodules.csv`.
 
         `case_id`, `x_mm`, `y_mm` and `z_mm` are required; `nodule_id` defaults to a number within the case,
-        `patient_id` to the case, labels to not known.
+        `patient_id` to the case, labels to not known. Where nodule_id is `none`, the row is that of an `EmptyCase`.
 
         Args:
             path: the table.
-            schema: tasks whose columns hold labels; without it every further column is `extra`.
+            schema: tasks whose columns hold labels; None makes them `extra`.
             covariates: whose columns are read; None for those of the schema. A column may be lacking: not known.
 
         Raises:
@@ -138,20 +176,24 @@ class NoduleTable:
                 f"Positions are in mm, LPS."
             )
         nodules: list[Nodule] = []
+        empty: list[EmptyCase] = []
         problems: list[str] = []
         ids = nodule_ids([(row.get("case_id"), row.get("nodule_id")) for row in table.rows])
         for row, nodule_id in zip(table.rows, ids, strict=True):
             try:
-                nodules.append(_parse_nodule(row, table.columns, schema, covariates, nodule_id))
+                if nodule_id.casefold() == NONE_ID:
+                    empty.append(_parse_empty(row, table.columns, names))
+                else:
+                    nodules.append(_parse_nodule(row, table.columns, schema, covariates, nodule_id))
             except ValueError as error:
                 problems.append(f"line {row.line}: {error}")
         if problems:
             raise ValueError(f"{path}: {len(problems)} bad rows.\n  " + "\n  ".join(problems))
-        return cls(tuple(nodules))
+        return cls(tuple(nodules), tuple(empty))
 
     def write(self, path: str | Path, schema: ClassificationSchema) -> None:
         """Writes the table (UTF-8, commas) whole or not at all."""
-        extra_columns = list(dict.fromkeys(name for nodule in self.nodules for name in nodule.extra))
+        extra_columns = list(dict.fromkeys(name for row in self.rows for name in row.extra))
         voted = [name for name in schema.task_names if any(name in nodule.votes for nodule in self.nodules)]
         votes_columns = [f"{name}{VOTES_SUFFIX}" for name in voted]
         covariates = [covariate.name for covariate in schema.covariates]
@@ -170,12 +212,18 @@ class NoduleTable:
             ]
             for nodule in self.nodules
         ]
+        blank = [""] * (len(rows[0]) - len(extra_columns) - 3)
+        rows += [
+            [
+                case.case_id,
+                NONE_ID,
+                case.patient_id,
+                *blank,
+                *(case.extra.get(name, "") for name in extra_columns),
+            ]
+            for case in self.empty
+        ]
         write_rows(path, rows)
-
-    def subset(self, case_ids: Iterable[str]) -> NoduleTable:
-        """The nodules of some cases."""
-        wanted = set(case_ids)
-        return NoduleTable(tuple(nodule for nodule in self.nodules if nodule.case_id in wanted))
 
 
 def nodule_ids(rows: Sequence[tuple[str, str]]) -> list[str]:
@@ -235,6 +283,24 @@ def _parse_covariates(row: CsvRow, covariates: Sequence[Covariate]) -> dict[str,
     return values
 
 
+def _case_of(row: CsvRow) -> str:
+    if case_id := row.get("case_id"):
+        return case_id
+    raise ValueError("case_id is empty.")
+
+
+def _parse_empty(row: CsvRow, columns: Sequence[str], names: Sequence[str]) -> EmptyCase:
+    """A row that says that its case holds no nodule; `names` are the columns that tell something of one."""
+    case_id = _case_of(row)
+    if told := [name for name in names if name not in FIXED_COLUMNS[:3] and row.get(name)]:
+        raise ValueError(
+            f"case '{case_id}': nodule_id '{NONE_ID}' says that the case holds no nodule, but the row has {told}. "
+            f"Leave them empty, or give the nodule another nodule_id."
+        )
+    extra = {name: row.get(name) for name in columns if name not in names}
+    return EmptyCase(case_id, row.get("patient_id") or case_id, extra)
+
+
 def _parse_nodule(
     row: CsvRow,
     columns: Sequence[str],
@@ -242,9 +308,7 @@ def _parse_nodule(
     covariates: Sequence[Covariate],
     nodule_id: str,
 ) -> Nodule:
-    case_id = row.get("case_id")
-    if not case_id:
-        raise ValueError("case_id is empty.")
+    case_id = _case_of(row)
     labels: dict[str, str | None] = {}
     votes: dict[str, tuple[str, ...]] = {}
     if schema:

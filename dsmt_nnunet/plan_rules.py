@@ -82,10 +82,17 @@ def context_stages(grid: int, at_most: int) -> int:
     return max(1, min(at_most, int(math.log2(grid / 4))))
 
 
-def background_share(scan_mm: Sequence[float], patch_mm: Sequence[float]) -> float:
-    """Share of patches drawn anywhere: a quarter in a scan, none in a crop that holds little but the nodule."""
+def background_share(scan_mm: Sequence[float], patch_mm: Sequence[float], empty_share: float = 0.0) -> float:
+    """Share of patches drawn anywhere: a quarter in a scan, none in a crop that holds little but the nodule.
+
+    Args:
+        scan_mm: extent of the median scan.
+        patch_mm: extent of the local patch.
+        empty_share: share of the cases that hold no nodule; so many patches are of them, up to a quarter.
+    """
     patches = math.prod(max(1.0, scan / patch) for scan, patch in zip(scan_mm, patch_mm, strict=True))
-    return round(MAX_BACKGROUND_SHARE * min(1.0, (patches - 1) / (PATCHES_OF_A_SCAN - 1)), 2)
+    of_scans = MAX_BACKGROUND_SHARE * min(1.0, (patches - 1) / (PATCHES_OF_A_SCAN - 1))
+    return round(max(of_scans, min(MAX_BACKGROUND_SHARE, empty_share)), 2)
 
 
 def iterations_per_epoch(nodules: int, batch_size: int, at_most: int) -> int:

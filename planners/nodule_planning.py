@@ -114,8 +114,9 @@ class DSMTPlanning(_NnunetPlanner):
         self.decisions: dict[str, str] = {}
         table = read_nodule_table(self.dataset_name, self.schema)
         self._check_classes(table)
-        masks = [Path(CaseFiles.parse(case).mask) for case in self.dataset.values()]
-        self.extents_mm = nodule_extents_mm(masks, processes=os.cpu_count() or 1)
+        masks = {name: Path(CaseFiles.parse(case).mask) for name, case in self.dataset.items()}
+        self.extents_mm = nodule_extents_mm(masks, table, processes=os.cpu_count() or 1)
+        self.empty_share = len(table.empty) / max(1, len(masks))
         self.nodule_count = len(table)
         self._decide_class_weights(table)
         plans: dict[str, object] = super().plan_experiment()
@@ -247,7 +248,7 @@ class DSMTPlanning(_NnunetPlanner):
     def _dsmt_plan(self, plans: Json, configuration: Configuration) -> DSMTPlan:
         context = self._context_plan(context_windows(configuration.content))
         scan_mm = [float(length) for length in self._percentile_shape_mm(50)]
-        share = background_share(scan_mm, configuration.patch_mm)
+        share = background_share(scan_mm, configuration.patch_mm, self.empty_share)
         iterations = iterations_per_epoch(self.nodule_count, configuration.batch_size, self.max_iterations_per_epoch)
         central_mm = float(self._extent_99().max() + 10.0)
         self.decisions["central region"] = f"{central_mm:.0f} mm: the largest nodules and the jitter around them"
@@ -258,7 +259,7 @@ class DSMTPlanning(_NnunetPlanner):
         )
         self.decisions["patches without nodule"] = (
             f"{100 * share:.0f} %, for the segmentation alone: up to {100 * MAX_BACKGROUND_SHARE:.0f} % in scans, none "
-            f"in crops around a nodule"
+            f"in crops around a nodule, but as many as there are cases without a nodule"
         )
         return DSMTPlan(
             schema=self.schema,

@@ -286,8 +286,9 @@ def describe(folder: Path, dataset_id: int) -> str:
 
 
 def _describe_split(split: str, table: NoduleTable, schema: ClassificationSchema) -> list[str]:
-    patients = {nodule.patient_id for nodule in table.nodules}
-    lines = [f"  {split}: {len(table.by_case())} cases, {len(table)} nodules, {len(patients)} patients"]
+    without = f" ({len(table.empty)} without a nodule)" if table.empty else ""
+    counted = f"{len(table.case_ids)} cases{without}, {len(table)} nodules, {len(table.patient_ids)} patients"
+    lines = [f"  {split}: {counted}"]
     if schema.asked is not None:
         asked = sum(schema.asked.holds(nodule.diameter_mm) for nodule in table.nodules)
         lines.append(f"    asked about: {asked} nodules of {schema.asked}; the others are learnt from")

@@ -23,6 +23,8 @@ from dsmt_nnunet.tasks import UNKNOWN_LABEL
 
 LUNG_SHARE = 0.75
 """Of the patches that are drawn without a nodule in mind."""
+EMPTY_SHARE = 0.5
+"""Of them, what shows a case without any nodule, if there are some."""
 LUNG_HU = (-950.0, -500.0)
 _TRIES = 30
 _VOLUMES_AT_HAND = 64
@@ -87,6 +89,8 @@ class DualScaleDataLoader(nnUNetDataLoader):
         self.plan = plan
         self.spacing_mm = np.asarray(spacing_mm, dtype=float)
         self.training = training
+        holding = {nodule.case_id for nodule in self.nodules}
+        self._empty_cases = [str(case_id) for case_id in self.indices if case_id not in holding]
         self.sampler = NoduleSampler(balanced_labels(self.nodules, plan))
         self._geometries: dict[str, ArrayGeometry] = {}
         self._volumes: dict[str, ContextVolume] = {}
@@ -125,7 +129,7 @@ class DualScaleDataLoader(nnUNetDataLoader):
 
     def _sample(self, index: int) -> _Sample:
         if index == NO_NODULE:
-            case_id = str(np.random.choice(self.indices))
+            case_id = self._case_of_background()
             labels: tuple[int, ...] = (UNKNOWN_LABEL,) * len(self.plan.schema.tasks)
         else:
             case_id, labels = self.nodules[index].case_id, self.nodules[index].labels
@@ -147,6 +151,11 @@ class DualScaleDataLoader(nnUNetDataLoader):
         )
         image, target, moved = (transformed[name] for name in ("image", "segmentation", "context"))
         return _Sample(image, target, moved, labels, index, case_id)
+
+    def _case_of_background(self) -> str:
+        """Any case; every second time one without a nodule, if there are some: nothing else shows their tissue."""
+        of_empty = self._empty_cases and np.random.uniform() < EMPTY_SHARE
+        return str(np.random.choice(self._empty_cases if of_empty else self.indices))
 
     def _volume(self, case_id: str) -> ContextVolume:
         """The coarse copy, mapped rather than read; each mapping is an open file, so only the latest are kept."""

@@ -26,11 +26,11 @@ def grouped_splits(
     """Cross-validation folds in the form of nnU-Net's splits_final.json.
 
     A case is stratified by the primary labels of its nodules: the class (of grades, what they
-    answer) if they agree, "several" if not, "unknown" if none is known.
+    answer) if they agree, "several" if not, "unknown" if none is known, "no nodule" if it holds none.
 
     Args:
         table: the nodules.
-        case_ids: all cases that were preprocessed; one without a nodule is a patient of its own.
+        case_ids: all cases that were preprocessed; one that the table does not name is a patient of its own.
         schema: names the primary task.
         folds: how many, fewer if there are fewer patients, or fewer cases in the largest stratum.
 
@@ -131,5 +131,5 @@ def check_patients(splits: Sequence[Mapping[str, Sequence[str]]], fold: int, tab
 def _stratum(labels: Sequence[str | None]) -> str:
     known = {label for label in labels if label is not None}
     if not known:
-        return "unknown"
+        return "unknown" if labels else "no nodule"
     return known.pop() if len(known) == 1 else "several"

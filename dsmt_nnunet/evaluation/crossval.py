@@ -167,15 +167,15 @@ def _join(
     folds: dict[int, list[CasePrediction]], truth: NoduleTable, inputs: CrossvalInputs, log: WarningLog
 ) -> list[JoinedNodule]:
     by_case = truth.by_case()
-    unknown = sorted(item.case_id for cases in folds.values() for item in cases if item.case_id not in by_case)
+    unknown = sorted(item.case_id for cases in folds.values() for item in cases if item.case_id not in truth.case_ids)
     if unknown:
         message = f"{len(unknown)} validated cases have no row in the truth and count as scans without a nodule."
         log.add(IncompleteDataWarning, "cases", message)
     validated = {item.case_id for cases in folds.values() for item in cases}
-    if absent := [case_id for case_id in by_case if case_id not in validated]:
+    if absent := [case_id for case_id in truth.case_ids if case_id not in validated]:
         message = (
-            f"{len(absent)} of {len(by_case)} cases of the truth were not validated in the folds {list(folds)} and do "
-            f"not count here: {shortened(absent)}. Train or validate (--val) the folds that are missing."
+            f"{len(absent)} of {len(truth.case_ids)} cases of the truth were not validated in the folds {list(folds)} "
+            f"and do not count here: {shortened(absent)}. Train or validate (--val) the folds that are missing."
         )
         log.add(IncompleteDataWarning, "cases", message)
     return [

@@ -12,7 +12,6 @@ from dsmt_nnunet.evaluation.nodule_matching import MIN_DISTANCE_LIMIT_MM
 from dsmt_nnunet.evaluation.records.metrics import Detection, Dice
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.task_cases import patient_of
-from dsmt_nnunet.predictions.results import CasePrediction
 from dsmt_nnunet.statistics.clusters.ratio import clustered_mean, clustered_proportion
 
 GIVEN_NOTE = (
@@ -25,15 +24,23 @@ _GIVEN_WITHIN_MM = 0.01
 
 def detection_of(
     joined: Sequence[JoinedNodule],
-    predictions: Sequence[CasePrediction],
+    n_predicted: int,
+    n_crashed: int,
     max_distance_mm: float | None,
     settings: EvaluationSettings,
     cluster: str | None,
 ) -> Detection:
-    """Counts over all scans; `sensitivity` is that of finding a nodule, patients the unit."""
+    """Counts over all scans; `sensitivity` is that of finding a nodule, patients the unit.
+
+    Args:
+        joined: all nodules.
+        n_predicted: scans that were predicted.
+        n_crashed: scans that were to be predicted and were not.
+        max_distance_mm: limit between centres; None for the default rule of `nodule_matching`.
+        settings: level and kind of the interval.
+        cluster: column of the patients; None where every nodule is independent.
+    """
     counts = {status: sum(item.status == status for item in joined) for status in STATUSES}
-    crashed = {item.case_id for item in joined if item.status == "crashed"}
-    n_predicted = len(predictions)
     true = [item for item in joined if item.truth is not None]
     hits = [item.status == "matched" for item in true]
     patients = None if cluster is None else [patient_of(item.truth, cluster) for item in true if item.truth]
@@ -42,8 +49,8 @@ def detection_of(
     given = bool(distances) and max(distances) <= _GIVEN_WITHIN_MM and not counts["extra"]
     rule = f"larger of {MIN_DISTANCE_LIMIT_MM:g} mm and half the diameter of the true nodule"
     return Detection(
-        n_scans=n_predicted + len(crashed),
-        n_scans_crashed=len(crashed),
+        n_scans=n_predicted + n_crashed,
+        n_scans_crashed=n_crashed,
         n_truth=found.total,
         n_predicted=counts["matched"] + counts["extra"],
         n_matched=counts["matched"],

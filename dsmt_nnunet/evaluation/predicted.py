@@ -92,7 +92,8 @@ def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: Evaluati
         labels=None if inputs.labels is None else inputs.labels.name,
         cluster=options.cluster,
     )
-    detection = detection_of(joined, predictions, inputs.max_distance_mm, settings, options.cluster)
+    crashed = 0 if inputs.only_predicted else len(absent_cases(predictions, truth))
+    detection = detection_of(joined, len(predictions), crashed, inputs.max_distance_mm, settings, options.cluster)
     over_cases = dice_of(dice, _patient_of_case(truth, options), settings)
     tasks, families = adjusted_tasks(tasks)
     metrics = widened(
@@ -164,20 +165,20 @@ def join_all(
     Raises:
         ValueError: no case is in both.
     """
-    by_case = truth.by_case()
+    by_case, true_cases = truth.by_case(), truth.case_ids
     predicted = {item.case_id for item in predictions}
-    if not predicted & set(by_case):
+    if not predicted & set(true_cases):
         raise ValueError(
             f"No case is both in {inputs.folder} (for example '{sorted(predicted)[0]}') and in {inputs.truth} "
-            f"(for example '{next(iter(by_case), '')}'). case_id must be nnU-Net's case identifier, the name of the "
+            f"(for example '{next(iter(true_cases), '')}'). case_id must be nnU-Net's case identifier, the name of the "
             f"file without its ending."
         )
-    absent = [case_id for case_id in by_case if case_id not in predicted]
+    absent = absent_cases(predictions, truth)
     if absent:
         counted = "are left out, as --only-predicted asks" if inputs.only_predicted else COUNTED_AS_WRONG
         message = f"{len(absent)} cases of the truth have no prediction and {counted}: {shortened(absent)}."
         log.add(IncompleteDataWarning, "cases", message)
-    without = sorted(predicted - set(by_case))
+    without = sorted(predicted - set(true_cases))
     if without:
         log.add(
             IncompleteDataWarning,
@@ -201,9 +202,15 @@ def join_all(
         joined += [
             JoinedNodule(case_id, nodule, None, has_prediction=False)
             for case_id in absent
-            for nodule in by_case[case_id]
+            for nodule in by_case.get(case_id, ())
         ]
     return joined
+
+
+def absent_cases(predictions: Sequence[CasePrediction], truth: NoduleTable) -> list[str]:
+    """Cases of the truth, with nodules or without, that were not predicted."""
+    predicted = {item.case_id for item in predictions}
+    return [case_id for case_id in truth.case_ids if case_id not in predicted]
 
 
 def _patient_of_case(truth: NoduleTable, options: TaskOptions) -> dict[str, str]:

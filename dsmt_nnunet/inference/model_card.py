@@ -104,8 +104,8 @@ def _data(schema: ClassificationSchema, table: NoduleTable | None, groups: Seque
     if table is None:
         yield from ("The table of training nodules was not at hand.", "")
         return
-    patients = {nodule.patient_id for nodule in table.nodules}
-    size = f"{len(table)} nodules in {len(table.by_case())} scans of {len(patients)} patients"
+    without = f", {len(table.empty)} of them without a nodule," if table.empty else ""
+    size = f"{len(table)} nodules in {len(table.case_ids)} scans{without} of {len(table.patient_ids)} patients"
     yield f"{size}; each fold left its own out."
     yield ""
     yield from ("| task | class | nodules |", "|---|---|---|")

@@ -33,7 +33,8 @@ def test_every_validation_nodule_is_classified(trained: Workspace) -> None:
     model = trained.model("DSMTTrainerShort", "DSMTPlansXS")
     folds = json.loads((trained.preprocessed / "splits_final.json").read_text())
     schema = ClassificationSchema.from_dataset_json(json.loads((trained.raw / "dataset.json").read_text()))
-    nodules = NoduleTable.read(trained.raw / "nodules.csv", schema).subset(folds[0]["val"]).nodules
+    table = NoduleTable.read(trained.raw / "nodules.csv", schema)
+    nodules = [nodule for nodule in table.nodules if nodule.case_id in folds[0]["val"]]
     rows = (model / FOLD / "validation" / "classification.csv").read_text().splitlines()[1:]
     written = {tuple(row.split(",")[:2]) for row in rows}
     assert written == {(nodule.case_id, nodule.nodule_id) for nodule in nodules}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dsmt_nnunet.covariates import Covariate
-from dsmt_nnunet.nodules import Nodule, NoduleTable, join_votes, nodule_ids, split_votes
+from dsmt_nnunet.nodules import EmptyCase, Nodule, NoduleTable, join_votes, nodule_ids, split_votes
 from dsmt_nnunet.tasks import UNKNOWN_LABEL, ClassificationSchema, Task
 
 SCHEMA = ClassificationSchema(
@@ -82,9 +82,33 @@ def test_grouping_by_case_and_patient() -> None:
         "b": ["1"],
     }
     assert table.patient_of_case() == {"a": "p", "b": "q"}
-    assert len(table.subset(["a"])) == 2
     with pytest.raises(ValueError, match="Case 'a' belongs to patient 'p' in one row and to 'q'"):
         NoduleTable((nodule("a", "1"), nodule("a", "2", "q"))).patient_of_case()
+
+
+def test_a_case_without_a_nodule_is_a_row_that_says_so(tmp_path: Path) -> None:
+    table = NoduleTable((nodule("a"),), (EmptyCase("b", "q", {"centre": "north"}),))
+    table.write(tmp_path / "nodules.csv", SCHEMA)
+    read = NoduleTable.read(tmp_path / "nodules.csv", SCHEMA)
+    assert (read.empty, [row.case_id for row in read.nodules]) == (table.empty, ["a"])
+    assert (read.case_ids, read.patient_ids, read.patient_of_case()) == (("a", "b"), {"p", "q"}, {"a": "p", "b": "q"})
+    assert read.by_case().keys() == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("b,NONE,q,1,2,3,,", r"the row has \['x_mm', 'y_mm', 'z_mm'\]"),
+        ("b,none,q,,,,9,invasive", r"the row has \['diameter_mm', 'invasiveness'\]"),
+        ("a,none,p,,,,,", "Case 'a': nodule_id 'none' says that it holds no nodule, but it has another row"),
+        ("b,none,q,,,,,\nb,none,q,,,,,", "Case 'b': nodule_id 'none'"),
+        ("b,,q,,,,,", "x_mm"),
+    ],
+)
+def test_a_case_that_holds_none_has_nothing_else(tmp_path: Path, row: str, reason: str) -> None:
+    header = "case_id,nodule_id,patient_id,x_mm,y_mm,z_mm,diameter_mm,invasiveness\na,1,p,1,2,3,,\n"
+    with pytest.raises(ValueError, match=reason):
+        NoduleTable.read(write(tmp_path, header + row), SCHEMA)
 
 
 def test_nodule_ids_are_unique_within_a_case() -> None:

@@ -75,3 +75,8 @@ def test_stock_plans_get_what_the_planner_would_choose_where_it_is_free() -> Non
 def test_only_scans_have_patches_drawn_anywhere(scan: Any, patch: Any, expected: float) -> None:
     assert background_share(scan, patch) == expected
     assert 0 < background_share((120, 120, 60), (60, 60, 60)) < 0.25
+
+
+def test_crops_without_a_nodule_are_shown_as_often_as_there_are() -> None:
+    crop = (50, 50, 50)
+    assert [background_share(crop, crop, share) for share in (0.0, 0.1, 0.9)] == [0.0, 0.1, 0.25]

@@ -122,6 +122,13 @@ def test_background_patches_lie_mostly_in_lung(small_data: SmallData, monkeypatc
     assert (centres <= np.array(shape) - 1).all()
 
 
+def test_cases_without_a_nodule_are_half_of_the_background_and_their_share_of_the_rest(small_data: SmallData) -> None:
+    own = loader(small_data, training=True, nodules=[SampledNodule("case1", (5.0, 5.0, 5.0), (0, 1))])
+    drawn = Counter(own._case_of_background() for _ in range(2000))
+    assert drawn["case0"] == pytest.approx(1500, abs=80)
+    assert drawn["case1"] == 2000 - drawn["case0"]
+
+
 def test_background_patches_come_up_as_often_as_planned(small_data: SmallData) -> None:
     own = loader(small_data, training=True, batch_size=2000, background_share=0.25)
     assert Counter(own._draw_batch())[NO_NODULE] == pytest.approx(500, abs=80)

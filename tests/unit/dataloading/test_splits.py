@@ -8,7 +8,7 @@ import sklearn
 from sklearn.model_selection import StratifiedGroupKFold
 
 from dsmt_nnunet.dataloading.splits import SPLIT_SEED, check_fold, grouped_splits
-from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.nodules import EmptyCase, Nodule, NoduleTable
 from tests.unit.small_plans import SCHEMA
 
 NEGATIVE, POSITIVE = SCHEMA.primary.classes
@@ -69,6 +69,9 @@ def test_cases_without_a_nodule_take_part() -> None:
     nodules = table([POSITIVE, NEGATIVE] * 5)
     splits = grouped_splits(nodules, [*cases(nodules), "empty1", "empty2"], SCHEMA)
     assert sorted(case for split in splits for case in split["val"])[-2:] == ["empty1", "empty2"]
+    named = NoduleTable(nodules.nodules, (EmptyCase("empty1", nodules.nodules[0].patient_id), EmptyCase("empty2", "q")))
+    for split in grouped_splits(named, [*cases(nodules), "empty1", "empty2"], SCHEMA):
+        assert ("empty1" in split["val"]) == (nodules.nodules[0].case_id in split["val"])
 
 
 @pytest.mark.filterwarnings("ignore:The least populated class")

@@ -16,6 +16,7 @@ from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
 from dsmt_nnunet.dicom.export import read_export
 from dsmt_nnunet.dicom.scan_source import read_source
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
+from dsmt_nnunet.nodules import NoduleTable
 from tests.unit.dicom.made_series import FIRST_MM, SPACING_MM, write_ct
 from tests.unit.dicom.made_structures import write_rtstruct, write_seg
 from tests.unit.dicom.test_contours import square
@@ -89,6 +90,16 @@ def test_export_and_table_become_a_data_set(export: Path, tmp_path: Path, capsys
     assert float(nodules[2]["x_mm"]) == pytest.approx(FIRST_MM[0] + 1.5 * SPACING_MM[1])
     source = read_source(folder / "sources" / "P1.json")
     assert source == read_ct(next(own for own in ct_series(read_export(export)) if own.patient_id == "P1")).source
+
+
+def test_a_scan_without_a_nodule_needs_no_contour(export: Path, tmp_path: Path) -> None:
+    scan(export / "c", "P2")
+    none = {"patient_id": "P2", "nodule_id": "none", "structure": "", "pathology": ""}
+    table = write_table(tmp_path / "t.csv", [{**none, **row, "nodule_id": ""} for row in rows()] + [none])
+    assert convert(export, table) == 0
+    folder = tmp_path / "raw" / "Dataset501_Nodules"
+    assert [case.case_id for case in NoduleTable.read(folder / "nodules.csv").empty] == ["P2"]
+    assert not sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "labelsTr" / "P2.nii.gz"))).any()
 
 
 def test_nothing_tells_who_the_patient_is(export: Path, tmp_path: Path) -> None:

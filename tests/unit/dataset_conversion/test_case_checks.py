@@ -10,6 +10,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dsmt_nnunet.dataset_conversion.problems import ConversionError
+from dsmt_nnunet.nodules import NoduleTable
 from tests.unit.dataset_conversion.hospital import Hospital, cube_mask, lung
 from tests.unit.dataset_conversion.test_cases import written_mask
 
@@ -139,3 +140,25 @@ def test_a_header_that_names_more_voxels_than_there_can_be_is_refused(hospital: 
     header.set_data_dtype(np.int16)
     path.write_bytes(header.binaryblock + bytes(4))
     assert "its header names" in hospital.problem()
+
+
+@pytest.mark.parametrize("mask", ["no file", "zeros"])
+def test_a_scan_without_a_nodule_is_a_case(hospital: Hospital, mask: str) -> None:
+    hospital.add_pair().add("c", files=False, nodule_id="None", patient_id="P9", pathology="")
+    hospital.put_image("c.nii.gz", lung(cube_mask(6)))  # a vessel
+    if mask == "zeros":
+        hospital.put_mask("c.nii.gz", np.zeros_like(cube_mask()))
+    folder = hospital.convert()
+    assert not written_mask(folder, "c").any()
+    table = NoduleTable.read(folder / "nodules.csv")
+    assert [(case.case_id, case.patient_id) for case in table.empty] == [("c", "P9")]
+    assert len(table) == 2
+
+
+def test_a_scan_without_a_nodule_shows_none_and_has_no_answer(hospital: Hospital) -> None:
+    hospital.add_pair().add("c", nodule_id="none", pathology="")
+    assert "says that the case holds no nodule, but 27 voxels of" in hospital.problem()
+    hospital.rows[-1]["pathology"] = "IAC"
+    assert any("the row has ['pathology']" in problem for problem in hospital.problems())
+    hospital.rows[-1].update(pathology="", case_id="b")
+    assert any("but it has 2 rows" in problem for problem in hospital.problems())

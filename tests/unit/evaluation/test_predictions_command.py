@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from sklearn.metrics import cohen_kappa_score
 
 from dsmt_nnunet.cli.main import main
-from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.nodules import EmptyCase, NoduleTable
 from dsmt_nnunet.statistics.roc.delong import auc_score
 from tests.unit.evaluation.cohort import SCHEMA, found, make_truth, nodule, rows_of, write_prediction
 
@@ -66,6 +66,19 @@ def test_missed_and_extra_nodules(small, tmp_path) -> None:
     messages = " ".join(item["message"] for item in metrics["warnings"])
     assert "1 cases of the truth have no prediction and are left out, as --only-predicted asks: d." in messages
     assert "count as scans without a nodule: c." in messages
+
+
+def test_cases_that_are_said_to_hold_no_nodule_are_counted(small, tmp_path) -> None:
+    folder, path = small
+    truth = NoduleTable.read(path, SCHEMA)
+    NoduleTable(truth.nodules, (EmptyCase("c", "p3"), EmptyCase("e", "p4"))).write(path, SCHEMA)
+    write_prediction(folder, "c", [found(truth.nodules[0], 0.8)])
+    metrics = run(folder, path, tmp_path / "o")
+    messages = " ".join(item["message"] for item in metrics["warnings"])
+    assert "no row in the truth" not in messages
+    assert "2 cases of the truth have no prediction" in messages
+    assert (metrics["detection"]["n_scans"], metrics["detection"]["n_scans_crashed"]) == (5, 2)
+    assert metrics["detection"]["n_extra"] == 2
 
 
 def test_missed_nodules_and_cases_without_prediction_are_to_be_diagnosed_too(small, tmp_path) -> None:

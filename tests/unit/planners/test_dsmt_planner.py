@@ -12,7 +12,7 @@ import torch
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
-from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.nodules import EmptyCase, Nodule, NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.planners import nodule_planning
 from dsmt_nnunet.planners.dsmt_planner import DSMTPlanner, DSMTPlannerResEncM, DSMTPlannerXS
@@ -240,15 +240,37 @@ def mask_file(folder: Path, boxes: Sequence[tuple[slice, ...]], name: str = "m.n
     return folder / name
 
 
+NODULE = (slice(1, 4), slice(2, 7), slice(3, 13))  # its middle is 3.5, 4, 4 mm (x, y, z)
+
+
 def test_extents_are_those_of_each_nodule_in_millimetres(tmp_path: Path) -> None:
-    boxes = [(slice(1, 4), slice(2, 7), slice(3, 13)), (slice(8, 9), slice(15, 17), slice(20, 21))]
-    extents = nodule_extents_mm([mask_file(tmp_path, boxes), mask_file(tmp_path, [], "empty.nii.gz")])
+    boxes = [NODULE, (slice(8, 9), slice(15, 17), slice(20, 21))]
+    masks = {"a": mask_file(tmp_path, boxes), "b": mask_file(tmp_path, [], "empty.nii.gz")}
+    extents = nodule_extents_mm(masks, NoduleTable((), (EmptyCase("b", "p"),)))
     np.testing.assert_allclose(sorted(extents.tolist()), [[2.0, 2.0, 0.5], [6.0, 5.0, 5.0]])
 
 
 def test_masks_without_any_nodule_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="No mask of labelsTr holds a nodule"):
-        nodule_extents_mm([mask_file(tmp_path, [])])
+        nodule_extents_mm({"a": mask_file(tmp_path, [])}, NoduleTable(()))
+
+
+@pytest.mark.parametrize(
+    ("table", "drawn", "reason"),
+    [
+        (NoduleTable((), (EmptyCase("a", "p"),)), True, "case 'a' holds no nodule .* but its mask shows 1"),
+        (NoduleTable((Nodule("a", "1", "p", (3.5, 4.0, 4.0)),)), False, "case 'a' has 1 rows, but its mask is empty"),
+        (NoduleTable((Nodule("a", "1", "p", (-26.5, 4.0, 4.0)),)), True, "nodule '1': its position .* lies 28 mm from"),
+    ],
+)
+def test_masks_and_rows_that_contradict_each_other_are_refused(
+    tmp_path: Path, table: NoduleTable, drawn: bool, reason: str
+) -> None:
+    masks = {"a": mask_file(tmp_path, [NODULE] if drawn else [])}
+    with pytest.raises(ValueError, match=reason):
+        nodule_extents_mm(masks, table)
+    fitting = NoduleTable((Nodule("a", "1", "p", (3.5, 4.0, 4.0)),))
+    assert len(nodule_extents_mm({"a": mask_file(tmp_path, [NODULE])}, fitting)) == 1
 
 
 @pytest.mark.parametrize(
