@@ -1,7 +1,8 @@
 """What five folds say of real nodules, beside the ruler, and how the wide part learns from fewer of them.
 
 Reads what training left: `fold_K/validation/CASE.json` of a model folder and the nodules of its data set. Judged are
-the nodules whose answer is known and whose diameter lies in a range; all of them teach.
+the nodules whose answer is known and whose diameter lies in a range; all of them teach. A model without descriptors has
+no wide part and no curve; what it and another one say together is asked with `--beside`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import csv
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,11 +86,9 @@ def read(model: Path, dataset: Path) -> Cohort:
 
     Raises:
         FileNotFoundError: no fold has been validated.
-        ValueError: the model has no wide part.
     """
     plan = DSMTPlan.from_plans(json.loads((model / "plans.json").read_text(encoding="utf-8")))
-    if plan.wide is None:
-        raise ValueError(f"{model}: a model without descriptors has no wide part to be asked.")
+    names = () if plan.wide is None else plan.wide.descriptors
     of_case = NoduleTable.read(dataset / "nodules.csv", plan.schema).by_case()
     task, covariates = plan.schema.primary, plan.covariates
     nodules: list[Nodule] = []
@@ -107,8 +106,8 @@ def read(model: Path, dataset: Path) -> Cohort:
                 nodules.append(nodule)
                 folds.append(number)
                 scores.append(_log_odds(prediction, task))
-                columns = encode(covariates, nodule.covariates)
-                measured.append([*(prediction.descriptors[name] for name in plan.wide.descriptors), *columns])
+                columns = encode(covariates, nodule.covariates) if names else ()
+                measured.append([*(prediction.descriptors[name] for name in names), *columns])
     if not nodules:
         raise FileNotFoundError(f"{model}: no fold has been validated. Train its folds with nnUNetv2_train.")
     return Cohort(
@@ -117,8 +116,8 @@ def read(model: Path, dataset: Path) -> Cohort:
         np.array(folds),
         np.array(scores),
         np.array(measured),
-        np.array(plan.wide_penalties),
-        len(plan.covariate_columns),
+        np.array(plan.wide_penalties if names else ()),
+        len(plan.covariate_columns) if names else 0,
         np.array(dice),
     )
 
@@ -128,6 +127,22 @@ def _log_odds(prediction: NodulePrediction, task: Task) -> float:
     positive = (answer.answers or answer.probabilities)[task.as_binary().classes[1]]
     held = min(max(positive, _SMALLEST), 1 - _SMALLEST)
     return math.log(held / (1 - held))
+
+
+def together(first: Cohort, second: Cohort) -> Cohort:
+    """The first cohort with the mean of both scores, each in standard deviations: nothing of it is fitted.
+
+    Raises:
+        ValueError: they are not of the same nodules and folds.
+    """
+    keys = [
+        [(nodule.case_id, nodule.nodule_id, fold) for nodule, fold in zip(own.nodules, own.folds.tolist(), strict=True)]
+        for own in (first, second)
+    ]
+    if keys[0] != keys[1]:
+        raise ValueError("Both models must have validated the same nodules in the same folds.")
+    standardised = [(own.score - own.score.mean()) / own.score.std() for own in (first, second)]
+    return replace(first, score=(standardised[0] + standardised[1]) / 2)
 
 
 def describe(cohort: Cohort, judged: npt.NDArray[np.bool_]) -> list[str]:
@@ -241,11 +256,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--diameter-range", type=float, nargs=2, default=(8.0, 22.0), metavar=("MIN", "MAX"))
     parser.add_argument("--sizes", type=int, nargs="*", default=[50, 100, 200, 0], help="of the curve; 0 for all")
     parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--beside", type=Path, metavar="MODEL", help="another model of the same folds, asked with it")
     parser.add_argument("-o", "--output", type=Path, help="CSV of the curve")
     args = parser.parse_args(arguments)
     cohort = read(args.model, args.dataset)
     judged = cohort.judged(*args.diameter_range)
     print("\n".join(describe(cohort, judged)))
+    if args.beside:
+        other = read(args.beside, args.dataset)
+        for title, asked in ((args.beside.name, other), ("Mean of both", together(cohort, other))):
+            print("\n".join((f"\n{title}", *describe(asked, judged))))
+    if not cohort.measured.shape[1]:
+        return
     points = learning_curve(cohort, judged, args.sizes, args.draws)
     rows = [
         {

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
-from benchmarks.real_nodules import Cohort, learning_curve
+import numpy as np
+import pytest
+
+from benchmarks.real_nodules import Cohort, learning_curve, together
 from dsmt_nnunet.nodules import Nodule
+from dsmt_nnunet.statistics.roc.delong import auc_score
 from dsmt_nnunet.tasks import Task
 
 TASK = Task("malignancy", ("benign", "malignant"))
@@ -49,3 +53,15 @@ def test_only_known_answers_within_the_range_are_judged() -> None:
     ]
     nobody = Cohort(TASK, tuple(undecided), own.folds, own.score, own.measured, own.penalties, 0, own.dice)
     assert not nobody.judged(0.0, 100.0).any()
+
+
+def test_two_models_together_weigh_the_same_whatever_their_scale() -> None:
+    first = cohort(telling=0.5)
+    noise = np.random.default_rng(1).normal(size=len(first.folds))
+    second = replace(first, score=100.0 * (first.answers + noise))
+    both = together(first, second)
+    assert np.corrcoef(both.score, first.score)[0, 1] == pytest.approx(np.corrcoef(both.score, second.score)[0, 1])
+    known = first.answers.astype(int)
+    assert auc_score(known, both.score) > max(auc_score(known, own.score) for own in (first, second))
+    with pytest.raises(ValueError, match="the same nodules in the same folds"):
+        together(first, cohort(telling=0.5, patients=99))
