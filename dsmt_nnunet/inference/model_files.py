@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
@@ -20,6 +19,7 @@ from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.environment import best_device
 from dsmt_nnunet.files import check_archive
 from dsmt_nnunet.inference.predictor import DSMTPredictor
+from dsmt_nnunet.inference.weights import PLAIN_NUMBERS
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.tasks import ClassificationSchema
 
@@ -27,12 +27,6 @@ DEFAULT_CHECKPOINT = "checkpoint_final.pth"
 _NETWORKS = "dynamic_network_architectures."
 _LAYERS = "torch.nn."
 _NEEDED = ("network_weights", "trainer_name", "init_args")
-_PLAIN_NUMBERS: list[Any] = [
-    np.float32(0).__reduce__()[0],
-    np.dtype,
-    *(type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "bool")),
-]
-"""What nnU-Net's log of losses in a checkpoint is made of, beside what torch allows anyway."""
 
 
 def load_predictor(
@@ -169,7 +163,7 @@ def read_plain(path: Path, trust: bool, advice: str) -> dict[str, Any]:
     """
     check_archive(path)
     try:
-        with torch.serialization.safe_globals(_PLAIN_NUMBERS):
+        with torch.serialization.safe_globals(PLAIN_NUMBERS):
             content = torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
         raise ValueError(

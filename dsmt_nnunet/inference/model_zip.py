@@ -141,7 +141,8 @@ def holds_model(place: Path) -> bool:
 def _slim(checkpoint: dict[str, Any]) -> bytes:
     """A checkpoint with what prediction reads alone."""
     kept = {key: checkpoint[key] for key in _OF_CHECKPOINT if key in checkpoint}
-    kept["init_args"] = {"configuration": checkpoint["init_args"]["configuration"]}
+    own = checkpoint["init_args"]
+    kept["init_args"] = {key: own[key] for key in ("configuration", "plans") if key in own}
     stream = io.BytesIO()
     torch.save(kept, stream)
     return stream.getvalue()

@@ -35,6 +35,7 @@ from dsmt_nnunet.inference.given_nodules import BACKGROUND_LOGIT, paste_patches
 from dsmt_nnunet.inference.lung_region import lung_region, on_grid, tiles_that_touch
 from dsmt_nnunet.inference.region import Scan, regions_around
 from dsmt_nnunet.inference.scan_image import ScanImage
+from dsmt_nnunet.inference.trained_plans import check_trained_with
 from dsmt_nnunet.inference.weights import check_weights, weights_digest
 from dsmt_nnunet.intensities import TOUCH_MM
 from dsmt_nnunet.nodules import Nodule
@@ -100,7 +101,7 @@ class ScanPredictor(AirPaddedPredictor):
             checkpoints: the files that were read, in the order of the networks.
 
         Raises:
-            ValueError: a checkpoint is damaged, or holds NaN.
+            ValueError: a checkpoint is damaged, holds NaN, or was trained with other plans.
         """
         count = len(self.list_of_parameters)
         names = (
@@ -110,6 +111,7 @@ class ScanPredictor(AirPaddedPredictor):
             raise ValueError(f"A fold counts once, got {[path.parent.name for path in checkpoints]} (-f).")
         for path in checkpoints:
             check_archive(path)
+            check_trained_with(path, self.plans_manager.plans)
         for name, parameters in zip(names, self.list_of_parameters, strict=True):
             try:
                 check_weights(parameters)

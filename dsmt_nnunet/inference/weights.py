@@ -5,10 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 _LETTERS = 16
+PLAIN_NUMBERS: list[Any] = [
+    np.float32(0).__reduce__()[0],
+    np.dtype,
+    *(type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "bool")),
+]
+"""What nnU-Net's log of losses in a checkpoint is made of, beside what torch allows anyway."""
 
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:

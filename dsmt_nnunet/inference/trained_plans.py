@@ -1,0 +1,61 @@
+"""Whether plans are those with which a checkpoint was trained: its weights mean nothing under others."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dsmt_nnunet.inference.weights import PLAIN_NUMBERS
+from dsmt_nnunet.nnunet_files import resolve_configuration
+from dsmt_nnunet.plan import PLAN_KEY
+
+_OF_PLANS = ("foreground_intensity_properties_per_channel", "transpose_forward", "transpose_backward")
+_FREE_OF_CONFIGURATION = ("batch_size", "batch_dice", "data_identifier", "preprocessor_name")
+_FREE_OF_BLOCK = ("training", "decisions", "min_diameter_mm", "max_candidates", "mirror_scans")
+"""What concerns training alone, is told to people, or may be chosen at prediction; the rest decides the answers."""
+
+
+def check_trained_with(checkpoint: Path, plans: Mapping[str, Any]) -> None:
+    """Compares a model folder's plans with those that a checkpoint keeps of its training.
+
+    Plans change in a model's folder when another fold is trained after planning anew, with classes in another order
+    perhaps: nnU-Net writes the new ones over them.
+
+    Args:
+        checkpoint: of nnU-Net's trainer, or of `export_model`; one that keeps no plans fits any.
+        plans: of the model folder.
+
+    Raises:
+        ValueError: they differ in what an answer rests on; says in what.
+    """
+    try:
+        with torch.serialization.safe_globals(PLAIN_NUMBERS):
+            content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError):
+        return  # of somebody who is trusted, or of an old format
+    own = content.get("init_args", {})
+    if "plans" not in own:
+        return
+    name = str(own["configuration"])
+    then, now = (dict(_read_by_prediction(some, name)) for some in (own["plans"], plans))
+    if changed := sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key)):
+        raise ValueError(
+            f"{checkpoint} was trained with other plans than lie in its model's folder: they differ in "
+            f"{', '.join(changed)}. Were the data planned anew between two folds, or was plans.json edited? Put the "
+            f"plans of the training back, or train this fold again."
+        )
+
+
+def _read_by_prediction(plans: Mapping[str, Any], configuration: str) -> Iterator[tuple[str, Any]]:
+    """What an answer rests on, name and value as JSON has it."""
+    content = json.loads(json.dumps(plans))
+    yield from ((key, content.get(key)) for key in _OF_PLANS)
+    resolved = resolve_configuration(content, configuration)
+    yield from ((key, value) for key, value in resolved.items() if key not in _FREE_OF_CONFIGURATION)
+    block = content.get(PLAN_KEY, {})
+    yield from ((f"{PLAN_KEY}.{key}", value) for key, value in block.items() if key not in _FREE_OF_BLOCK)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dsmt_nnunet.api.examples import example_model
+from dsmt_nnunet.inference.model_files import load_predictor
+from dsmt_nnunet.inference.model_zip import export_model, install_model
+
+Plans = dict[str, Any]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model whose checkpoint keeps the plans of its training, as nnU-Net's trainer writes them."""
+    folder = example_model(tmp_path / "Dataset501_A" / "DSMTTrainer__P__3d_fullres")
+    path = folder / "fold_0" / "checkpoint_final.pth"
+    content = torch.load(path, weights_only=False)
+    content["init_args"]["plans"] = json.loads((folder / "plans.json").read_text())
+    torch.save(content, path)
+    return folder
+
+
+def change(folder: Path, name: str, edit: Callable[[Plans], object]) -> None:
+    content = json.loads((folder / name).read_text())
+    edit(content)
+    (folder / name).write_text(json.dumps(content))
+
+
+def with_classes_swapped(folder: Path) -> None:
+    """As planning anew with classes in another order leaves the folder: plans.json and dataset.json agree."""
+
+    def swap(classification: Plans) -> None:
+        classification["tasks"][classification["primary_task"]]["classes"].reverse()
+
+    change(folder, "plans.json", lambda plans: swap(plans["dsmt"]["classification"]))
+    change(folder, "dataset.json", lambda dataset: swap(dataset["classification"]))
+
+
+def test_classes_in_another_order_than_those_of_the_training_are_refused(model: Path) -> None:
+    load_predictor(model, device="cpu")
+    with_classes_swapped(model)
+    with pytest.raises(ValueError, match=r"trained with other plans .* they differ in dsmt\.classification"):
+        load_predictor(model, device="cpu")
+
+
+def test_plans_stay_with_a_model_that_is_handed_on(model: Path, tmp_path: Path) -> None:
+    export_model(model, tmp_path / "model.zip")
+    (installed,) = install_model(tmp_path / "model.zip", tmp_path / "results")
+    load_predictor(installed, device="cpu")
+    with_classes_swapped(installed)
+    with pytest.raises(ValueError, match="trained with other plans"):
+        load_predictor(installed, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        (lambda plans: plans["foreground_intensity_properties_per_channel"]["0"].update(mean=1.0), "foreground_int"),
+        (lambda plans: plans["configurations"]["3d_fullres"].update(spacing=[2.0, 2.0, 2.0]), "spacing"),
+        (lambda plans: plans["configurations"]["3d_fullres"].update(batch_size=1), None),
+        (lambda plans: plans["dsmt"].update(decisions={}, mirror_scans=True), None),
+    ],
+)
+def test_what_answers_rest_on_may_not_change_and_the_rest_may(
+    model: Path, edit: Callable[[Plans], object], named: str | None
+) -> None:
+    change(model, "plans.json", edit)
+    if named is None:
+        load_predictor(model, device="cpu")
+        return
+    with pytest.raises(ValueError, match=f"they differ in {named}"):
+        load_predictor(model, device="cpu")
