@@ -8,6 +8,7 @@ was killed leaves such a folder; the next one that writes there takes it away an
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import os
@@ -61,6 +62,10 @@ def whole_file(path: str | Path, check: Callable[[Path], None] | None = None) ->
             check(written)
         written.replace(path)
         _flush_folder(path.parent)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # of a write: the system does not say to which file
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 
@@ -92,12 +97,9 @@ def write_json(path: str | Path, content: Any, indent: int | None = 1) -> None:
 
 def write_rows(path: str | Path, rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> None:
     """Writes a whole CSV file (UTF-8, commas), the header being the first row; see `write_bytes` and `harmless`."""
-    with whole_file(path) as place:
-        with place.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream, lineterminator=line_end).writerows([harmless(cell) for cell in row] for row in rows)
-            expected = stream.tell()
-        if place.stat().st_size != expected:
-            raise OSError(f"{path}: {place.stat().st_size} bytes lie on the disk, {expected} were written.")
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator=line_end).writerows([harmless(cell) for cell in row] for row in rows)
+    write_text(path, stream.getvalue())
 
 
 def harmless(cell: object) -> object:

@@ -20,7 +20,8 @@ from dsmt_nnunet.dataloading.dual_scale_loader import Batch
 from dsmt_nnunet.files import check_archive, whole_file
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor
 from dsmt_nnunet.inference.nnunet_hook import validation_predictor
-from dsmt_nnunet.inference.validation import classify_validation_cases
+from dsmt_nnunet.inference.validation import classify_validation_cases, leave_out_validation
+from dsmt_nnunet.inference.weights import weights_digest
 from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.trainers.data_trainer import DataTrainer
 from dsmt_nnunet.trainers.planned_trainer import START
@@ -236,7 +237,9 @@ class DSMTTrainer(DataTrainer):
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         if not validation_wanted():
-            self.print_to_log_file(f"{VALIDATION_VARIABLE} is off: no validation.")
+            digest = weights_digest(self._bare_network().state_dict()) if self.local_rank == 0 else ""
+            told = leave_out_validation(Path(self.output_folder) / "validation", digest) if digest else ""
+            self.print_to_log_file(f"{VALIDATION_VARIABLE} is off: no validation. {told}")
             return
         start = time.time()
         with validation_predictor(AirPaddedPredictor):

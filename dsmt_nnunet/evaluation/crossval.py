@@ -36,7 +36,7 @@ from dsmt_nnunet.evaluation.task import (
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
-from dsmt_nnunet.predictions.results import CasePrediction, read_folder
+from dsmt_nnunet.predictions.results import CasePrediction, case_files, read_folder
 from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD, apply_temperature
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray
@@ -143,7 +143,8 @@ def uncalibrated_cases(cases: TaskCases, temperatures: dict[str, dict[str, float
 def _read_folds(inputs: CrossvalInputs) -> dict[int, list[CasePrediction]]:
     numbers = inputs.folds
     if numbers is None:
-        names = [path.parent.name for path in inputs.model_folder.glob("fold_*/validation") if path.is_dir()]
+        validated = [path for path in inputs.model_folder.glob("fold_*/validation") if any(case_files(path))]
+        names = [path.parent.name for path in validated]
         numbers = tuple(sorted(int(name[5:]) for name in names if name[5:].isdigit()))
     if not numbers:
         raise ValueError(

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import __version__
+from dsmt_nnunet.files import write_json
 from dsmt_nnunet.inference.classifier import NoduleClassifier
 from dsmt_nnunet.inference.preprocessed_cases import PreprocessedCases
 from dsmt_nnunet.inference.weights import weights_digest
 from dsmt_nnunet.nodules import NoduleTable
-from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME, is_case_file, write_case, write_table
+from dsmt_nnunet.predictions.results import (
+    CLASSIFICATION_TABLE_NAME,
+    is_case_file,
+    read_case,
+    write_case,
+    write_table,
+)
+
+SUMMARY_NAME = "summary.json"
+"""What nnU-Net writes of the masks of a validation."""
 
 
 def classify_validation_cases(trainer: Any, case_ids: Sequence[str], table: NoduleTable) -> int:
@@ -58,6 +69,30 @@ def classify_validation_cases(trainer: Any, case_ids: Sequence[str], table: Nodu
     if predictions:
         write_table(predictions, folder / CLASSIFICATION_TABLE_NAME)
     return sum(len(prediction.nodules) for prediction in predictions)
+
+
+def leave_out_validation(folder: Path, weights: str) -> str:
+    """What a `validation` folder becomes where the networks are not validated.
+
+    Answers of an earlier network would be taken for those of this one, and are removed. nnU-Net's
+    `nnUNetv2_export_model_to_zip` wants a summary.json, without which it breaks off and leaves half a zip file: it
+    gets one without cases.
+
+    Args:
+        folder: `fold_k/validation`.
+        weights: digest of the trained network.
+
+    Returns:
+        What was done, in words; "" where the folder holds answers of this network.
+    """
+    own = [path for path in folder.glob("*.json") if is_case_file(path)]
+    if own and all(read_case(path).model.get("weights") == [weights] for path in own):
+        return ""
+    had_answers = folder.is_dir()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_json(folder / SUMMARY_NAME, {"metric_per_case": [], "mean": {}, "foreground_mean": {}})
+    return f"What {folder.name}/ held of an earlier training was removed." if had_answers else ""
 
 
 def _remove_others(folder: Path, case_ids: set[str]) -> None:

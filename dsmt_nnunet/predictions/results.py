@@ -218,6 +218,11 @@ def is_case_file(path: Path) -> bool:
     return isinstance(content, dict) and "schema_version" in content and "nodules" in content
 
 
+def case_files(folder: str | Path) -> list[Path]:
+    """Every CASE.json of a folder, by name."""
+    return [path for path in sorted(Path(folder).glob("*.json")) if is_case_file(path)]
+
+
 def read_folder(folder: str | Path) -> list[CasePrediction]:
     """Reads every CASE.json of a folder, by case name.
 
@@ -226,7 +231,7 @@ def read_folder(folder: str | Path) -> list[CasePrediction]:
         ValueError: one of them is damaged or of another schema version, is named after another case, or they come
             from several models.
     """
-    paths = [path for path in sorted(Path(folder).glob("*.json")) if is_case_file(path)]
+    paths = case_files(folder)
     if not paths:
         raise FileNotFoundError(
             f"{folder} holds no DSMT prediction (CASE.json). Predict with a DSMT model and with nnUNet_extTrainer set "

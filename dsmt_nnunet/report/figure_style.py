@@ -14,7 +14,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from dsmt_nnunet.files import write_text
+from dsmt_nnunet.files import write_bytes, write_text
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette: told apart by readers with any form of colour blindness."""
@@ -93,7 +93,9 @@ class FigureFolder:
         with figure_style():
             figure = draw()
             text = svg_text(figure)
-            figure.savefig(self.folder / f"{name}.pdf", metadata=_NO_PDF_METADATA)
+            stream = io.BytesIO()
+            figure.savefig(stream, format="pdf", metadata=_NO_PDF_METADATA)
+        write_bytes(self.folder / f"{name}.pdf", stream.getvalue())
         write_text(self.folder / f"{name}.svg", text)
         return PageFigure(name, title, caption, inline_svg(text, name, f"{title}. {caption}"), is_wide)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from nnunetv2.training.logging.nnunet_logger import LocalLogger
+
+from dsmt_nnunet.files import write_bytes
 
 
 def task_keys(task_names: Sequence[str]) -> list[str]:
@@ -66,7 +69,9 @@ class DSMTLogger(LocalLogger):
             axis.grid(alpha=0.3)
         for axis in axes[-1]:
             axis.set_xlabel("epoch (dotted: fine-tuning begins)")
-        figure.savefig(Path(output_folder) / "progress.png", dpi=100)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=100)
+        write_bytes(Path(output_folder) / "progress.png", stream.getvalue())
         plt.close(figure)
 
     def _curves(self, axis: Axes, keys: Mapping[str, str], epochs: range, title: str) -> None:

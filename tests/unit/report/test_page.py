@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -225,6 +226,26 @@ def test_a_task_without_labels_and_a_group_of_any_name_have_a_page(tmp_path: Pat
     evaluate_predictions(PredictionInputs(own.predictions, own.truth, options=options), tmp_path / "out", SETTINGS)
     text = write_report([tmp_path / "out"], tmp_path / "page.html").read_text(encoding="utf-8")
     assert (r"$\frac{a}$" in text) == (column == "cohort")
+
+
+@pytest.mark.parametrize("ending", [".pdf", ".svg", ".html"])
+def test_a_full_disk_is_told_and_leaves_no_half_of_a_file(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    write = Path.write_bytes
+
+    def on_a_full_disk(path: Path, content: bytes) -> int:
+        if path.suffix != ending:
+            return write(path, content)
+        write(path, content[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", on_a_full_disk)
+    assert main(["report", str(cohort.metrics), "-o", str(tmp_path / "page.html")]) == 2
+    told = capsys.readouterr().err
+    assert "No space left on device" in told
+    assert f"{ending}'" in told
+    assert not list(tmp_path.glob(f"page*/*{ending}")) + list(tmp_path.glob(f"*{ending}"))
 
 
 @pytest.mark.parametrize("change", [lambda text: text.rsplit("\n", 6)[0], lambda text: text.replace("0.95", "0.05")])

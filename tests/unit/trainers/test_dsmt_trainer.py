@@ -230,13 +230,16 @@ def test_the_epochs_auc_counts_each_nodule_once_and_no_background(monkeypatch: p
 
 
 def test_the_validation_at_the_end_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = trainer(initialise=False)
     with pytest.raises(AttributeError):  # nothing has been initialised that could be validated
-        own.perform_actual_validation()
+        trainer(initialise=False).perform_actual_validation()
+    own = trainer(monkeypatch=monkeypatch)
+    folder = Path(own.output_folder) / "validation"
+    folder.mkdir()
+    (folder / "c.nii.gz").touch()  # of an earlier network
     monkeypatch.setenv("dsmt_validation", "off")
     own.perform_actual_validation()
-    log = Path(own.log_file).read_text()
-    assert "dsmt_validation is off: no validation." in log
+    assert "dsmt_validation is off: no validation. What validation/ held" in Path(own.log_file).read_text()
+    assert [path.name for path in folder.iterdir()] == ["summary.json"]
 
 
 def test_a_cpu_works_with_the_threads_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
