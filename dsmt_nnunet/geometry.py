@@ -200,10 +200,12 @@ class NoduleInstance:
     Attributes:
         centroid: voxel coordinates of the centre of mass.
         volume_mm3: volume of the component.
+        label: of its voxels, where the components are labelled.
     """
 
     centroid: tuple[float, float, float]
     volume_mm3: float
+    label: int
 
     @property
     def diameter_mm(self) -> float:
@@ -218,15 +220,24 @@ def nodule_instances(mask: Mask, spacing_mm: Sequence[float], min_diameter_mm: f
         spacing_mm: voxel size.
         min_diameter_mm: components whose equivalent diameter is smaller are left out.
     """
+    return labelled_instances(mask, spacing_mm, min_diameter_mm)[1]
+
+
+def labelled_instances(
+    mask: Mask, spacing_mm: Sequence[float], min_diameter_mm: float = 0.0
+) -> tuple[npt.NDArray[Any], list[NoduleInstance]]:
+    """Labels (Z, Y, X) of all components, 0 outside, and what `nodule_instances` gives."""
     labels = cc3d.connected_components(np.ascontiguousarray(mask != 0), connectivity=26)
     statistics = cc3d.statistics(labels)
     voxel_mm3 = float(np.prod(spacing_mm))
     instances = [
-        NoduleInstance(_triple(centroid), float(count) * voxel_mm3)
-        for centroid, count in zip(statistics["centroids"][1:], statistics["voxel_counts"][1:], strict=True)
+        NoduleInstance(_triple(centroid), float(count) * voxel_mm3, label)
+        for label, (centroid, count) in enumerate(
+            zip(statistics["centroids"][1:], statistics["voxel_counts"][1:], strict=True), start=1
+        )
     ]
     kept = [instance for instance in instances if instance.diameter_mm >= min_diameter_mm]
-    return sorted(kept, key=lambda instance: -instance.volume_mm3)
+    return labels, sorted(kept, key=lambda instance: -instance.volume_mm3)
 
 
 def component_at(mask: Mask, voxel: Point, spacing_mm: Sequence[float], radius_mm: float) -> Mask:

@@ -143,7 +143,7 @@ class Model:
                 nodules = tuple(replace(nodule, covariates=of_each[nodule.nodule_id]) for nodule in nodules)
             answer = self._predictor.answer(scan, nodules, of_all)
         mask = scan.label_image(answer.mask, channels[0], self._predictor.plans_manager)
-        return Prediction(self._predictor.case_prediction(case_id, scan, answer.nodules), mask)
+        return Prediction(self._predictor.case_prediction(case_id, scan, answer.found), mask)
 
     def explain(
         self,

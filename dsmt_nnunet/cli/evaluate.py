@@ -172,6 +172,8 @@ def run_predictions(args: argparse.Namespace) -> int:
         f"nodules found, {detection.n_missed} missed, {detection.n_crashed} in scans without a prediction, "
         f"{detection.n_extra} extra ({detection.extra_per_scan:.2f} a scan)"
     )
+    if detection.free_response:
+        print(detection.free_response.sentence)
     if metrics.dice:
         print(f"Dice {metrics.dice.mean:.3f} over {metrics.dice.n} cases")
     return finish(metrics, args.out)

@@ -10,6 +10,7 @@ from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
 from dsmt_nnunet import files as whole_files
 from dsmt_nnunet.evaluation.records.comparisons import AdjustedFamily
 from dsmt_nnunet.evaluation.records.curves import Curves, Kind, MulticlassCurves, ScoreCurves
+from dsmt_nnunet.evaluation.records.free_response import FreeResponseCurves
 from dsmt_nnunet.evaluation.records.metrics import KINDS, SCHEMA_VERSION, Conventions, Head, Metrics, SettingsUsed
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.records import RecordError, from_json, read_object, write_json
@@ -19,6 +20,7 @@ METRICS_NAME = "metrics.json"
 CURVES_NAME = "curves.json"
 JOINED_NAME = "joined.csv"
 CASES_NAME = "cases.csv"
+MARKS_NAME = "marks.csv"
 SCORES_NAME = "scores.csv"
 _File = TypeVar("_File")
 
@@ -77,6 +79,7 @@ def write_curves(
     *,
     tasks: Mapping[str, ScoreCurves | MulticlassCurves] | None = None,
     scores: Mapping[str, ScoreCurves] | None = None,
+    free_response: FreeResponseCurves | None = None,
 ) -> Path:
     """Writes curves.json."""
     path = Path(folder) / CURVES_NAME
@@ -85,6 +88,7 @@ def write_curves(
         kind=kind,
         tasks=None if tasks is None else dict(tasks),
         scores=None if scores is None else dict(scores),
+        free_response=free_response,
     )
     write_json(curves, path)
     return path

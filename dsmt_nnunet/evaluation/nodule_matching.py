@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from dsmt_nnunet.nodules import Nodule
-from dsmt_nnunet.statistics.checks import FloatArray
+from dsmt_nnunet.statistics.checks import FloatArray, IntArray
 
 MIN_DISTANCE_LIMIT_MM = 10.0
 """A centre may be this far off, or the nodule's radius if that is more."""
@@ -53,6 +53,39 @@ def match_nodules(
         for row, column in zip(rows, columns, strict=True)
         if allowed[row, column]
     )
+
+
+DUPLICATE, FALSE = -2, -1
+"""A mark of a nodule that a more certain mark has hit already, and one that lies near none."""
+
+
+def hits_of_marks(
+    truth: Sequence[Nodule], marks_mm: npt.ArrayLike, scores: npt.ArrayLike, max_distance_mm: float | None = None
+) -> IntArray:
+    """Index of the true nodule that each mark hits, or `DUPLICATE`, or `FALSE`, shape (P,).
+
+    The most certain mark chooses first, the nearest of the nodules within its limit that nobody has hit. So what is a
+    hit at some score remains one whatever fainter marks there are, as a FROC curve needs it.
+    Source: Setio et al., Medical Image Analysis 2017; 42: 1 (a further mark of a nodule counts neither way).
+
+    Args:
+        truth: nodules of one scan.
+        marks_mm: (x, y, z) in mm LPS, shape (P, 3).
+        scores: shape (P,).
+        max_distance_mm: limit of the distance; None for that of `match_nodules`.
+    """
+    centres = np.asarray(marks_mm, dtype=np.float64).reshape(-1, 3)
+    found = np.full(len(centres), FALSE, dtype=np.int64)
+    if not len(truth) or not len(centres):
+        return found
+    distances = _distances(truth, centres)
+    distances[distances > np.array([distance_limit_mm(nodule, max_distance_mm) for nodule in truth])[:, None]] = np.inf
+    for mark in np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable").tolist():
+        near = np.isfinite(distances[:, mark])
+        if near.any():
+            free = np.where(np.isin(np.arange(len(truth)), found), np.inf, distances[:, mark])
+            found[mark] = int(free.argmin()) if np.isfinite(free).any() else DUPLICATE
+    return found
 
 
 def distance_limit_mm(nodule: Nodule, max_distance_mm: float | None = None) -> float:

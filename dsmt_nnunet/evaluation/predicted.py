@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,17 @@ from dsmt_nnunet.evaluation.families import adjusted_tasks
 from dsmt_nnunet.evaluation.files import (
     CASES_NAME,
     JOINED_NAME,
+    MARKS_NAME,
     head_of,
     write_curves,
     write_metrics,
     write_rows,
 )
+from dsmt_nnunet.evaluation.free_response import MARK_COLUMNS, free_response, searched_scans
 from dsmt_nnunet.evaluation.grades import evaluate_grades
 from dsmt_nnunet.evaluation.intention import intended_table, intention_to_diagnose
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, asked_about, join_case, joined_table
+from dsmt_nnunet.evaluation.patients import PATIENT_COLUMN
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
 from dsmt_nnunet.evaluation.records.metrics import PredictionMetrics, PredictionSources
 from dsmt_nnunet.evaluation.records.tasks import PredictedBinaryTask, PredictedTask
@@ -33,6 +36,7 @@ from dsmt_nnunet.evaluation.task import (
     warn_of_patients,
 )
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions, patient_of
+from dsmt_nnunet.identifiers import same_person_key
 from dsmt_nnunet.nodules import NoduleTable, at_one_place
 from dsmt_nnunet.predictions.results import CasePrediction, read_folder
 from dsmt_nnunet.records import widened
@@ -70,7 +74,7 @@ class PredictionInputs:
 
 
 def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: EvaluationSettings) -> PredictionMetrics:
-    """Evaluates predictions and writes metrics.json, curves.json, joined.csv and cases.csv into `out`.
+    """Evaluates predictions and writes metrics.json, curves.json, joined.csv, cases.csv and, of a search, marks.csv.
 
     Raises:
         ValueError: predictions and truth share no case, tasks differ between files, or a column is missing.
@@ -92,9 +96,16 @@ def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: Evaluati
         labels=None if inputs.labels is None else inputs.labels.name,
         cluster=options.cluster,
     )
-    crashed = 0 if inputs.only_predicted else len(absent_cases(predictions, truth))
-    detection = detection_of(joined, len(predictions), crashed, inputs.max_distance_mm, settings, options.cluster)
-    over_cases = dice_of(dice, _patient_of_case(truth, options), settings)
+    absent = [] if inputs.only_predicted else absent_cases(predictions, truth)
+    detection = detection_of(joined, len(predictions), len(absent), inputs.max_distance_mm, settings, options.cluster)
+    patients = _patient_of_case(truth, options)
+    over_cases = dice_of(dice, patients, settings)
+    scans = searched_scans(predictions, truth, schema.asked, absent, inputs.max_distance_mm, log)
+    marks_curves = None
+    if scans:
+        with log.collect("FROC and AFROC"):
+            found, marks_curves = free_response(scans, patients, settings)
+        detection = replace(detection, free_response=found)
     tasks, families = adjusted_tasks(tasks)
     metrics = widened(
         PredictionMetrics,
@@ -108,7 +119,9 @@ def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: Evaluati
     out.mkdir(parents=True, exist_ok=True)
     write_rows(out / JOINED_NAME, *joined_table(joined, schema, extra_columns(truth)))
     write_rows(out / CASES_NAME, *scan_rows(joined, dice))
-    write_curves(out, "predictions", tasks=curves)
+    if scans:
+        write_rows(out / MARKS_NAME, MARK_COLUMNS, scans.rows)
+    write_curves(out, "predictions", tasks=curves, free_response=marks_curves)
     write_metrics(out, metrics)
     return metrics
 
@@ -217,7 +230,12 @@ def _patient_of_case(truth: NoduleTable, options: TaskOptions) -> dict[str, str]
     """Patient of each case of the truth; none where every case is a patient of its own."""
     if options.cluster is None:
         return {}
-    return {nodule.case_id: patient_of(nodule, options.cluster) for nodule in truth.nodules}
+    empty = {
+        case.case_id: case.patient_id if options.cluster == PATIENT_COLUMN else case.extra.get(options.cluster, "")
+        for case in truth.empty
+    }
+    patients = {nodule.case_id: patient_of(nodule, options.cluster) for nodule in truth.nodules}
+    return patients | {name: same_person_key(patient) for name, patient in empty.items() if patient}
 
 
 def shortened(names: Sequence[str]) -> str:

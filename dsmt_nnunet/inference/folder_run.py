@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from dsmt_nnunet.files import clean_leftovers, whole_file
 from dsmt_nnunet.image_files import check_whole_image, is_whole_image
+from dsmt_nnunet.inference.candidates import Findings
 from dsmt_nnunet.inference.finished_cases import check_output_folder, is_finished, write_finished
 from dsmt_nnunet.inference.given_nodules import GivenCase, read_positions
 from dsmt_nnunet.inference.input_folder import cases_in, check_places, described
@@ -30,7 +31,6 @@ from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.predictions.results import (
     CLASSIFICATION_TABLE_NAME,
     CasePrediction,
-    NodulePrediction,
     is_case_file,
     read_folder,
     write_table,
@@ -129,9 +129,9 @@ class FolderRun(ScanPredictor):
     def one_array(self, image: ScanImage, output: str | None, save_probabilities: bool) -> Any:
         """Searches a scan; returns the mask, or writes it and then CASE.json."""
         data, properties = self.preprocessed(image)
-        logits, nodules = self.search(image, data, properties)
+        logits, found = self.search(image, data, properties)
         mask = self._export(logits.numpy(), properties, output, save_probabilities)
-        self._keep(output, image, nodules)
+        self._keep(output, image, found)
         return mask
 
     def _scan(self, files: Sequence[str], nodules: Sequence[Nodule] = ()) -> ScanImage:
@@ -173,22 +173,22 @@ class FolderRun(ScanPredictor):
         if case.save_probabilities:
             (part,) = self.at_positions(image, case.nodules, together=True)
             self._export(part.logits, part.properties, case.output, save_probabilities=True)
-            nodules: Sequence[NodulePrediction] = [part.nodules[number] for number in range(len(case.nodules))]
+            found = Findings(tuple(part.nodules[number] for number in range(len(case.nodules))))
         else:
-            found = self.answer(image, case.nodules)
-            nodules = found.nodules
+            answer = self.answer(image, case.nodules)
+            found = answer.found
             writer = self.plans_manager.image_reader_writer_class()
             with whole_file(case.output + self.dataset_json["file_ending"], check_whole_image) as place:
-                writer.write_seg(found.mask, str(place), dict(image.properties))
-        self._keep(case.output, image, nodules)
+                writer.write_seg(answer.mask, str(place), dict(image.properties))
+        self._keep(case.output, image, found)
         return None
 
-    def _keep(self, output: str | None, image: ScanImage, nodules: Sequence[NodulePrediction]) -> None:
+    def _keep(self, output: str | None, image: ScanImage, found: Findings) -> None:
         """Writes CASE.json, the mask being there."""
         if output is None:
             return
         check_whole_image(Path(output + self.dataset_json["file_ending"]))
-        write_finished(self.case_prediction(Path(output).name, image, nodules), output)
+        write_finished(self.case_prediction(Path(output).name, image, found), output)
 
     def _write_waiting(self, last: bool = False) -> None:
         """Writes CASE.json of the cases whose masks are whole.
@@ -331,11 +331,11 @@ class FolderRun(ScanPredictor):
         case, properties = self.at_hand
         image = replace(ScanImage.read(case.files, self.plans_manager), doubts=case.doubts)
         try:
-            logits, nodules = self.search(image, np.asarray(data), properties)
+            logits, found = self.search(image, np.asarray(data), properties)
         except ValueError as error:
             raise ValueError(f"Case '{self._case_id(case.files)}', model {self.name}: {error}") from error
         if case.output is not None:
-            self.waiting.append((case.output, self.case_prediction(Path(case.output).name, image, nodules)))
+            self.waiting.append((case.output, self.case_prediction(Path(case.output).name, image, found)))
         return logits
 
     def _write_table(self, folder: Path) -> None:

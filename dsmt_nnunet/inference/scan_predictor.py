@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from copy import copy, deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.covariates import Covariates
 from dsmt_nnunet.dataloading.context_volumes import ContextVolume, coarse_copy
 from dsmt_nnunet.files import check_archive
-from dsmt_nnunet.geometry import ArrayGeometry, Point, nodule_instances
+from dsmt_nnunet.geometry import ArrayGeometry, Point
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor, padding_to_patch
+from dsmt_nnunet.inference.candidates import Findings, scan_marks
 from dsmt_nnunet.inference.classifier import (
     NoduleClassifier,
     NoduleOutput,
@@ -41,7 +42,7 @@ from dsmt_nnunet.intensities import TOUCH_MM
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.operating_point import OPERATING_POINT_NAME, OperatingPoint
-from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction
+from dsmt_nnunet.predictions.results import Candidate, CasePrediction, NodulePrediction
 
 logger = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
@@ -52,11 +53,11 @@ class ScanAnswer:
     """What the model says of a scan.
 
     Attributes:
-        nodules: in the order given, or found, the largest first.
+        found: nodules, and what a search saw beside them.
         mask: (Z, Y, X) labels in the axes of the `ScanImage`.
     """
 
-    nodules: tuple[NodulePrediction, ...]
+    found: Findings
     mask: Array
 
 
@@ -173,12 +174,12 @@ class ScanPredictor(AirPaddedPredictor):
             found |= part.nodules
         if mask is None:
             mask = np.zeros(image.array.shape[1:], dtype=np.uint8)
-        return ScanAnswer(tuple(found[number] for number in range(len(nodules))), mask)
+        return ScanAnswer(Findings(tuple(found[number] for number in range(len(nodules)))), mask)
 
     def _searched(self, image: ScanImage, covariates: Covariates | None) -> ScanAnswer:
         data, properties = self.preprocessed(image)
-        logits, nodules = self.search(image, data, properties, covariates)
-        return ScanAnswer(nodules, self.mask_of(logits.numpy(), properties))
+        logits, found = self.search(image, data, properties, covariates)
+        return ScanAnswer(found, self.mask_of(logits.numpy(), properties))
 
     def preprocessed(self, image: ScanImage) -> tuple[Array, dict[str, Any]]:
         """(C, Z, Y, X) as nnU-Net preprocesses a whole scan, and the properties that lead back."""
@@ -203,7 +204,7 @@ class ScanPredictor(AirPaddedPredictor):
     @torch.inference_mode()
     def search(
         self, image: ScanImage, data: Array, properties: dict[str, Any], covariates: Covariates | None = None
-    ) -> tuple[torch.Tensor, tuple[NodulePrediction, ...]]:
+    ) -> tuple[torch.Tensor, Findings]:
         """Segments a scan near its lungs and classifies what is found.
 
         Args:
@@ -213,7 +214,7 @@ class ScanPredictor(AirPaddedPredictor):
             covariates: of all nodules that are found.
 
         Returns:
-            Logits (K, Z, Y, X) on the CPU, and the nodules, the largest first.
+            Logits (K, Z, Y, X) on the CPU, and what is found.
         """
         geometry = ArrayGeometry.from_properties(
             properties, self.plans_manager.transpose_forward, self.configuration_manager.spacing, data.shape[1:]
@@ -223,7 +224,7 @@ class ScanPredictor(AirPaddedPredictor):
         region = None if lungs is None else on_grid(lungs, context.geometry, geometry)
         logits = self._segment(torch.from_numpy(data), region)
         check_finite_logits(logits)
-        return logits, tuple(self._found(data, geometry, context, logits, covariates))
+        return logits, self._found(data, geometry, context, logits, covariates)
 
     def at_positions(self, image: ScanImage, nodules: Sequence[Nodule], together: bool = False) -> Iterator[GivenPart]:
         """Classifies given nodules and segments around them; nothing else of the scan is preprocessed.
@@ -291,32 +292,30 @@ class ScanPredictor(AirPaddedPredictor):
         context: ContextVolume,
         logits: torch.Tensor,
         covariates: Covariates | None,
-    ) -> Iterator[NodulePrediction]:
-        mask = (logits.argmax(0) > 0).numpy()
-        instances = nodule_instances(mask, geometry.spacing_mm, self.plan.min_diameter_mm)
-        if len(instances) > self.plan.max_candidates:
-            print(
-                f"{len(instances)} nodule candidates, of which the {self.plan.max_candidates} largest are classified. "
-                f"So many mean that the segmentation has not learnt yet, or does not fit these scans."
-            )
-        for number, instance in enumerate(instances[: self.plan.max_candidates], start=1):
+    ) -> Findings:
+        plan, nodules = self.plan, []
+        marks = scan_marks(logits, geometry.spacing_mm, plan.min_diameter_mm, plan.max_candidates, plan.max_candidates)
+        for number, mark in enumerate(marks.nodules, start=1):
+            instance = mark.instance
             output = self.classifier(data, geometry, context, instance.centroid, covariates)
-            yield self._told(output, str(number), geometry.to_world(instance.centroid), instance.volume_mm3)
+            told = self._told(output, str(number), geometry.to_world(instance.centroid), instance.volume_mm3)
+            nodules.append(replace(told, detection_score=mark.score))
+        faint = (Candidate(geometry.to_world(mark.instance.centroid), mark.score) for mark in marks.faint)
+        return Findings(tuple(nodules), tuple(faint))
 
     def _told(self, output: NoduleOutput, nodule_id: str, centre_mm: Point, volume_mm3: float) -> NodulePrediction:
         return describe(output, nodule_id, centre_mm, volume_mm3, self.plan, self.operating_point)
 
-    def case_prediction(self, case_id: str, image: ScanImage, nodules: Sequence[NodulePrediction]) -> CasePrediction:
+    def case_prediction(self, case_id: str, image: ScanImage, found: Findings) -> CasePrediction:
         """The nodules of a case, with what made them."""
         doubts = [*image.doubts]
         doubts += [
             f"nodule '{nodule.nodule_id}': the model draws none within {TOUCH_MM:g} mm of the position. Is it right?"
-            for nodule in nodules
+            for nodule in found.nodules
             if not nodule.volume_mm3
         ]
-        return CasePrediction(
-            case_id, self.plan.schema, tuple(nodules), self.model_facts(), image.checksum, tuple(doubts)
-        )
+        facts, told = self.model_facts(), tuple(doubts)
+        return CasePrediction(case_id, self.plan.schema, found.nodules, facts, image.checksum, told, found.candidates)
 
     @property
     def name(self) -> str:

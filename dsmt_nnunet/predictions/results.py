@@ -13,10 +13,12 @@ from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, files
 from dsmt_nnunet.covariates import Covariates, checked
 from dsmt_nnunet.tasks import ClassificationSchema, Task, TaskKind
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 CLASSIFICATION_TABLE_NAME = "classification.csv"
 DEEP_FEATURES = "deep_features"
 """Among the contributions: what is not linear in the descriptors."""
+MIN_CANDIDATE_PROBABILITY = 0.1
+"""Of nodule, in some voxel of a candidate."""
 _ROUNDING = 1e-3
 _POSITION = ("x_mm", "y_mm", "z_mm")
 
@@ -57,6 +59,7 @@ class NodulePrediction:
         descriptors: name -> value, measured under the predicted mask; names and units in `dsmt_nnunet.descriptors`.
         covariates: of the model -> value; None where it is not known, and what is expected of a nodule with these
             descriptors stands in its place.
+        detection_score: log odds of nodule in its most certain voxel; None where the position was given.
     """
 
     nodule_id: str
@@ -66,6 +69,20 @@ class NodulePrediction:
     tasks: Mapping[str, TaskPrediction]
     descriptors: Mapping[str, float] = field(default_factory=dict)
     covariates: Covariates = field(default_factory=dict)
+    detection_score: float | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a search marked too faintly, or as one too many, to be classified as a nodule.
+
+    Attributes:
+        centre_mm: (x, y, z) in mm, LPS.
+        detection_score: log odds of nodule in its most certain voxel.
+    """
+
+    centre_mm: tuple[float, float, float]
+    detection_score: float
 
 
 @dataclass(frozen=True)
@@ -79,6 +96,7 @@ class CasePrediction:
         model: names, number of folds, `weights` (a digest of each network), operating point.
         image_crc32: checksum of the voxels that were predicted; "" where they were not at hand.
         doubts: what is possible, but should be looked at; `warnings` in the file.
+        candidates: beside the nodules, the most certain first; None where the nodules were given, not searched for.
     """
 
     case_id: str
@@ -87,6 +105,7 @@ class CasePrediction:
     model: Mapping[str, Any] = field(default_factory=dict)
     image_crc32: str = ""
     doubts: tuple[str, ...] = ()
+    candidates: tuple[Candidate, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -116,9 +135,11 @@ class CasePrediction:
                     },
                     "descriptors": {key: float(f"{value:.6g}") for key, value in nodule.descriptors.items()},
                     **({"covariates": dict(nodule.covariates)} if nodule.covariates else {}),
+                    **_scored(nodule.detection_score),
                 }
                 for nodule in self.nodules
             ],
+            **({} if self.candidates is None else {"candidates": [_marked(item) for item in self.candidates]}),
         }
 
     @classmethod
@@ -137,22 +158,43 @@ class CasePrediction:
         nodules = tuple(_nodule(item, schema) for item in content["nodules"])
         model = content.get("model", {})
         doubts = tuple(map(str, content.get("warnings", ())))
-        return cls(str(content["case_id"]), schema, nodules, model, str(content.get("image_crc32", "")), doubts)
+        candidates = tuple(map(_candidate, content["candidates"])) if "candidates" in content else None
+        if candidates is not None and any(nodule.detection_score is None for nodule in nodules):
+            raise ValueError("a nodule of a searched scan lacks 'detection_score'")
+        checksum = str(content.get("image_crc32", ""))
+        return cls(str(content["case_id"]), schema, nodules, model, checksum, doubts, candidates)
+
+
+def _scored(score: float | None) -> dict[str, float]:
+    return {} if score is None else {"detection_score": round(score, 5)}
+
+
+def _marked(item: Candidate) -> dict[str, Any]:
+    return {"centre_mm_lps": [round(value, 3) for value in item.centre_mm], **_scored(item.detection_score)}
+
+
+def _candidate(item: Mapping[str, Any]) -> Candidate:
+    return Candidate(_place(item), _number(item["detection_score"], "detection_score"))
+
+
+def _place(item: Mapping[str, Any]) -> tuple[float, float, float]:
+    x_mm, y_mm, z_mm = (_number(value, "centre_mm_lps") for value in item["centre_mm_lps"])
+    return x_mm, y_mm, z_mm
 
 
 def _nodule(item: Mapping[str, Any], schema: ClassificationSchema) -> NodulePrediction:
-    x_mm, y_mm, z_mm = (_number(value, "centre_mm_lps") for value in item["centre_mm_lps"])
     answers = item["tasks"]
     if list(answers) != list(schema.task_names):
         raise ValueError(f"nodule {item['nodule_id']} has answers to {list(answers)}, not {list(schema.task_names)}")
     return NodulePrediction(
         str(item["nodule_id"]),
-        (x_mm, y_mm, z_mm),
+        _place(item),
         math.nan if item["diameter_mm"] is None else _number(item["diameter_mm"], "diameter_mm"),
         _number(item["volume_mm3"], "volume_mm3"),
         {task.name: _task(answers[task.name], task) for task in schema.tasks},
         {name: _number(value, name) for name, value in item["descriptors"].items()},
         checked(schema.covariates, item.get("covariates", {})) if "covariates" in item else {},
+        _number(item["detection_score"], "detection_score") if "detection_score" in item else None,
     )
 
 

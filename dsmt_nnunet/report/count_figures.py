@@ -9,10 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dsmt_nnunet.evaluation.records.reader_study import MeritResult
 from dsmt_nnunet.evaluation.records.score import Interval, Score
 from dsmt_nnunet.evaluation.records.tasks import CrossvalBinaryTask
 from dsmt_nnunet.report.figure_style import COLUMN_INCHES, GREY, NEGATIVE, POSITIVE, new_figure, series_style
-from dsmt_nnunet.report.numbers import is_number, readable, with_interval
+from dsmt_nnunet.report.numbers import is_number, readable, shown, with_interval
 from dsmt_nnunet.report.panel import BinaryPanel, MulticlassPanel, Panel, Series
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray
 
@@ -125,6 +126,20 @@ def fold_rows(task: CrossvalBinaryTask) -> list[ForestRow]:
         note = f"; n {item.n}, {item.n_positive} positive"
         rows.append(row(f"Fold {item.fold}", item.auc, item.auc_ci, note))
     rows.append(row("Mean over folds", task.auc, task.auc_ci))
+    return rows
+
+
+def reader_study_rows(result: MeritResult) -> list[ForestRow]:
+    """Each reader of each modality, and their mean."""
+    rows = []
+    for mean in result.quoted.means:
+        rows.append(ForestRow(mean.modality, is_heading=True))
+        rows += [
+            ForestRow(f"Reader {item.reader}", ((item.estimate, None),), shown(item.estimate))
+            for item in result.by_reader
+            if item.modality == mean.modality
+        ]
+        rows.append(ForestRow("Mean", ((mean.estimate, mean.ci),), with_interval(mean.estimate, mean.ci)))
     return rows
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.evaluation.files import CASES_NAME, JOINED_NAME, SCORES_NAME, read_curves, read_metrics
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
+from dsmt_nnunet.evaluation.records.free_response import FreeResponseCurves
 from dsmt_nnunet.evaluation.records.metrics import (
     CrossvalMetrics,
     CrossvalSources,
@@ -35,6 +36,7 @@ class EvaluationFolder:
         curves: task or score -> its curves; empty where curves.json is missing.
         nodules: rows of joined.csv; empty where it is missing.
         cases: rows of scores.csv; empty where it is missing.
+        marks: curves of all that a search marked; None where nothing was searched, or curves.json is missing.
         dice: case -> Dice of its foreground, as cases.csv writes it.
     """
 
@@ -44,6 +46,7 @@ class EvaluationFolder:
     nodules: tuple[Row, ...] = ()
     cases: tuple[Row, ...] = ()
     dice: Mapping[str, str] | None = None
+    marks: FreeResponseCurves | None = None
 
     @property
     def name(self) -> str:
@@ -87,6 +90,7 @@ def read_evaluation(folder: str | Path) -> EvaluationFolder:
         nodules=nodules,
         cases=_read_rows(folder / SCORES_NAME),
         dice={row["case_id"]: row.get("dice", "") for row in cases},
+        marks=None if curves is None else curves.free_response,
     )
 
 

@@ -15,12 +15,11 @@ from dsmt_nnunet.evaluation.records.metrics import (
     SettingsUsed,
     TableMetrics,
 )
-from dsmt_nnunet.evaluation.records.reader_study import MeritResult
 from dsmt_nnunet.evaluation.records.score import DecisionValues
 from dsmt_nnunet.evaluation.records.tasks import BinaryTask
 from dsmt_nnunet.report import count_figures, score_figures, tables
 from dsmt_nnunet.report.cards import Card
-from dsmt_nnunet.report.count_figures import ForestRow
+from dsmt_nnunet.report.detection_view import detection_figures, detection_table
 from dsmt_nnunet.report.figure_style import FigureFolder, PageFigure
 from dsmt_nnunet.report.folder import EvaluationFolder
 from dsmt_nnunet.report.further_tables import further_tables
@@ -97,6 +96,7 @@ def build_section(evaluation: EvaluationFolder, key: str, title: str, figures: F
         panels = panels_of(evaluation)
         views = [_panel_view(evaluation, panel, key, figures) for panel in panels]
         headlines = _headlines(evaluation, panels[0]) if panels else []
+        views += _detection_view(evaluation, key, figures)
     return Section(
         key=key,
         title=title,
@@ -130,6 +130,26 @@ def _panel_view(evaluation: EvaluationFolder, panel: Panel, key: str, figures: F
     return PanelView(
         panel.key, panel.title, panel.is_primary, _summary(panel), tuple(drawn), tuple(listed), tuple(notes)
     )
+
+
+def _detection_view(evaluation: EvaluationFolder, key: str, figures: FigureFolder) -> list[PanelView]:
+    metrics = evaluation.metrics
+    found = metrics.detection.free_response if isinstance(metrics, PredictionMetrics) else None
+    if found is None:
+        return []
+    drawn, table = detection_figures(evaluation.marks, key, figures), detection_table(found, metrics.confidence)
+    return [PanelView("detection", "Finding nodules", False, found.sentence, drawn, (table,))]
+
+
+def _reader_study_view(metrics: ReaderStudyMetrics, key: str, figures: FigureFolder) -> PanelView:
+    confidence, drawn = metrics.confidence, []
+    for merit, result in metrics.merits.items():
+        title = "AUC" if merit == "auc" else readable(merit)
+        draw = partial(count_figures.forest_figure, count_figures.reader_study_rows(result), [title], title)
+        caption = f"Readers, and their mean with {confidence} interval (random readers and cases if there are several)."
+        drawn.append(figures.add(f"{key}-{merit}", f"{title} of each modality", caption, draw, True))
+    listed = tables.reader_study_tables(metrics, confidence)
+    return PanelView("readers", "Readers and modalities", True, "", tuple(drawn), tuple(listed))
 
 
 _Drawn = tuple[str, str, str, Callable[[], Figure], bool]
@@ -309,30 +329,6 @@ def _settings_sentence(evaluation: EvaluationFolder) -> str:
         f"{bootstrap}{clustered}. Positive when score >= threshold; no score is flipped. "
         f"Made by {maker}."
     )
-
-
-def _reader_study_view(metrics: ReaderStudyMetrics, key: str, figures: FigureFolder) -> PanelView:
-    confidence, drawn = metrics.confidence, []
-    for merit, result in metrics.merits.items():
-        title = "AUC" if merit == "auc" else readable(merit)
-        draw = partial(count_figures.forest_figure, _reader_study_rows(result), [title], title)
-        caption = f"Readers, and their mean with {confidence} interval (random readers and cases if there are several)."
-        drawn.append(figures.add(f"{key}-{merit}", f"{title} of each modality", caption, draw, True))
-    listed = tables.reader_study_tables(metrics, confidence)
-    return PanelView("readers", "Readers and modalities", True, "", tuple(drawn), tuple(listed))
-
-
-def _reader_study_rows(result: MeritResult) -> list[ForestRow]:
-    rows = []
-    for mean in result.quoted.means:
-        rows.append(ForestRow(mean.modality, is_heading=True))
-        rows += [
-            ForestRow(f"Reader {item.reader}", ((item.estimate, None),), shown(item.estimate))
-            for item in result.by_reader
-            if item.modality == mean.modality
-        ]
-        rows.append(ForestRow("Mean", ((mean.estimate, mean.ci),), with_interval(mean.estimate, mean.ci)))
-    return rows
 
 
 def _reader_study_headlines(metrics: ReaderStudyMetrics) -> list[Headline]:

@@ -70,7 +70,7 @@ def _in_whole_scan(predictor: DSMTPredictor, case: GivenCase, voxels_off: float 
 
 def _at_given_positions(predictor: DSMTPredictor, case: GivenCase) -> np.ndarray:
     """(nodules, tasks), by the way prediction takes."""
-    nodules = predictor.answer(ScanImage.read(case.files, predictor.plans_manager), case.nodules).nodules
+    nodules = predictor.answer(ScanImage.read(case.files, predictor.plans_manager), case.nodules).found.nodules
     return np.array([[list(task.probabilities.values())[-1] for task in nodule.tasks.values()] for nodule in nodules])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dsmt_nnunet.evaluation.records.free_response import FreeResponseCurves
 from dsmt_nnunet.statistics.calibration.bins import CalibrationBin
 from dsmt_nnunet.statistics.checks import FloatArray
 from dsmt_nnunet.statistics.roc.curve import RocBand, RocCurve
@@ -60,9 +61,10 @@ class MulticlassCurves:
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """The whole file: tasks of predictions and cross-validations, scores of a table."""
+    """The whole file: tasks of predictions and cross-validations, scores of a table, marks of searched scans."""
 
     schema_version: int
     kind: Kind
     tasks: dict[str, ScoreCurves | MulticlassCurves] | None = None
     scores: dict[str, ScoreCurves] | None = None
+    free_response: FreeResponseCurves | None = None

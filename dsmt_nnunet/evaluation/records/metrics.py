@@ -7,13 +7,14 @@ from typing import Literal
 
 from dsmt_nnunet.evaluation.records.comparisons import AdjustedFamily, Comparisons
 from dsmt_nnunet.evaluation.records.curves import DecisionCurve
+from dsmt_nnunet.evaluation.records.free_response import FreeResponse
 from dsmt_nnunet.evaluation.records.reader_study import MeritResult
 from dsmt_nnunet.evaluation.records.score import Interval, Score
 from dsmt_nnunet.evaluation.records.tasks import CrossvalTask, PredictedTask
 from dsmt_nnunet.statistics.named_warnings import NamedWarning
 from dsmt_nnunet.statistics.proportions import IntervalMethod
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Rises with every change of a key; `dsmt report` reads this one alone."""
 
 
@@ -76,6 +77,7 @@ class Detection:
         n_scans: that were to be searched.
         n_scans_crashed: of them without a prediction.
         n_crashed: true nodules in those.
+        free_response: with every candidate; none where positions were given.
     """
 
     n_scans: int
@@ -93,6 +95,7 @@ class Detection:
     median_distance_mm: float
     distance_limit: str
     note: str | None
+    free_response: FreeResponse | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from dsmt_nnunet.evaluation.dice import dice_score
-from dsmt_nnunet.evaluation.nodule_matching import distance_limit_mm, match_nodules
+from dsmt_nnunet.evaluation.nodule_matching import (
+    DUPLICATE,
+    FALSE,
+    distance_limit_mm,
+    hits_of_marks,
+    match_nodules,
+)
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.statistics.named_warnings import EmptyMaskWarning
 
@@ -64,3 +70,19 @@ def test_dice_by_hand() -> None:
     assert dice_score(one, ~one) == 0.0
     with pytest.warns(EmptyMaskWarning):
         assert math.isnan(dice_score(one & False, other & False))
+
+
+def hits(truth: list[Nodule], marks_x: list[float], scores: list[float]) -> list[int]:
+    return hits_of_marks(truth, [(x, 0.0, 0.0) for x in marks_x], scores).tolist()
+
+
+def test_the_most_certain_mark_hits_and_a_further_one_counts_neither_way() -> None:
+    truth, marks = [at(0), at(60)], [0.0, 5.0, 30.0, 61.0]
+    assert hits(truth, marks, [1.0, 2.0, 3.0, -4.0]) == [DUPLICATE, 0, FALSE, 1]
+    assert hits(truth, marks, [2.0, 1.0, 3.0, -4.0]) == [0, DUPLICATE, FALSE, 1]
+    assert hits([], marks, [1.0] * 4) == [FALSE] * 4
+    assert hits(truth, [], []) == []
+
+
+def test_a_mark_takes_the_next_nodule_where_the_nearest_is_hit() -> None:
+    assert hits([at(0), at(4)], [0.0, 1.0], [2.0, 1.0]) == [0, 1]

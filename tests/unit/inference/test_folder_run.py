@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from dsmt_nnunet.inference.candidates import Findings
 from dsmt_nnunet.inference.folder_run import CasesFailed, FolderRun
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.scan_predictor import ScanPredictor
@@ -195,7 +196,7 @@ def test_a_case_file_waits_for_its_mask(scans: Any, tmp_path: Path, monkeypatch:
     assert len(inputs) == 2
     image = ScanImage.read(inputs[0], own.plans_manager)
     for case in own.searched:
-        own.waiting.append((str(case.output), own.case_prediction(Path(str(case.output)).name, image, ())))
+        own.waiting.append((str(case.output), own.case_prediction(Path(str(case.output)).name, image, Findings(()))))
     mask = tmp_path / "out" / "a.nii.gz"
     sitk.WriteImage(sitk.ReadImage(inputs[0][0]), str(mask))
     whole = mask.read_bytes()
@@ -244,7 +245,7 @@ def test_a_position_at_which_the_model_draws_nothing_is_told(scans: Any, tmp_pat
     NoduleTable((Nodule("a", "1", "p", world),)).write(source / "nodules.csv", SCHEMA)
     own = predictor()
     image = ScanImage.read([str(source / "a_0000.nii.gz")], own.plans_manager)
-    (nodule,) = own.answer(image, [Nodule("a", "1", "p", world)]).nodules
+    (nodule,) = own.answer(image, [Nodule("a", "1", "p", world)]).found.nodules
     for volume, told in ((0.0, 1), (500.0, 0)):
-        case = own.case_prediction("a", image, [replace(nodule, volume_mm3=volume)])
+        case = own.case_prediction("a", image, Findings((replace(nodule, volume_mm3=volume),)))
         assert len(case.doubts) == told

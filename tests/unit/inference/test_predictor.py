@@ -220,6 +220,9 @@ def test_an_array_is_answered_as_its_file_is(scans: Any, tmp_path: Path, monkeyp
     assert written == [None, None]
     for case_id in "ab":
         assert read_case(tmp_path / "arrays" / f"{case_id}.json") == read_case(tmp_path / "files" / f"{case_id}.json")
+    searched = read_case(tmp_path / "arrays" / "a.json")
+    assert searched.candidates is not None
+    assert all(nodule.detection_score is not None and nodule.detection_score > 0 for nodule in searched.nodules)
     mask = own.predict_single_npy_array(image, properties)
     np.testing.assert_array_equal(mask, sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "arrays" / "a.nii.gz"))))
 

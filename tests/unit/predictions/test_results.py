@@ -10,6 +10,7 @@ import pytest
 
 from dsmt_nnunet.predictions.results import (
     DEEP_FEATURES,
+    Candidate,
     CasePrediction,
     NodulePrediction,
     TaskPrediction,
@@ -63,8 +64,8 @@ def test_a_case_without_nodules_survives_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({**prediction().to_json(), "schema_version": 1}, "schema_version 3, this one has 1"),
-        ({"schema_version": 3, "nodules": []}, "is not a DSMT prediction"),
+        ({**prediction().to_json(), "schema_version": 1}, "schema_version 4, this one has 1"),
+        ({"schema_version": 4, "nodules": []}, "is not a DSMT prediction"),
         ({**prediction().to_json(), "nodules": [{"nodule_id": "1"}]}, "is not a DSMT prediction"),
     ],
 )
@@ -183,3 +184,21 @@ def test_doubts_survive_the_file(tmp_path: Path) -> None:
     write_case(case, tmp_path / "a.json")
     assert read_case(tmp_path / "a.json") == case
     assert json.loads((tmp_path / "a.json").read_text())["warnings"] == list(case.doubts)
+
+
+def test_candidates_and_scores_of_a_search_survive_the_file(tmp_path: Path) -> None:
+    (nodule,) = prediction().nodules
+    faint = Candidate((1.0, -2.5, 3.25), -1.75)
+    case = replace(prediction(), nodules=(replace(nodule, detection_score=6.5),), candidates=(faint,))
+    write_case(case, tmp_path / "case.json")
+    again = read_case(tmp_path / "case.json")
+    assert (again.nodules[0].detection_score, again.candidates) == (6.5, (faint,))
+    write_case(prediction(), tmp_path / "given.json")
+    given = read_case(tmp_path / "given.json")
+    assert (given.nodules[0].detection_score, given.candidates) == (None, None)
+
+
+def test_a_nodule_of_a_searched_scan_has_a_score(tmp_path: Path) -> None:
+    write_case(replace(prediction(), candidates=()), tmp_path / "case.json")
+    with pytest.raises(ValueError, match="a nodule of a searched scan lacks 'detection_score'"):
+        read_case(tmp_path / "case.json")

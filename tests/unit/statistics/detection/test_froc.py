@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dsmt_nnunet.statistics.detection.froc import CPM_RATES, Marks, competition_performance_metric, froc_curve
+from dsmt_nnunet.statistics.detection.froc import CPM_RATES, Marks, afroc, competition_performance_metric, froc_curve
+from dsmt_nnunet.statistics.proportions import proportion
 
 
 def made_marks(seed: int = 0) -> Marks:
@@ -58,3 +59,32 @@ def test_refusals() -> None:
         Marks.create([1, 2], [0, 1], [True, False], [1])
     with pytest.raises(ValueError, match="No scan has a lesion"):
         Marks.create([1], [0], [False], [0])
+
+
+def test_everything_found_before_the_first_false_mark_has_wilsons_limits() -> None:
+    marks = Marks.create([3.0] * 20, range(20), [True] * 20, [1] * 20)
+    result = competition_performance_metric(marks, n_resamples=100)
+    assert (result.estimate, result.ci) == (1.0, pytest.approx(proportion(20, 20).ci))
+
+
+def test_lesions_of_a_scan_that_was_not_read_are_missed_and_it_holds_no_false_mark() -> None:
+    marks = Marks.create([2.0, 1.0], [0, 1], [True, False], [1, 0, 1], [True, True, False])
+    curve = froc_curve(marks)
+    assert curve.sensitivity.tolist() == [0.0, 0.5, 0.5]
+    assert curve.false_per_scan.tolist() == [0.0, 0.0, 0.5]
+    with pytest.raises(ValueError, match="scans that were read"):
+        Marks.create([1.0], [1], [False], [1, 0], [True, False])
+
+
+@pytest.mark.parametrize("without_lesion", [True, False])
+def test_afroc_is_the_share_of_lesions_above_the_highest_false_mark(without_lesion: bool) -> None:
+    """Chakraborty and Berbaum 2004, equations 4 and 5, pair by pair."""
+    marks = made_marks(3)
+    found = afroc(marks, scans_without_lesion=without_lesion)
+    lesions = [*marks.score[marks.hit], *[-np.inf] * int(marks.n_lesions.sum() - marks.hit.sum())]
+    scans = np.flatnonzero(marks.n_lesions == 0) if without_lesion else np.arange(len(marks.n_lesions))
+    highest = [max(marks.score[(marks.scan == scan) & ~marks.hit], default=-np.inf) for scan in scans]
+    pairs = [1.0 if lesion > scan else 0.5 if lesion == scan else 0.0 for lesion in lesions for scan in highest]
+    assert found.area.auc == pytest.approx(np.mean(pairs))
+    assert found.area.lower < found.area.auc < found.area.upper
+    assert found.n_scans == len(scans)
