@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from dsmt_nnunet.evaluation.records.class_readers import ClassReader
 from dsmt_nnunet.evaluation.records.comparisons import (
     AdjustedFamily,
     AucDifference,
@@ -20,6 +21,7 @@ from dsmt_nnunet.evaluation.records.comparisons import (
     UnpairedComparison,
 )
 from dsmt_nnunet.evaluation.records.reader_study import DesignResult, MeritResult
+from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
 from dsmt_nnunet.statistics.multiplicity import HolmFamily, holm
 
 _Tasks = TypeVar("_Tasks", bound=Comparisons)
@@ -35,6 +37,8 @@ _TITLES = {
     "decisions of readers": "decisions of scores against readers (accuracy, sensitivity, specificity)",
     "readers together": "AUCs of scores against all readers together",
 }
+
+_CLASS_READERS = "readers of grades and classes"
 
 
 @dataclass
@@ -71,10 +75,35 @@ def adjusted_comparisons(tasks: Mapping[str, _Tasks]) -> tuple[dict[str, _Tasks]
 
 
 def adjusted_tasks(tasks: Mapping[str, _Task]) -> tuple[dict[str, _Task], tuple[AdjustedFamily, ...]]:
-    """The same of all tasks together; those of several classes have no comparisons."""
+    """The same of all tasks together, readers of grades and classes too."""
     compared = {name: task for name, task in tasks.items() if isinstance(task, Comparisons)}
     found, families = adjusted_comparisons(compared)
-    return {name: found.get(name, task) for name, task in tasks.items()}, families
+    everything: dict[str, _Task] = {name: found.get(name, task) for name, task in tasks.items()}
+    collected = _Collected()
+    for name, task in everything.items():
+        _walked_classes(name, task, collected.note)
+    families += collected.adjust({_CLASS_READERS: f"grades and classes of readers, over {len(everything)} tasks"})
+    return {name: _walked_classes(name, task, collected.look_up) for name, task in everything.items()}, families
+
+
+def _walked_classes(name: str, task: _Task, adjust: _Adjust) -> _Task:
+    """The p values of readers of grades and classes passed through `adjust`."""
+
+    def adjusted(readers: Mapping[str, ClassReader]) -> dict[str, ClassReader]:
+        found = {}
+        for title, reader in readers.items():
+            tests = tuple(
+                replace(item, p_value_holm=adjust(_CLASS_READERS, f"{name}: {title}, {item.measure}", item.p_value))
+                for item in reader.model_minus_reader
+            )
+            found[title] = replace(reader, model_minus_reader=tests)
+        return found
+
+    if isinstance(task, MulticlassTask):
+        return replace(task, readers=adjusted(task.readers))
+    if isinstance(task, BinaryTask) and task.grades is not None:
+        return replace(task, grades=replace(task.grades, readers=adjusted(task.grades.readers)))
+    return task
 
 
 def adjusted_merits(merits: Mapping[str, MeritResult]) -> tuple[dict[str, MeritResult], tuple[AdjustedFamily, ...]]:

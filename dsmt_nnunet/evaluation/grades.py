@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from dsmt_nnunet.evaluation.auc import quoted_auc
+from dsmt_nnunet.evaluation.class_readers import ClassDecisions, class_readers, readings
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
 from dsmt_nnunet.evaluation.multiclass import confusion_matrix
 from dsmt_nnunet.evaluation.records.grades import CutScore, GradedScores
@@ -60,7 +62,9 @@ def evaluate_grades(
         clusters=clusters,
         folds=folds if len(np.unique(folds)) > 1 else None,
     )
-    return _graded(table, task, truth, grades, score, settings)
+    cases = ClassDecisions(task.classes, True, truth, grades, clusters)
+    read = readings(chosen, options.readers.get(task.name, ()), task.classes)
+    return replace(_graded(table, task, truth, grades, score, settings), readers=class_readers(cases, read, settings))
 
 
 def _graded(

@@ -46,6 +46,7 @@ def intended_table(
         (*cases.nodules, *lost),
         np.concatenate([cases.labels, labels]),
         np.concatenate([cases.probs, np.stack([1 - score, score], axis=1)]),
+        cases.grades,
     )
     called = crashed & (labels == 0)
     calls = [

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
+from dsmt_nnunet.evaluation.class_readers import ClassDecisions, class_readers, readings
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, truth_value
 from dsmt_nnunet.evaluation.multiclass import ClassAnswers, class_curves, evaluate_classes
 from dsmt_nnunet.evaluation.patients import PATIENT_COLUMN, patients, warn_of_independence
@@ -79,17 +80,24 @@ def evaluate_multiclass_task(
 
     Args:
         cases: nodules of the task.
-        options: patients.
+        options: patients, readers.
         settings: how intervals are made.
         log: takes the named warnings.
         folds: fold of each nodule of a cross-validation, shape (N,).
         calibrated: probabilities of temperatures chosen on the other folds, shape (N, K).
     """
-    if options.readers.get(cases.task.name):
-        raise ValueError(f"Readers can be compared on binary tasks; '{cases.task.name}' has more than two classes.")
     answers = (cases.labels, cases.probs, cases.decided, cases.task.classes)
+    columns = options.readers.get(cases.task.name, ())
+    read = readings(cases.nodules, columns, cases.task.classes)
+    if other := [name for name in columns if name not in read]:
+        raise ValueError(
+            f"Reader columns {other} of task '{cases.task.name}' hold other words than its classes "
+            f"{list(cases.task.classes)}, or nothing. Leave a cell empty where the reader gave no rating."
+        )
     with log.collect(cases.task.name):
         task = evaluate_classes(ClassAnswers(*answers, cases.clusters(options), folds, calibrated), settings)
+        decisions = ClassDecisions(cases.task.classes, False, cases.labels, cases.decided, cases.clusters(options))
+        task = replace(task, readers=class_readers(decisions, read, settings))
     return task, class_curves(*answers)
 
 

@@ -62,12 +62,14 @@ class TaskCases:
         nodules: matched nodules.
         labels: true class indices, shape (N,).
         probs: predicted probabilities, shape (N, K).
+        grades: of an ordinal task, whose question `task` is; readers may rate by them.
     """
 
     task: Task
     nodules: tuple[JoinedNodule, ...]
     labels: IntArray
     probs: FloatArray
+    grades: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, joined: Sequence[JoinedNodule], task: Task) -> TaskCases:
@@ -76,7 +78,8 @@ class TaskCases:
         chosen = tuple(item for item in joined if item.status == "matched" and known_label(item.truth, task) >= 0)
         labels = np.array([known_label(item.truth, task) for item in chosen], dtype=np.int64)
         probs = np.array([[_answer(item, task)[name] for name in asked.classes] for item in chosen], dtype=np.float64)
-        return cls(asked, chosen, labels, probs.reshape(len(chosen), len(asked.classes)))
+        grades = task.classes if task.kind is TaskKind.ORDINAL else ()
+        return cls(asked, chosen, labels, probs.reshape(len(chosen), len(asked.classes)), grades)
 
     @property
     def decided(self) -> IntArray:
@@ -127,14 +130,16 @@ class TaskCases:
         return tuple(truth_value(item.truth, column) for item in self.nodules if item.truth)
 
     def _ratings(self, column: str) -> FloatArray:
-        ratings = []
-        for item, text in zip(self.nodules, self._column(column), strict=True):
+        ratings, texts = [], self._column(column)
+        by_grade = any(text in self.grades for text in texts) and not any(text in self.task.classes for text in texts)
+        names = self.grades if by_grade and not all(map(_is_number, self.grades)) else self.task.classes
+        for item, text in zip(self.nodules, texts, strict=True):
             try:
-                ratings.append(float(self.task.classes.index(text)) if text in self.task.classes else _rating(text))
+                ratings.append(float(names.index(text)) if text in names else _rating(text))
             except ValueError:
                 raise ValueError(
                     f"Reader column '{column}', case '{item.case_id}': '{text}' is neither a class of task "
-                    f"'{self.task.name}' ({', '.join(self.task.classes)}) nor a number. Leave the cell empty where the "
+                    f"'{self.task.name}' ({', '.join(names)}) nor a number. Leave the cell empty where the "
                     f"reader gave no rating."
                 ) from None
         return np.array(ratings, dtype=np.float64)
@@ -174,6 +179,10 @@ def _answer(item: JoinedNodule, task: Task) -> Mapping[str, float]:
             f"{dict(answer.probabilities)}. Predict this case again."
         )
     return answer.answers or answer.probabilities
+
+
+def _is_number(text: str) -> bool:
+    return bool(np.isfinite(number_or_nan(text)))
 
 
 def _rating(text: str) -> float:

@@ -1,13 +1,16 @@
-"""The tables of the grades of an ordinal task."""
+"""The tables of the grades of an ordinal task, and of readers of grades and classes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from dsmt_nnunet.evaluation.records.class_readers import ClassReader
 from dsmt_nnunet.evaluation.records.grades import GradedScores
-from dsmt_nnunet.report.numbers import shown, with_interval
+from dsmt_nnunet.report.numbers import p_value, shown, with_interval
 from dsmt_nnunet.report.tables import Row, Table
 
 
-def grade_tables(grades: GradedScores | None, confidence: str) -> list[Table]:
+def grade_tables(grades: GradedScores | None, confidence: str, note: str = "") -> list[Table]:
     """Agreement and order of the grades, the AUC at every cut, and their counts."""
     if grades is None:
         return []
@@ -29,4 +32,23 @@ def grade_tables(grades: GradedScores | None, confidence: str) -> list[Table]:
     return [
         Table("Grades", ("", f"Value ({confidence} interval)"), tuple(rows), f"{grades.rule.capitalize()}."),
         Table("Grades: truth (rows) and decision", ("", *grades.grades, "Right"), tuple(counts)),
+        *class_reader_tables(grades.readers, confidence, note),
     ]
+
+
+def class_reader_tables(readers: Mapping[str, ClassReader], confidence: str, note: str) -> list[Table]:
+    """The model beside each reader who chose among all grades or classes; none without readers."""
+    rows: list[Row] = [
+        (
+            f"{name} ({reader.n}), {item.measure}",
+            shown(item.model),
+            shown(item.reader),
+            with_interval(item.difference, item.ci),
+            p_value(item.p_value),
+            p_value(item.p_value_holm),
+        )
+        for name, reader in readers.items()
+        for item in reader.model_minus_reader
+    ]
+    columns = ("Reader (nodules), measure", "Model", "Reader", f"Difference ({confidence} interval)", "p", "p, Holm")
+    return [Table("The model beside readers of all grades or classes", columns, tuple(rows), note)] if rows else []

@@ -23,6 +23,7 @@ from dsmt_nnunet.report.detection_view import detection_figures, detection_table
 from dsmt_nnunet.report.figure_style import FigureFolder, PageFigure
 from dsmt_nnunet.report.folder import EvaluationFolder
 from dsmt_nnunet.report.further_tables import further_tables
+from dsmt_nnunet.report.grade_tables import class_reader_tables
 from dsmt_nnunet.report.numbers import counted, interval, is_number, readable, shown, with_interval
 from dsmt_nnunet.report.panel import BinaryPanel, MulticlassPanel, Panel, panels_of
 from dsmt_nnunet.report.plain_warnings import PlainWarning, plain_warnings
@@ -127,6 +128,9 @@ def _panel_view(evaluation: EvaluationFolder, panel: Panel, key: str, figures: F
         notes += _notes(panel)
     else:
         listed = tables.multiclass_tables(panel, confidence)
+        notes_of = {item.name: item.sentence for item in metrics.multiplicity}
+        note = notes_of.get("readers of grades and classes", "")
+        listed += class_reader_tables(panel.task.readers, confidence, note)
     return PanelView(
         panel.key, panel.title, panel.is_primary, _summary(panel), tuple(drawn), tuple(listed), tuple(notes)
     )

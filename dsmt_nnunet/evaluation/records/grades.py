@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from dsmt_nnunet.evaluation.records.class_readers import ClassReader
 from dsmt_nnunet.evaluation.records.score import Interval
 
 
@@ -32,6 +33,7 @@ class GradedScores:
         accuracy: share of the very grade.
         auc_at_cuts: one a grade but the lowest.
         confusion_matrix: rows truth, columns decision.
+        readers: those whose ratings are grades.
     """
 
     n: int
@@ -47,3 +49,4 @@ class GradedScores:
     accuracy_ci: Interval
     auc_at_cuts: tuple[CutScore, ...]
     confusion_matrix: tuple[tuple[int, ...], ...]
+    readers: dict[str, ClassReader] = field(default_factory=dict)

@@ -6,9 +6,10 @@ ordinal metrics) gets a record here and a place in `PredictedTask` and `Crossval
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from dsmt_nnunet.evaluation.records.class_readers import ClassReader
 from dsmt_nnunet.evaluation.records.comparisons import Comparisons
 from dsmt_nnunet.evaluation.records.curves import DecisionCurve
 from dsmt_nnunet.evaluation.records.grades import GradedScores
@@ -155,6 +156,7 @@ class MulticlassTask:
     log_loss: float
     confusion_matrix: tuple[tuple[int, ...], ...]
     confusion_matrix_axes: str
+    readers: dict[str, ClassReader] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from sklearn.metrics import cohen_kappa_score, mean_absolute_error, roc_auc_scor
 from dsmt_nnunet.evaluation.crossval import CrossvalInputs, evaluate_crossval
 from dsmt_nnunet.evaluation.files import read_metrics
 from dsmt_nnunet.evaluation.grades import median_grades
+from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
 from dsmt_nnunet.evaluation.predicted import PredictionInputs, evaluate_predictions
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
+from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
 from dsmt_nnunet.records import jsonable
@@ -88,6 +91,45 @@ def test_order_is_judged_within_folds(truth: Path, tmp_path: Path) -> None:
     cut = [roc_auc_score(TRUTH[folds == fold] >= 2, MEAN[folds == fold]) for fold in range(4)]
     assert grades.auc_at_cuts[1].auc == pytest.approx(np.mean(cut))
     assert grades.quadratic_kappa == pytest.approx(cohen_kappa_score(TRUTH, MEDIAN, weights="quadratic"))
+
+
+def test_readers_of_grades_stand_beside_the_model(truth: Path, tmp_path: Path) -> None:
+    table = NoduleTable.read(truth, SCHEMA)
+    ratings = np.clip(TRUTH + np.random.default_rng(5).integers(-2, 3, N), 0, 3)
+    read = [replace(item, extra={"r": TASK.classes[rated]}) for item, rated in zip(table.nodules, ratings, strict=True)]
+    NoduleTable(tuple(read)).write(truth, SCHEMA)
+    for number in range(N):
+        write(tmp_path / "pred", number)
+    inputs = PredictionInputs(tmp_path / "pred", truth, options=TaskOptions(readers={"": ("r",)}))
+    metrics = evaluate_predictions(inputs, tmp_path / "out", SETTINGS)
+    reader = metrics.tasks["vote"].grades.readers["r"]
+    kappa = {item.measure: item for item in reader.model_minus_reader}["quadratic kappa"]
+    assert kappa.reader == pytest.approx(cohen_kappa_score(TRUTH, ratings, weights="quadratic"))
+    assert kappa.p_value_holm is not None
+    assert kappa.p_value_holm >= kappa.p_value
+    (family,) = [item for item in metrics.multiplicity if item.name == "readers of grades and classes"]
+    assert family.n_tests == 3
+    assert metrics.tasks["vote"].readers["r"].kind == "ordinal", "the question is asked of the reader too"
+    assert jsonable(read_metrics(tmp_path / "out")) == json.loads((tmp_path / "out" / "metrics.json").read_text())
+    *_, beside = grade_tables(metrics.tasks["vote"].grades, "95%", family.sentence)
+    assert [row[0] for row in beside.rows] == [f"r ({N}), {item.measure}" for item in reader.model_minus_reader]
+
+
+@pytest.mark.parametrize(
+    ("ratings", "values"),
+    [(("AIS", "", "IAC"), (1, np.nan, 3)), (("low", "high", ""), (0, 1, np.nan)), (("2", "4", "1"), (2, 4, 1))],
+)
+def test_a_reader_of_the_question_may_rate_by_grade(ratings: tuple[str, ...], values: tuple[float, ...]) -> None:
+    task = Task("t", ("AAH", "AIS", "MIA", "IAC"), True, Question("low", "high", "MIA"))
+    answer = TaskPrediction(dict.fromkeys(task.classes, 0.25), {}, "high", 0.5, {"low": 0.4, "high": 0.6})
+    predicted = NodulePrediction("1", (0.0, 0.0, 0.0), 9.0, 380.0, {"t": answer})
+    joined = [
+        JoinedNodule(f"c{k}", Nodule(f"c{k}", "1", f"p{k}", (0, 0, 0), 9.0, {"t": "AIS"}, extra={"r": text}), predicted)
+        for k, text in enumerate(ratings)
+    ]
+    cases = TaskCases.of(joined, task)
+    table = cases.score_table(TaskOptions(readers={"t": ("r",)}), [cases.file_decisions()])
+    np.testing.assert_array_equal(table.readers["r"], values)
 
 
 def test_the_median_grade_by_hand() -> None:

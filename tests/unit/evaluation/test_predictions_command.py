@@ -237,7 +237,7 @@ def test_groups_patients_and_readers_of_the_truth_table(cohort, tmp_path) -> Non
     ("options", "message"),
     [
         (["--group", "site"], "no column ['site']"),
-        (["--reader", "texture:reader_1"], "binary tasks"),
+        (["--reader", "texture:reader_1"], "hold other words than its classes"),
         (["--reader", "shape:reader_1"], "No task ['shape']"),
         (["--reader", "protocol"], "'A' is neither a class"),
         (["--max-distance", "-1"], "positive number of mm"),
@@ -285,3 +285,23 @@ def test_a_truth_in_other_coordinates_is_told(small, tmp_path) -> None:
     NoduleTable(tuple(moved)).write(truth, SCHEMA)
     messages = [item["message"] for item in run(folder, truth, tmp_path / "m")["warnings"]]
     assert any("change the sign of x and y" in message for message in messages)
+
+
+def test_a_reader_of_classes_stands_beside_the_model(tmp_path) -> None:
+    names = SCHEMA["texture"].classes
+    truth = []
+    for k in range(24):
+        labels = {"invasiveness": ("non-invasive", "invasive")[k % 2], "texture": names[k % 3]}
+        truth.append(nodule(f"c{k}", 1, labels, extra={"r": names[k % 3 if k % 4 else 0]}))
+        probs = np.full(3, 0.2) + 0.4 * np.eye(3)[(k + (k % 5 == 0)) % 3]
+        write_prediction(tmp_path / "out", f"c{k}", [found(truth[-1], 0.3 + 0.4 * (k % 2), texture=probs)])
+    NoduleTable(tuple(truth)).write(tmp_path / "nodules.csv", SCHEMA)
+    metrics = run(tmp_path / "out", tmp_path / "nodules.csv", tmp_path / "m", "--reader", "texture:r")
+    reader = metrics["tasks"]["texture"]["readers"]["r"]
+    accuracy, kappa = reader["model_minus_reader"]
+    assert accuracy["model"] == metrics["tasks"]["texture"]["accuracy"]
+    assert accuracy["reader"] == np.mean([k % 4 != 0 or k % 3 == 0 for k in range(24)])
+    assert (kappa["measure"], kappa["model"]) == ("Cohen's kappa", pytest.approx(metrics["tasks"]["texture"]["kappa"]))
+    assert [item["n_tests"] for item in metrics["multiplicity"] if item["name"] == "readers of grades and classes"] == [
+        2
+    ]
