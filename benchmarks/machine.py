@@ -18,9 +18,9 @@ import torch
 
 from dsmt_nnunet import __version__
 from dsmt_nnunet.architecture.precision import Precision
-from dsmt_nnunet.dataset_conversion.dicom import read_series
 from dsmt_nnunet.dataset_conversion.phantom.cohort import draw_cohort
 from dsmt_nnunet.dataset_conversion.phantom.render import render_case
+from dsmt_nnunet.dicom.series import read_only_ct
 
 REAL_CHEST = Path(__file__).parents[2] / "shared" / "data" / "ct-dicom" / "LUNG1-003.tar.gz"
 LESION_MM = (-3.8, -36.8, -154.4)
@@ -89,7 +89,7 @@ def chest(folder: Path) -> tuple[Path, Sequence[float], str]:
         with tarfile.open(REAL_CHEST) as archive:
             archive.extractall(folder, filter="data")
         (series,) = {path.parent for path in folder.rglob("*.dcm")}
-        sitk.WriteImage(read_series(series), str(file))
+        sitk.WriteImage(read_only_ct(series).image, str(file))
         return file, LESION_MM, "real chest CT, 512 x 512 x 107"
     drawn = render_case(draw_cohort(seed=0, cases=1)[0])
     small = drawn.image()

@@ -19,10 +19,12 @@ from dsmt_nnunet.dataset_conversion.images import (
     check_same_grid,
     check_single_channel,
     label_array,
+    read_dicom,
     read_volume,
 )
 from dsmt_nnunet.dataset_conversion.mask_voxels import MaskVoxels, components_of
 from dsmt_nnunet.dataset_conversion.problems import Problem
+from dsmt_nnunet.dicom.scan_source import ScanSource
 from dsmt_nnunet.image_files import voxel_checksum
 from dsmt_nnunet.intensities import check_hu, check_nodule, check_spacing
 from dsmt_nnunet.nodules import NONE_ID, EmptyCase, Nodule
@@ -42,6 +44,7 @@ class LoadedCase:
         warnings: what the user should look at.
         diameter_ratios: of each nodule with a diameter in the table: that diameter by the one of its mask.
         empty: what nodules.csv says of a case without a nodule; None where there are some.
+        source: what of the archive the image is; None where it was no DICOM series.
     """
 
     image: sitk.Image
@@ -50,6 +53,7 @@ class LoadedCase:
     warnings: tuple[str, ...]
     diameter_ratios: tuple[float, ...] = ()
     empty: EmptyCase | None = None
+    source: ScanSource | None = None
 
 
 @dataclass
@@ -73,17 +77,17 @@ class CaseReader:
             The case, None unless all of it is right, and what is wrong.
         """
         found = _Findings(case.case_id)
-        image = None
+        image, source = None, None
         doubts: list[str] = []
         with found.at(case.rows[0]):
-            image, told = self._read_image(case)
+            image, source, told = self._read_image(case)
             doubts += [f"case '{case.case_id}': {text}" for text in told]
         if case.is_empty:
             with found.at(case.rows[0]):
                 self._check_empty(case.rows[0])
             if found.problems or image is None:
                 return None, found.problems
-            return _without_nodule(case, image, doubts), []
+            return replace(_without_nodule(case, image, doubts), source=source), []
         masks: dict[str, MaskVoxels] = {}
         for name in case.masks:
             with found.at(next(row for row in case.rows if row.mask == name)):
@@ -102,10 +106,10 @@ class CaseReader:
         if found.problems or image is None or len(regions) < len(case.rows):
             return None, found.problems
         loaded = _assemble(case, image, masks, regions)
-        return replace(loaded, warnings=(*doubts, *loaded.warnings)), []
+        return replace(loaded, source=source, warnings=(*doubts, *loaded.warnings)), []
 
-    def _read_image(self, case: CaseRows) -> tuple[sitk.Image, list[str]]:
-        """The image, and what is doubtful about it."""
+    def _read_image(self, case: CaseRows) -> tuple[sitk.Image, ScanSource | None, list[str]]:
+        """The image, what of the archive it is, and what is doubtful about it."""
         path = self.images.find(case.image)
         other = self._case_of_image.setdefault(path.resolve(), case.case_id)
         if other != case.case_id:
@@ -113,7 +117,8 @@ class CaseReader:
                 f"image {path} is the image of case '{other}' too. Nodules of one scan are rows with the same case_id."
             )
         check_single_channel(path)
-        image = read_volume(path)
+        scan = read_dicom(path)
+        image = scan.image if scan else read_volume(path)
         array = sitk.GetArrayViewFromImage(image)
         check_spacing(image.GetSpacing())
         doubts = check_hu(array)
@@ -125,7 +130,7 @@ class CaseReader:
                 f"{same.split}), but belongs to patient '{case.patient_id}', {case.split}. One scan is of one patient "
                 f"and in one split."
             )
-        return image, doubts
+        return image, scan.source if scan else None, doubts
 
     def _check_empty(self, row: NoduleRow) -> None:
         """Checks that no mask shows a nodule in a case that holds none."""

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
-from dsmt_nnunet.dataset_conversion.dicom import read_series
+from dsmt_nnunet.dicom.series import CT, CtVolume, read_only_ct
 from dsmt_nnunet.image_files import check_image_file
 from dsmt_nnunet.intensities import check_finite
 
@@ -120,6 +120,15 @@ def _index_by_stem(folder: Path) -> dict[str, list[Path]]:
     return index
 
 
+def read_dicom(path: Path) -> CtVolume | None:
+    """Reads the CT of a DICOM folder or of a multi-frame file; None for a file that is no DICOM CT.
+
+    Raises:
+        ValueError: what `read_only_ct` refuses.
+    """
+    return read_only_ct(path) if path.is_dir() or _modality(path) == CT else None
+
+
 def read_volume(path: Path) -> sitk.Image:
     """Reads a 3-D volume: a file, or a folder with a DICOM series.
 
@@ -128,7 +137,8 @@ def read_volume(path: Path) -> sitk.Image:
     Raises:
         ValueError: not readable, not 3-D, or more than one value a voxel.
     """
-    image = read_series(path) if path.is_dir() else _read_file(path)
+    scan = read_dicom(path)
+    image = scan.image if scan else _read_file(path)
     size = image.GetSize()
     if image.GetDimension() == 4 and size[3] == 1:
         image = image[:, :, :, 0]
@@ -159,8 +169,8 @@ def check_single_channel(path: Path) -> None:
 
 
 def _read_file(path: Path) -> sitk.Image:
-    modality = _object_that_is_no_image(path)
-    if modality:
+    modality = _modality(path)
+    if modality in ("RTSTRUCT", "RTPLAN", "RTDOSE", "SEG", "SR"):
         raise ValueError(
             f"{path} is a DICOM {modality}, not an image. Convert the whole export with 'dsmt convert dicom', which "
             f"draws its contours on the CT they refer to."
@@ -173,13 +183,12 @@ def _read_file(path: Path) -> sitk.Image:
         raise ValueError(f"{path} cannot be read ({lines[-1]}). Is it complete, and an image?") from error
 
 
-def _object_that_is_no_image(path: Path) -> str:
-    """Modality of a DICOM file without pixels of its own: a structure set, a segmentation, a plan; else ""."""
+def _modality(path: Path) -> str:
+    """Modality of a DICOM file; "" for another."""
     try:
-        modality = str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Modality"]).get("Modality", ""))
+        return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Modality"]).get("Modality", ""))
     except (InvalidDicomError, OSError, ValueError):
         return ""
-    return modality if modality in ("RTSTRUCT", "RTPLAN", "RTDOSE", "SEG", "SR") else ""
 
 
 def label_array(mask: sitk.Image) -> NDArray[np.integer]:

@@ -91,7 +91,7 @@ def convert_table(
     with writer:
         for case in tqdm([case for case in cases if case.case_id in kept], "Writing cases", unit="case", disable=None):
             loaded = _read_again(case, reader, rows.path)
-            source = (sources or {}).get(case.image)
+            source = (sources or {}).get(case.image, loaded.source)
             writer.add_case(
                 case.case_id, loaded.image, loaded.mask, kept[case.case_id], case.split, source, empty=loaded.empty
             )

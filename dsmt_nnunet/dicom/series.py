@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from dsmt_nnunet.dicom.export import Export, Series, StoredObject
+from dsmt_nnunet.dicom.export import Export, Series, StoredObject, read_export
 from dsmt_nnunet.dicom.scan_source import ScanSource, SliceInArchive
 
 CT = "CT"
@@ -123,6 +124,26 @@ def read_ct(series: Series) -> CtVolume:
     image.SetSpacing((first.spacing_mm[1], first.spacing_mm[0], distance_mm))
     image.SetDirection(np.column_stack([first.orientation[:3], first.orientation[3:], normal]).ravel().tolist())
     return CtVolume(image, _source(series, planes), series)
+
+
+def read_only_ct(folder: Path) -> CtVolume:
+    """Reads the CT of a folder that holds one CT series; localizers and other modalities may lie beside it.
+
+    Args:
+        folder: of one scan, as an archive exported it.
+
+    Raises:
+        ValueError: no DICOM object, no or several CT series, or one that `read_ct` refuses.
+    """
+    export = read_export(folder)
+    found = ct_series(export)
+    if len(found) != 1:
+        kinds = ", ".join(f"{one.modality or 'unknown modality'}, {len(one.objects)} files" for one in export.series)
+        raise ValueError(
+            f"{folder} holds {len(found)} CT series (of {len(export.series)} series: {kinds}); one is needed. Keep "
+            f"only the series that the mask was drawn on, or convert the whole export with 'dsmt convert dicom'."
+        )
+    return read_ct(found[0])
 
 
 def _source(series: Series, planes: Sequence[_Plane]) -> ScanSource:

@@ -13,9 +13,11 @@ from dsmt_nnunet.dataset_conversion.mapping_file import parse_mapping, read_mapp
 from dsmt_nnunet.dataset_conversion.problems import ConversionError
 from dsmt_nnunet.dataset_conversion.table import convert_table
 from dsmt_nnunet.diameter_range import DiameterRange
+from dsmt_nnunet.dicom.scan_source import SOURCES_FOLDER, read_source
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.tasks import ClassificationSchema
-from tests.unit.dataset_conversion.hospital import Hospital, cube_mask
+from tests.unit.dataset_conversion.hospital import SIZE, Hospital, cube_mask, lung
+from tests.unit.dicom.made_series import FIRST_MM, SPACING_MM, write_ct
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "lidc-mapping.yaml"
 
@@ -204,3 +206,15 @@ def test_a_covariate_that_tells_nothing_or_nonsense_is_a_problem(hospital: Hospi
     problem = hospital.problem(mapping=told(age=AGE))
     assert "line 4" in problem
     assert "age in years must be a number, got 'old'" in problem
+
+
+def test_of_a_dicom_folder_the_slices_in_the_archive_are_kept(hospital: Hospital) -> None:
+    hospital.add("b", "IAC").add("a", "AIS", files=False)
+    heights = [3.0 * index for index in range(SIZE)]
+    written = write_ct(hospital.folder / "images" / "a", heights, lung(cube_mask()))
+    hospital.put_mask("a.nii.gz", cube_mask(), spacing=(*SPACING_MM[::-1], 3.0), origin=(*FIRST_MM, 0.0))
+    sources = hospital.convert() / SOURCES_FOLDER
+    assert [path.name for path in sources.iterdir()] == ["a.json"], "a NIfTI file does not say what it was"
+    kept = read_source(sources / "a.json")
+    assert kept.sop_uids == tuple(dataset.SOPInstanceUID for dataset in written)
+    assert kept.series_uid == written[0].SeriesInstanceUID

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pydicom.uid import RLELossless
+from pydicom.pixels.decoders import JPEGLSLosslessDecoder
+from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from dsmt_nnunet.dicom.export import read_export
-from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct, slice_distance_mm
+from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct, read_only_ct, slice_distance_mm
+from tests.unit.dicom.conftest import unpack
 from tests.unit.dicom.made_series import base, set_pixels, volume, write_ct, write_enhanced_ct
 
 
@@ -107,13 +109,21 @@ def test_padding_is_air_and_a_padding_value_that_is_tissue_is_left(tmp_path: Pat
     np.testing.assert_array_equal(sitk.GetArrayFromImage(read(tmp_path).image), volume())
 
 
-def test_compressed_slices(tmp_path: Path) -> None:
-    for dataset in write_ct(tmp_path):
-        dataset.compress(RLELossless, generate_instance_uid=False)
-        dataset.save_as(tmp_path / dataset.SOPInstanceUID, enforce_file_format=True)
-    for file in tmp_path.glob("1-*"):
-        file.unlink()
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(read(tmp_path).image), volume())
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless], ids=lambda uid: uid.keyword)
+@pytest.mark.parametrize("intercept", [-1024, 0], ids=["unsigned", "signed"])
+def test_compressed_slices(tmp_path: Path, syntax: UID, intercept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JPEG-LS is written by CharLS and read by libjpeg, which is what the extra `dicom` installs."""
+    monkeypatch.setattr(
+        JPEGLSLosslessDecoder, "_available", {"pylibjpeg": JPEGLSLosslessDecoder._available["pylibjpeg"]}
+    )
+    hu = np.tile(volume(), (1, 8, 8))  # JPEG-2000 halves an image five times
+    for dataset in write_ct(tmp_path / "plain", hu=hu, intercepts=[intercept] * 4):
+        if intercept:
+            dataset.PixelRepresentation = 0
+        dataset.compress(syntax, generate_instance_uid=False)
+        (tmp_path / "compressed").mkdir(exist_ok=True)
+        dataset.save_as(tmp_path / "compressed" / dataset.SOPInstanceUID, enforce_file_format=True)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read(tmp_path / "compressed").image), hu)
 
 
 def test_a_fractional_slope_gives_float(tmp_path: Path) -> None:
@@ -132,3 +142,26 @@ def test_positions_with_one_decimal_are_a_regular_stack(tmp_path: Path) -> None:
     (series,) = ct_series(read_export(tmp_path / "lacking"))
     with pytest.raises(ValueError, match="regular stack"):
         read_ct(series)
+
+
+def test_the_only_ct_of_a_folder_is_taken(tmp_path: Path) -> None:
+    write_ct(tmp_path, series=1)
+    write_ct(tmp_path, series=2, Modality="PT", heights=(0, 1))
+    assert read_only_ct(tmp_path).image.GetSize() == (8, 6, 4)
+    write_ct(tmp_path, series=3, heights=(0, 1))
+    with pytest.raises(ValueError, match=r"holds 2 CT series \(of 3 series: CT, 4 files, PT, 2 files, CT, 2 files\)"):
+        read_only_ct(tmp_path)
+
+
+def test_a_folder_without_dicom(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(ValueError, match="holds no DICOM object"):
+        read_only_ct(tmp_path)
+
+
+def test_a_folder_as_a_hospital_exports_it(shared_data: Path, tmp_path: Path) -> None:
+    """CT, structure set, plan and dose side by side."""
+    folder = unpack(shared_data, "LUNG1-003", tmp_path).path
+    image = read_only_ct(folder).image
+    assert image.GetSize() == (512, 512, 107)
+    assert image.GetSpacing() == pytest.approx((0.977, 0.977, 3.0), abs=1e-3)
