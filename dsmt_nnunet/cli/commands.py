@@ -7,6 +7,7 @@ nothing, as a GPU needs it (a fork cannot use one that its parent has asked abou
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shlex
@@ -28,6 +29,7 @@ IMPORTED_ONCE = (
     "nnunetv2.inference.predict_from_raw_data",
     "dsmt_nnunet.trainers.comparisons",
     "dsmt_nnunet.inference.predictor",
+    "nnunetv2.training.nnUNetTrainer.primus.primus_trainers",  # who names a trainer has nnU-Net import all of its own
 )
 
 
@@ -150,6 +152,7 @@ def serve(answers: int, imported: Sequence[str]) -> None:
     """Answers requests, one a line on standard input, until it ends; a line of JSON each to the file `answers`."""
     for name in imported:
         import_module(name)
+    gc.freeze()  # else each fork copies, at its end, all that was imported, to look for garbage: a second and more
     for line in sys.stdin:
         request = _Request(**json.loads(line))
         child = os.fork()

@@ -31,7 +31,7 @@ def test_predictions_are_ensembled(trained: Workspace, found: Path) -> None:
 
 
 def test_an_exported_model_is_installed_and_predicts_the_same(
-    trained: Workspace, predict: Callable[..., Path], found: Path
+    trained: Workspace, predict: Callable[..., Path], scans_with_positions: Path, given: Path
 ) -> None:
     archive = trained.base / "model.zip"
     trained.run(
@@ -45,10 +45,10 @@ def test_an_exported_model_is_installed_and_predicts_the_same(
     model.rename(aside)
     try:
         trained.run(f"nnUNetv2_install_pretrained_model_from_zip {archive}")
-        predict("after_install")
+        predict("after_install", source=scans_with_positions)
     finally:
         shutil.rmtree(model, ignore_errors=True)
         aside.rename(model)
-    tables = [(folder / "classification.csv").read_text() for folder in (found, trained.base / "after_install")]
+    tables = [(folder / "classification.csv").read_text() for folder in (given, trained.base / "after_install")]
     assert tables[0] == tables[1]
     assert DATASET in str(model)
