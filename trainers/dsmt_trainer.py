@@ -28,6 +28,7 @@ from dsmt_nnunet.trainers.planned_trainer import START
 from dsmt_nnunet.training.checkpoints import whole_checkpoint
 from dsmt_nnunet.training.environment import VALIDATION_VARIABLE, validation_wanted
 from dsmt_nnunet.training.epoch_metrics import FloatArray, TaskOutputs, mean_of_defined, nodule_aucs, smoothed
+from dsmt_nnunet.training.places import forget_places
 from dsmt_nnunet.training.stages import PRIMARY_HEAD, Stage, stage_of, task_weights
 
 BEST_CHECKPOINT = "checkpoint_best.pth"
@@ -245,6 +246,7 @@ class DSMTTrainer(DataTrainer):
         with validation_predictor(AirPaddedPredictor):
             super().perform_actual_validation(save_probabilities)
         if self.local_rank == 0:
+            forget_places(Path(self.output_folder) / "validation" / "summary.json")
             _, case_ids = self.do_split()
             self.set_deep_supervision_enabled(False)
             classified = classify_validation_cases(self, case_ids, self._nodule_table())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from dsmt_nnunet.plan_rules import check_configuration, derive_plan
 from dsmt_nnunet.tasks import ClassificationSchema
 from dsmt_nnunet.training.environment import SEED_VARIABLE, seed_of_run, threads_of_run
 from dsmt_nnunet.training.logger import DSMTLogger
+from dsmt_nnunet.training.places import forget_places
 from dsmt_nnunet.training.stages import BACKBONE, CLASSIFICATION, PRIMARY_HEAD, StageScheduler
 
 START = "start"
@@ -151,6 +153,11 @@ class PlannedTrainer(nnUNetTrainer):
         ]
         optimizer = torch.optim.AdamW(groups, lr=self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, StageScheduler(optimizer, self.dsmt_plan)
+
+    def _save_debug_information(self) -> None:
+        super()._save_debug_information()
+        if self.local_rank == 0:
+            forget_places(Path(self.output_folder) / "debug.json")
 
     def _bare_network(self) -> DSMTNet:
         network = self.network.module if self.is_ddp and hasattr(self.network, "module") else self.network

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
+import re
 import shutil
+import socket
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from dsmt_nnunet.nodules import NoduleTable
 from tests.e2e.conftest import DATASET, DATASET_ID, TRAIN, Workspace
 
 
@@ -30,6 +35,30 @@ def test_predictions_are_ensembled(trained: Workspace, found: Path) -> None:
     assert len(list((trained.base / "ensembled").glob("*.nii.gz"))) == 3
 
 
+def places(workspace: Workspace) -> set[str]:
+    """What says where a model was made: folders, the host, the user."""
+    return {
+        str(workspace.base),
+        str(Path.home()),
+        tempfile.gettempdir(),
+        socket.gethostname(),
+        getpass.getuser(),
+    }
+
+
+def told(archive: Path, workspace: Workspace) -> dict[str, set[str]]:
+    """Member of a zip -> which places, cases and patients it names; short names are looked for in text alone."""
+    nodules = NoduleTable.read(workspace.raw / "nodules.csv").nodules
+    words = places(workspace) | {nodule.case_id for nodule in nodules} | {nodule.patient_id for nodule in nodules}
+    found = {}
+    with zipfile.ZipFile(archive) as content:
+        for name in content.namelist():
+            data = content.read(name)
+            searched = {word for word in words if len(word) > 5 or "/" in word or name.endswith(".json")}
+            found[name] = {word for word in searched if re.search(rb"(?<!\w)%s(?!\w)" % re.escape(word.encode()), data)}
+    return {name: words for name, words in found.items() if words}
+
+
 def test_an_exported_model_is_installed_and_predicts_the_same(
     trained: Workspace, predict: Callable[..., Path], scans_with_positions: Path, given: Path
 ) -> None:
@@ -38,8 +67,14 @@ def test_an_exported_model_is_installed_and_predicts_the_same(
         f"nnUNetv2_export_model_to_zip -d {DATASET_ID} -o {archive} -c 3d_fullres -tr DSMTTrainerShort "
         "-p DSMTPlansXS -f 0"
     )
-    with zipfile.ZipFile(archive) as content:
-        assert not [name for name in content.namelist() if "nodules.csv" in name or name.endswith("phantom_0001.json")]
+    leaks = told(archive, trained)
+    assert {name for name in leaks if not name.endswith("validation/summary.json")} == set()
+    assert places(trained).isdisjoint(set().union(*leaks.values())), (
+        "nnU-Net's summary tells Dice by case, and no place"
+    )
+    ours = trained.base / "ours.zip"
+    trained.run(f"dsmt model export -d {DATASET_ID} -tr DSMTTrainerShort -p DSMTPlansXS -o {ours}")
+    assert told(ours, trained) == {}
     model = trained.model("DSMTTrainerShort", "DSMTPlansXS")
     aside = model.with_name("aside")
     model.rename(aside)
