@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shlex
 from pathlib import Path
@@ -94,6 +95,19 @@ def test_every_trainer_is_trained_with_every_seed_and_asked(calls: Any, tmp_path
         "6 runs",
         "6 runs",
     ]
+
+
+@pytest.mark.parametrize("covariates", [[], [{"name": "age"}]])
+def test_data_with_covariates_are_learnt_with_and_without_them(
+    calls: Any, tmp_path: Path, covariates: list[dict[str, str]]
+) -> None:
+    raw = tmp_path / "study" / "nnUNet_raw" / runner.DATASET
+    raw.mkdir(parents=True)
+    (raw / "dataset.json").write_text(json.dumps({"classification": {"covariates": covariates}}))
+    options = ["--jobs", "1", "--seeds", "0", "--trainers", "DSMTTrainer", runner.NO_COVARIATES]
+    assert main(["study", "-o", str(tmp_path / "study"), *options]) == 0
+    trained = {command.split()[5] for command in starting(calls, "nnUNetv2_train")}
+    assert trained == {"DSMTTrainer", *([runner.NO_COVARIATES] if covariates else [])}
 
 
 def test_trainings_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
