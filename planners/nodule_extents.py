@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dsmt_nnunet.intensities import REACH_MM
 from dsmt_nnunet.nodules import NONE_ID, Nodule, NoduleTable
 from dsmt_nnunet.parallel import in_processes
 
+logger = logging.getLogger(__name__)
 Extents = npt.NDArray[np.float64]
 
 
@@ -29,8 +31,22 @@ def nodule_extents_mm(masks: Mapping[str, Path], table: NoduleTable, processes: 
         (N, 3) in mm, along the image's axes (z, y, x).
 
     Raises:
-        ValueError: no mask holds a nodule, or a mask and the table contradict each other; all such cases are named.
+        ValueError: no mask holds a nodule, a row names no case, or a mask and the table contradict each other; all such
+            cases are named.
     """
+    if unknown := [case for case in table.case_ids if case not in masks]:
+        raise ValueError(
+            f"nodules.csv names {len(unknown)} cases that imagesTr does not hold ({', '.join(unknown[:10])}), whose "
+            f"nodules would not be learnt from. Correct case_id, or remove the rows."
+        )
+    if unnamed := [case for case in masks if case not in table.case_ids]:
+        logger.warning(
+            "%d cases have no row in nodules.csv and teach the segmentation alone: %s. Of a scan that holds no nodule "
+            "a row says so (nodule_id '%s').",
+            len(unnamed),
+            ", ".join(unnamed[:10]),
+            NONE_ID,
+        )
     empty = {case.case_id for case in table.empty}
     nodules_of = table.by_case()
     jobs = [(case, path, nodules_of.get(case, ()), case in empty) for case, path in masks.items()]

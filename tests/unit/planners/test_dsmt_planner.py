@@ -250,6 +250,16 @@ def test_extents_are_those_of_each_nodule_in_millimetres(tmp_path: Path) -> None
     np.testing.assert_allclose(sorted(extents.tolist()), [[2.0, 2.0, 0.5], [6.0, 5.0, 5.0]])
 
 
+def test_rows_that_name_no_case_are_refused_and_cases_without_a_row_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    masks = {"a": mask_file(tmp_path, [NODULE])}
+    with pytest.raises(ValueError, match=r"names 1 cases that imagesTr does not hold \(A\)"):
+        nodule_extents_mm(masks, NoduleTable((Nodule("A", "1", "p", (3.5, 4.0, 4.0)),)))
+    nodule_extents_mm(masks, NoduleTable(()))
+    assert "1 cases have no row in nodules.csv and teach the segmentation alone: a." in caplog.text
+
+
 def test_masks_without_any_nodule_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="No mask of labelsTr holds a nodule"):
         nodule_extents_mm({"a": mask_file(tmp_path, [])}, NoduleTable(()))
