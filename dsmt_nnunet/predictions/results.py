@@ -11,6 +11,7 @@ from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, files
 from dsmt_nnunet.covariates import Covariates, checked
+from dsmt_nnunet.predictions.answer_rules import check_decision, number, probabilities_of, size
 from dsmt_nnunet.tasks import ClassificationSchema, Task, TaskKind
 
 SCHEMA_VERSION = 4
@@ -19,7 +20,6 @@ DEEP_FEATURES = "deep_features"
 """Among the contributions: what is not linear in the descriptors."""
 MIN_CANDIDATE_PROBABILITY = 0.1
 """Of nodule, in some voxel of a candidate."""
-_ROUNDING = 1e-3
 _POSITION = ("x_mm", "y_mm", "z_mm")
 
 
@@ -155,7 +155,12 @@ class CasePrediction:
                 f"{content.get('schema_version')!r}: it was written by another release. Predict the case again."
             )
         schema = ClassificationSchema.from_block(content["classification"])
+        for key, kind in (("nodules", list), ("model", dict), ("warnings", list)):
+            if not isinstance(content.get(key, kind()), kind):
+                raise ValueError(f"'{key}' must be a {kind.__name__}, got {content[key]!r}")
         nodules = tuple(_nodule(item, schema) for item in content["nodules"])
+        if len({nodule.nodule_id for nodule in nodules}) < len(nodules):
+            raise ValueError(f"a nodule occurs twice in {[nodule.nodule_id for nodule in nodules]}")
         model = content.get("model", {})
         doubts = tuple(map(str, content.get("warnings", ())))
         candidates = tuple(map(_candidate, content["candidates"])) if "candidates" in content else None
@@ -174,11 +179,11 @@ def _marked(item: Candidate) -> dict[str, Any]:
 
 
 def _candidate(item: Mapping[str, Any]) -> Candidate:
-    return Candidate(_place(item), _number(item["detection_score"], "detection_score"))
+    return Candidate(_place(item), number(item["detection_score"], "detection_score"))
 
 
 def _place(item: Mapping[str, Any]) -> tuple[float, float, float]:
-    x_mm, y_mm, z_mm = (_number(value, "centre_mm_lps") for value in item["centre_mm_lps"])
+    x_mm, y_mm, z_mm = (number(value, "centre_mm_lps") for value in item["centre_mm_lps"])
     return x_mm, y_mm, z_mm
 
 
@@ -189,12 +194,12 @@ def _nodule(item: Mapping[str, Any], schema: ClassificationSchema) -> NodulePred
     return NodulePrediction(
         str(item["nodule_id"]),
         _place(item),
-        math.nan if item["diameter_mm"] is None else _number(item["diameter_mm"], "diameter_mm"),
-        _number(item["volume_mm3"], "volume_mm3"),
+        math.nan if item["diameter_mm"] is None else size(item["diameter_mm"], "diameter_mm"),
+        size(item["volume_mm3"], "volume_mm3"),
         {task.name: _task(answers[task.name], task) for task in schema.tasks},
-        {name: _number(value, name) for name, value in item["descriptors"].items()},
+        {name: number(value, name) for name, value in item["descriptors"].items()},
         checked(schema.covariates, item.get("covariates", {})) if "covariates" in item else {},
-        _number(item["detection_score"], "detection_score") if "detection_score" in item else None,
+        number(item["detection_score"], "detection_score") if "detection_score" in item else None,
     )
 
 
@@ -202,29 +207,18 @@ def _task(item: Mapping[str, Any], task: Task) -> TaskPrediction:
     asked = task if task.kind is TaskKind.NOMINAL else task.as_binary()
     if item["decision"] not in asked.classes:
         raise ValueError(f"{task.name}: the decision {item['decision']!r} is none of {list(asked.classes)}")
+    probabilities = probabilities_of(item["probabilities"], task)
+    answers = probabilities_of(item["answers"], asked) if item["answers"] else {}
+    threshold = None if item["threshold"] is None else number(item["threshold"], f"{task.name}: threshold")
+    check_decision(item["decision"], answers or probabilities, threshold, asked)
     return TaskPrediction(
-        _probabilities(item["probabilities"], task),
-        {name: _number(value, f"{task.name}: spread") for name, value in item["spread"].items()},
+        probabilities,
+        {name: number(value, f"{task.name}: spread") for name, value in item["spread"].items()},
         item["decision"],
-        None if item["threshold"] is None else _number(item["threshold"], f"{task.name}: threshold"),
-        _probabilities(item["answers"], asked) if item["answers"] else {},
-        {name: _number(value, name) for name, value in item["contributions"].items()},
+        threshold,
+        answers,
+        {name: number(value, name) for name, value in item["contributions"].items()},
     )
-
-
-def _probabilities(values: Mapping[str, Any], task: Task) -> dict[str, float]:
-    found = {name: _number(value, f"{task.name}: probability of {name}") for name, value in values.items()}
-    if sorted(found) != sorted(task.classes):
-        raise ValueError(f"{task.name}: probabilities of {list(found)}, not of {list(task.classes)}")
-    if min(found.values()) < 0 or abs(sum(found.values()) - 1) > _ROUNDING:
-        raise ValueError(f"{task.name}: {found} are no probabilities; they lie between 0 and 1, and their sum is 1")
-    return {name: found[name] for name in task.classes}
-
-
-def _number(value: object, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{what} must be a finite number, got {value!r}")
-    return float(value)
 
 
 def write_case(prediction: CasePrediction, path: str | Path) -> None:
@@ -273,6 +267,13 @@ def read_folder(folder: str | Path) -> list[CasePrediction]:
         ValueError: one of them is damaged or of another schema version, is named after another case, or they come
             from several models.
     """
+    for path in sorted(Path(folder).glob("*.json")):
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:  # a case would be passed over
+            raise ValueError(
+                f"{path} is cut off or damaged ({error}). Predict its case again, or take the file away."
+            ) from error
     paths = case_files(folder)
     if not paths:
         raise FileNotFoundError(

@@ -3,8 +3,10 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +79,30 @@ def test_files_that_are_no_predictions_are_named(tmp_path: Path, content: object
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (lambda case: case["nodules"][0]["tasks"]["invasiveness"].update(decision="non-invasive"), "does not follow"),
+        (lambda case: case["nodules"][0]["tasks"]["invasiveness"].update(threshold=0.8), "does not follow"),
+        (lambda case: case["nodules"][0]["tasks"]["texture"].update(decision="part-solid"), "does not follow"),
+        (lambda case: case["nodules"][0]["tasks"]["invasiveness"].update(threshold=-7.0), "between 0 and 1"),
+        (lambda case: case["nodules"].append(case["nodules"][0]), "occurs twice"),
+        (lambda case: case["nodules"][0].update(volume_mm3=-1.0), "must not be negative"),
+        (lambda case: case.update(nodules={}), "'nodules' must be a list"),
+        (lambda case: case.update(warnings="odd"), "'warnings' must be a list"),
+        (lambda case: case.update(model=[]), "'model' must be a dict"),
+        (lambda case: case["nodules"][0]["tasks"]["texture"]["probabilities"].update(solid="0.5"), "finite number"),
+        (lambda case: case["nodules"][0].update(centre_mm_lps=[1.0, None, 2.0]), "finite number"),
+    ],
+)
+def test_an_answer_that_contradicts_itself_is_refused(tmp_path: Path, edit: Callable[[Any], Any], reason: str) -> None:
+    content = prediction().to_json()
+    edit(content)
+    (tmp_path / "case.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=reason):
+        read_case(tmp_path / "case.json")
+
+
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_case(prediction(), tmp_path / "case.json")
 
@@ -93,10 +119,19 @@ def test_a_folder_is_read_by_case_and_other_files_are_passed_over(tmp_path: Path
     for case_id in ("b", "a"):
         write_case(prediction(case_id), tmp_path / f"{case_id}.json")
     (tmp_path / "plans.json").write_text("{}")
-    (tmp_path / "broken.json").write_text("{")
     (tmp_path / "list.json").write_text("[]")
     assert [case.case_id for case in read_folder(tmp_path)] == ["a", "b"]
     assert not is_case_file(tmp_path / "plans.json")
+
+
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_a_case_file_that_was_cut_off_is_not_passed_over(tmp_path: Path, left: float) -> None:
+    for case_id in ("a", "b"):
+        write_case(prediction(case_id), tmp_path / f"{case_id}.json")
+    content = (tmp_path / "b.json").read_bytes()
+    (tmp_path / "b.json").write_bytes(content[: int(left * len(content))])
+    with pytest.raises(ValueError, match=r"b\.json is cut off or damaged"):
+        read_folder(tmp_path)
 
 
 def test_a_folder_without_predictions_is_named(tmp_path: Path) -> None:

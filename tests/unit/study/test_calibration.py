@@ -26,7 +26,7 @@ def answered(folder: Path, name: str, logits: np.ndarray, labels: np.ndarray) ->
     nodules = []
     for number, (logit, label) in enumerate(zip(logits, labels, strict=True)):
         case, prob = f"{name}{number}", float(expit(logit))
-        task = TaskPrediction({NEGATIVE: 1 - prob, POSITIVE: prob}, {}, POSITIVE, 0.5)
+        task = TaskPrediction({NEGATIVE: 1 - prob, POSITIVE: prob}, {}, (NEGATIVE, POSITIVE)[prob >= 0.5], 0.5)
         nodule = NodulePrediction("1", CENTRE, 8.0, 300.0, {TASK: task})
         write_case(CasePrediction(case, ONLY_PRIMARY, (nodule,), {}), own / f"{case}.json")
         nodules.append(MeasuredNodule(Nodule(case, "1", case, CENTRE, 8.0, {}), int(label), Path(), Path()))

@@ -56,7 +56,7 @@ def predicted(raw: Path, folder: Path, label: str, seed: int, scores: list[float
     out = folder / f"{label}_{seed}"
     out.mkdir()
     for number, score in enumerate(scores):
-        task = TaskPrediction({NEGATIVE: 1 - score, POSITIVE: score}, {}, POSITIVE, 0.5)
+        task = TaskPrediction({NEGATIVE: 1 - score, POSITIVE: score}, {}, (NEGATIVE, POSITIVE)[score >= 0.5], 0.5)
         texture = TaskPrediction(dict.fromkeys(SCHEMA["texture"].classes, 1 / 3), {}, "solid", None)
         nodule = NodulePrediction("1", (8.0, 8.0, 8.0), 8.0, 300.0, {"texture": texture, "invasiveness": task})
         write_case(CasePrediction(f"t{number}", SCHEMA, (nodule,), {}), out / f"t{number}.json")
