@@ -97,6 +97,7 @@ def test_the_short_demo_trains_for_fewer_epochs(
     main(["demo", "-o", str(tmp_path), *options])
     trained = next(words for words in commands.ran if words[0] == "nnUNetv2_train")
     assert trained[trained.index("-tr") + 1] == trainer
+    assert ("-pretrained_weights" in trained) is not bool(options)
     for words in commands.ran:
         assert "-tr" not in words or words[words.index("-tr") + 1] == trainer
 
