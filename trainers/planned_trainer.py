@@ -22,7 +22,7 @@ from dsmt_nnunet.nnunet_files import resolve_configuration
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 from dsmt_nnunet.plan_rules import check_configuration, derive_plan
 from dsmt_nnunet.tasks import ClassificationSchema
-from dsmt_nnunet.training.environment import SEED_VARIABLE, seed_of_run, threads_of_run
+from dsmt_nnunet.training.environment import SEED_VARIABLE, seed_of_run, threads_of_run, validation_wanted
 from dsmt_nnunet.training.logger import DSMTLogger
 from dsmt_nnunet.training.places import forget_places
 from dsmt_nnunet.training.stages import BACKBONE, CLASSIFICATION, PRIMARY_HEAD, StageScheduler
@@ -108,6 +108,7 @@ class PlannedTrainer(nnUNetTrainer):
         )
 
     def initialize(self) -> None:
+        validation_wanted()  # a value that is none is told now, not after the training
         seed = seed_of_run()
         if seed is not None:
             self.print_to_log_file(f"{SEED_VARIABLE} is {seed}.")

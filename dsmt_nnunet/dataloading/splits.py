@@ -102,6 +102,11 @@ def check_fold(
     """
     if not 0 <= fold < len(splits):
         raise ValueError(f"There is no fold {fold}: splits_final.json holds the folds 0 to {len(splits) - 1}.")
+    if lacking := [side for side in ("train", "val") if not splits[fold].get(side)]:
+        raise ValueError(
+            f"Fold {fold} of splits_final.json has no cases under {lacking}; a fold holds case identifiers under "
+            f"'train' and 'val'. It has {sorted(splits[fold])}."
+        )
     check_patients(splits, fold, table)
     training = set(splits[fold]["train"])
     labels = [nodule.labels.get(schema.primary_task) for nodule in table.nodules if nodule.case_id in training]

@@ -119,6 +119,15 @@ def test_a_fold_that_is_not_there_is_refused(fold: int) -> None:
         check_fold(splits, fold, nodules, SCHEMA)
 
 
+@pytest.mark.parametrize("side", ["train", "val"])
+def test_a_fold_that_lacks_a_side_is_refused(side: str) -> None:
+    nodules = table([NEGATIVE, POSITIVE] * 4)
+    splits = grouped_splits(nodules, cases(nodules), SCHEMA, folds=2)
+    for broken in ({**splits[0], side: []}, {key: value for key, value in splits[0].items() if key != side}):
+        with pytest.raises(ValueError, match=rf"Fold 0 .* no cases under \['{side}'\]"):
+            check_fold([broken], 0, nodules, SCHEMA)
+
+
 def test_a_patient_on_both_sides_is_refused_in_any_spelling() -> None:
     rows = [("a", "P1", NEGATIVE), ("b", "p1 ", POSITIVE), ("c", "x", NEGATIVE), ("d", "y", POSITIVE)]
     nodules = NoduleTable(

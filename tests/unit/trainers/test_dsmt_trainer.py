@@ -242,6 +242,12 @@ def test_the_validation_at_the_end_can_be_left_out(monkeypatch: pytest.MonkeyPat
     assert [path.name for path in folder.iterdir()] == ["summary.json"]
 
 
+def test_a_validation_that_is_neither_on_nor_off_is_told_before_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("dsmt_validation", "no")
+    with pytest.raises(ValueError, match="must be 'off', 'on' or unset, got 'no'"):
+        trainer(initialise=False).initialize()
+
+
 def test_a_cpu_works_with_the_threads_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     try:
