@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test e2e-with-a-model e2e-without-a-model test-archive docs coverage lint imports bench study clean
+.PHONY: help install demo test e2e-with-a-model e2e-without-a-model test-archive test-cluster docs coverage lint imports bench study clean
 
 help:
 	@echo "make demo     install, then run the main job on phantoms; ends with a report"
 	@echo "make test     install, then run all tests"
 	@echo "make test-archive  install, then send to a real archive (Orthanc) and fetch from it; skips where it is missing"
+	@echo "make test-cluster  install, then jobs on a real SLURM of one node; skips where SLURM is missing"
 	@echo "make docs     install, then build the site of docs/ (mkdocs, warnings are errors)"
 	@echo "make coverage install, then run the unit tests with branch coverage"
 	@echo "make lint     install, then ruff, mypy and import-linter, as in CI"
@@ -35,6 +36,9 @@ test: install
 
 test-archive: install
 	$(BIN)/python -m pytest tests/archive -rs
+
+test-cluster: install
+	$(BIN)/python -m pytest tests/cluster -rs
 
 docs: install
 	$(BIN)/python -m pip install --quiet -e ".[docs]"

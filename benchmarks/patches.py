@@ -21,7 +21,7 @@ from dsmt_nnunet.geometry import centred_start, crop
 from dsmt_nnunet.nnunet_files import NnunetPlans
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
-from dsmt_nnunet.study.runner import DATASET
+from dsmt_nnunet.study.data_sets import DATASET
 
 PLANS, CONFIGURATION = "DSMTPlansXS", "3d_fullres"
 MARGIN = 4

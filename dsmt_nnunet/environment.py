@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +13,8 @@ from pathlib import Path
 import dsmt_nnunet
 
 EXT_TRAINER = "nnUNet_extTrainer"
+_SET_PARENT_DEATH_SIGNAL = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
 
@@ -47,7 +51,18 @@ def variables_of_children(base: Path, folders: Sequence[str] = FOLDERS) -> dict[
 
 def worker_processes() -> int:
     """One a core, eight at most."""
-    return min(8, os.cpu_count() or 1)
+    return min(8, usable_cores())
+
+
+def usable_cores() -> int:
+    """Those that this process may use: a job of a cluster has a share of its machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def die_with_parent() -> None:
+    """For `preexec_fn`: the child ends with the thread that started it, even if that is killed (Linux alone)."""
+    if _LIBC is not None:
+        _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def apply_environment(base: Path | None = None) -> None:

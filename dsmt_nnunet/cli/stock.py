@@ -40,6 +40,11 @@ def is_given(arguments: Sequence[str], option: str) -> bool:
     return any(len(head) > 1 and option.startswith(head) for head in heads)
 
 
+def is_word(arguments: Sequence[str], option: str) -> bool:
+    """Whether an option of ours is among the words, as `--x V` or `--x=V`."""
+    return any(word.partition("=")[0] == option for word in arguments)
+
+
 def take_option(arguments: Sequence[str], option: str) -> tuple[str | None, list[str]]:
     """The value of an option of ours (`--x V` or `--x=V`), None where it is absent, and the other words.
 

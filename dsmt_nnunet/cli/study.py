@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
-from dsmt_nnunet.environment import prepare, variables_of_children, worker_processes
-from dsmt_nnunet.study.runner import PRESETS, CrossValidation, PhantomTrainings, Trainings, in_parallel, possible
+from dsmt_nnunet.cli.cluster import add_cluster_options, gpus_of_this_machine, queue_of, resources_of
+from dsmt_nnunet.environment import prepare, resolved, variables_of_children, worker_processes
+from dsmt_nnunet.study.clusters import jobs_at_once
+from dsmt_nnunet.study.command_job import alone
+from dsmt_nnunet.study.data_sets import CrossValidation, PhantomTrainings
+from dsmt_nnunet.study.runner import JOBS_FOLDER, PRESETS, Trainings, possible
+from dsmt_nnunet.study.schedule import in_parallel, on_cluster
 
 TRAINERS = (
     "DSMTTrainer",
@@ -42,7 +47,6 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--trainers", nargs="+", default=list(TRAINERS), help="default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--preset", choices=sorted(PRESETS), default="XS", help="default: XS")
-    parser.add_argument("--jobs", type=int, help="trainings at a time; default: one on a GPU, one a core on a CPU")
     parser.add_argument("--cases", type=int, default=320, help="phantoms to train on")
     parser.add_argument("--test-cases", type=int, default=400, help="unseen phantoms of the same protocols")
     parser.add_argument("--external-cases", type=int, default=200, help="unseen phantoms of another protocol")
@@ -53,6 +57,9 @@ def add_parser(subparsers: Any) -> None:
         metavar="FILE",
         help="hypotheses, primary endpoint and analysis (JSON), sealed before training; the rest is exploratory",
     )
+    parser.add_argument("--status", action="store_true", help="show how far each training is, and do nothing")
+    parser.add_argument("--only", nargs=3, metavar=("TRAINER", "SEED", "FOLD"), help=argparse.SUPPRESS)  # in a job
+    add_cluster_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -69,21 +76,61 @@ def run(args: argparse.Namespace) -> int:
         os.environ.update(variables_of_children(out))
     else:
         prepare()
+    study = study_of(args, out)
+    if args.status:
+        from dsmt_nnunet.study.status import print_status
+
+        print_status(study, possible(args.trainers, study.has_covariates()), args.seeds)
+        return 0
+    if args.only is not None:
+        trainer, seed, fold = args.only
+        study.is_job = True
+        study.make_ready()
+        study.train(trainer, int(seed), int(fold))
+        study.ask(trainer, int(seed), int(fold))
+        return 0
+    resources_of(args)
+    try:
+        with alone(out / JOBS_FOLDER / "study.lock", waits=False):
+            return _all_of_it(args, study)
+    except BlockingIOError as error:
+        raise OSError(f"another process sees to the study in {out}. Wait for it, or end it.") from error
+
+
+def study_of(args: argparse.Namespace, out: Path) -> Trainings:
+    """What the options say shall be trained; its folder is made."""
+    out.mkdir(parents=True, exist_ok=True)
+    jobs = args.jobs
+    if args.cluster:
+        jobs = jobs_at_once(args.cluster, args.jobs, gpus_of_this_machine()) if args.cluster == "local" else 1
+    if args.dataset is not None:
+        return CrossValidation(out, args.preset, jobs, args.dataset, args.folds)
+    cohort = {
+        "cases": args.cases,
+        "test_cases": args.test_cases,
+        "external_cases": args.external_cases,
+        "seed": args.cohort_seed,
+    }
+    return PhantomTrainings(out, args.preset, jobs, cohort)
+
+
+def command_of(args: argparse.Namespace, study: Trainings, trainer: str, seed: int, fold: int) -> list[str]:
+    """Trains and asks one fold of a study."""
+    words = [*resolved("dsmt study"), "-o", str(study.out), "--preset", args.preset, "--jobs", str(study.jobs)]
+    if args.dataset is None:
+        words += ["--cases", str(args.cases), "--test-cases", str(args.test_cases)]
+        words += ["--external-cases", str(args.external_cases), "--cohort-seed", str(args.cohort_seed)]
+    else:
+        words += ["-d", study.dataset, "-f", *map(str, study.folds())]
+    return [*words, "--only", trainer, str(seed), str(fold)]
+
+
+def _all_of_it(args: argparse.Namespace, study: Trainings) -> int:
     from dsmt_nnunet.study.preregistration import register
     from dsmt_nnunet.study.tables import floors_of, write_tables
 
-    study: Trainings
-    if args.dataset is None:
-        cohort = {
-            "cases": args.cases,
-            "test_cases": args.test_cases,
-            "external_cases": args.external_cases,
-            "seed": args.cohort_seed,
-        }
-        study = PhantomTrainings(out, args.preset, args.jobs, cohort)
-    else:
-        study = CrossValidation(out, args.preset, args.jobs, args.dataset, args.folds)
-    out.mkdir(parents=True, exist_ok=True)
+    out = study.out
+    queue = queue_of(args, out / JOBS_FOLDER) if args.cluster else None
     study.claim_folder()
     study.make_ready()
     finished = study.finished()
@@ -93,9 +140,14 @@ def run(args: argparse.Namespace) -> int:
     trainers = possible(args.trainers, study.has_covariates())
     question = study.question()
     floors = floors_of(question, out, worker_processes())
-    runs = [item for trainer, seed in finished for item in study.runs(trainer, seed)]
     wanted = [(trainer, seed) for seed in args.seeds for trainer in trainers if (trainer, seed) not in finished]
-    with closing(in_parallel(study, wanted)) as ended:
+    runs: list[Any] = []
+    if queue is None:
+        runs = [item for trainer, seed in finished for item in study.runs(trainer, seed)]
+        trained = in_parallel(study, wanted)
+    else:
+        trained = on_cluster(study, [*finished, *wanted], queue, lambda *which: command_of(args, study, *which))
+    with closing(trained) as ended:
         for own in ended:
             runs += own
             write_tables(question, runs, floors, out)

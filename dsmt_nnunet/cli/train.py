@@ -1,4 +1,7 @@
-"""`dsmt train`: nnUNetv2_train with the environment set, the device chosen and, with --start, weights to start from."""
+"""`dsmt train`: nnUNetv2_train with the environment set, the device chosen and, with --start, weights to start from.
+
+With --folds it trains several folds, each in a job of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from dsmt_nnunet.cli.stock import add_stock_parser, run_stock, take_option, with_trainer
+from dsmt_nnunet.cli.stock import add_stock_parser, is_word, run_stock, take_option, with_trainer
+from dsmt_nnunet.cli.train_folds import FOLDS_OPTION, train_folds
 from dsmt_nnunet.environment import prepare
 from dsmt_nnunet.shipped_models import card_of, model_place, what_a_start_should_know
 
@@ -22,12 +26,15 @@ def add_parser(subparsers: Any) -> None:
         "train",
         run,
         f"; {START_OPTION} NAME starts from a model that comes with the package ('dsmt model list'), or from a model's "
-        f"zip file, folder or checkpoint",
+        f"zip file, folder or checkpoint; {FOLDS_OPTION} all --cluster local|slurm trains each fold in a job "
+        f"(dsmt train {FOLDS_OPTION} all --help)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     try:
+        if is_word(args.arguments, FOLDS_OPTION):
+            return train_folds(started(args.arguments))
         arguments = started(with_trainer(args.arguments))
     except (ValueError, OSError) as error:
         print(f"dsmt train: {error}", file=sys.stderr)

@@ -14,6 +14,7 @@ from dsmt_nnunet.records import RecordError, from_json, read_object, write_json
 SCHEMA_VERSION = 1
 IDENTITY_NAME = "study.json"
 RUNS_NAME = "runs.csv"
+COST_NAME = "training_cost.json"
 _VERSION = "schema_version"
 
 
@@ -61,6 +62,19 @@ class RunRow:
     measures: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingCost:
+    """What a training cost; NaN where it was not seen from beginning to end.
+
+    Attributes:
+        minutes: wall time.
+        memory_gb: peak of its largest process.
+    """
+
+    minutes: float = math.nan
+    memory_gb: float = math.nan
+
+
 _FIXED = tuple(item.name for item in fields(RunRow) if item.name != "measures")
 
 
@@ -89,6 +103,26 @@ def read_identity(folder: Path) -> StudyIdentity | None:
         return from_json(StudyIdentity, content)
     except RecordError as error:
         raise ValueError(f"{path}: {error}. Name another folder with -o, or put the file back as it was.") from error
+
+
+def write_cost(fold: Path, cost: TrainingCost) -> None:
+    """Writes training_cost.json into the folder of a trained fold."""
+    write_json(cost, fold / COST_NAME)
+
+
+def read_cost(fold: Path) -> TrainingCost:
+    """Reads training_cost.json; nothing is known where there is none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    path = fold / COST_NAME
+    if not path.is_file():
+        return TrainingCost()
+    try:
+        return from_json(TrainingCost, read_object(path))
+    except RecordError as error:
+        raise ValueError(f"{path}: {error}. Remove it, and the cost of this training is not known.") from error
 
 
 def write_runs(folder: Path, rows: Sequence[RunRow]) -> None:

@@ -11,18 +11,33 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from dsmt_nnunet.environment import FOLDERS, best_device, resolved, variables_of_children, worker_processes
+from dsmt_nnunet.environment import (
+    FOLDERS,
+    best_device,
+    die_with_parent,
+    resolved,
+    usable_cores,
+    variables_of_children,
+    worker_processes,
+)
 from dsmt_nnunet.file_stamps import note_files, note_fits
-from dsmt_nnunet.study.records import StudyIdentity, read_identity, write_identity
-from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME
+from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME
+from dsmt_nnunet.study.command_job import alone
+from dsmt_nnunet.study.records import (
+    StudyIdentity,
+    TrainingCost,
+    read_cost,
+    read_identity,
+    write_cost,
+    write_identity,
+)
+from dsmt_nnunet.tasks import NODULE_TABLE_NAME
 
-DATASET_ID = 510
-DATASET = f"Dataset{DATASET_ID}_Phantom"
 PRESETS = {"XS": ("DSMTPlannerXS", "DSMTPlansXS"), "standard": ("DSMTPlanner", "DSMTPlans")}
 """Planner and plans."""
 DENSENET = "DSMTTrainerDenseNet"
@@ -32,30 +47,8 @@ TRAINED_ON_NAME = "trained_on.json"
 """Names the files that a fold was trained on, by content."""
 JOINT = "@joint"
 """Suffix of a row: DSMTTrainer before fine-tuning."""
-
-
-def in_parallel(study: Trainings, wanted: Sequence[tuple[str, int]]) -> Generator[list[Any], None, None]:
-    """The runs of each trainer and seed as they end. After a failure none is begun, and those under way end first."""
-    failed = threading.Event()
-
-    def runs(trainer: str, seed: int) -> list[Any]:
-        # Asked here, in the worker: it may take up the next training before the pool can be told of a failure.
-        if failed.is_set():
-            return []
-        try:
-            return study.runs(trainer, seed)
-        except BaseException:
-            failed.set()
-            raise
-
-    with ThreadPoolExecutor(study.jobs) as pool:
-        futures = [pool.submit(runs, trainer, seed) for trainer, seed in wanted]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            failed.set()
-            raise
+VALIDATION_SUFFIX = "_validation"
+JOBS_FOLDER = "jobs"
 
 
 def possible(trainers: Sequence[str], has_covariates: bool = False) -> list[str]:
@@ -68,11 +61,25 @@ def possible(trainers: Sequence[str], has_covariates: bool = False) -> list[str]
     return list(trainers)
 
 
+def checkpoints_of(trainer: str) -> dict[str, str]:
+    """Rows of a trainer, and the checkpoint of each that answers."""
+    joint = {f"{trainer}{JOINT}": JOINT_CHECKPOINT} if trainer == "DSMTTrainer" else {}
+    return {trainer: FINAL_CHECKPOINT, **joint}
+
+
+def name_of(trainer: str, seed: int, fold: int) -> str:
+    """Of the training, in files and messages."""
+    return f"{trainer}_seed_{seed}_fold_{fold}"
+
+
 class Trainings(ABC):
     """Trainings of one data set, each in a results folder of its seed."""
 
     own_folders: Sequence[str] = FOLDERS
     """Those of nnU-Net's folders that lie in the study's folder."""
+
+    asks_validation = False
+    """Whether fold 0 also answers about cases on which a temperature can be chosen."""
 
     def __init__(self, out: Path, preset: str, jobs: int | None, dataset: str) -> None:
         self.out, self.dataset = out, dataset
@@ -82,8 +89,10 @@ class Trainings(ABC):
         folders = {**os.environ, **{name: str(out / name) for name in self.own_folders}}
         self.raw = Path(folders["nnUNet_raw"]) / dataset
         self.preprocessed = Path(folders["nnUNet_preprocessed"]) / dataset
-        self.threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        self.threads = max(1, usable_cores() // self.jobs)
         """Of each training on a CPU: more than there are cores wait for one another."""
+        self.is_job = False
+        """Whether this is one job of many: it is alone with its fold already, and prints into a log of its own."""
         self._one_at_a_time = threading.Lock()
 
     @abstractmethod
@@ -108,8 +117,8 @@ class Trainings(ABC):
         """The `UnseenCases` that a fold is asked about."""
 
     def validation(self) -> Any:
-        """The `UnseenCases` on which a temperature can be chosen, where they are not what is asked about."""
-        return None
+        """The `UnseenCases` on which a temperature can be chosen, where it is asked about them."""
+        raise NotImplementedError
 
     def training_cases(self, case_ids: Sequence[str]) -> Any:
         """Some of the preprocessed cases of nnU-Net's folds."""
@@ -176,21 +185,44 @@ class Trainings(ABC):
         minutes, memory_gb = sum(item[1] for item in trained), max(item[2] for item in trained)
         if math.isnan(minutes):
             memory_gb = math.nan
-        checkpoints = {trainer: FINAL_CHECKPOINT}
-        if trainer == "DSMTTrainer":
-            checkpoints[f"{trainer}{JOINT}"] = JOINT_CHECKPOINT
+        asked = [self.ask(trainer, seed, fold) for fold in self.folds()]
         runs = []
-        for label, checkpoint in checkpoints.items():
-            answers = tuple(self.answers(label, seed, fold, checkpoint, self.unseen(fold)) for fold in self.folds())
-            validation = self.validation()
-            calibrated_on = (
-                () if validation is None else (self.answers(label, seed, 0, checkpoint, validation, "_validation"),)
-            )
+        for label, checkpoint in checkpoints_of(trainer).items():
+            answers = tuple(own[label][0] for own in asked)
+            calibrated_on = asked[0][label][1:]
             runs.append(Run(label, seed, answers, trained[0][0] / checkpoint, minutes, memory_gb, calibrated_on))
         return runs
 
+    def ask(self, trainer: str, seed: int, fold: int) -> dict[str, tuple[Path, ...]]:
+        """Folders of answers of each row of a trained fold: of its unseen cases and, for fold 0, of the validation."""
+        validation = self.validation() if fold == 0 and self.asks_validation else None
+        found: dict[str, tuple[Path, ...]] = {}
+        for label, checkpoint in checkpoints_of(trainer).items():
+            found[label] = (self.answers(label, seed, fold, checkpoint, self.unseen(fold)),)
+            if validation is not None:
+                found[label] += (self.answers(label, seed, fold, checkpoint, validation, VALIDATION_SUFFIX),)
+        return found
+
+    def made_by(self, trainer: str, seed: int, fold: int) -> list[Path]:
+        """Files that are there when a fold is trained and has answered."""
+        suffixes = ("", VALIDATION_SUFFIX) if fold == 0 and self.asks_validation else ("",)
+        answers = [
+            self.answer_folder(label, seed, fold, suffix) / CLASSIFICATION_TABLE_NAME
+            for label in checkpoints_of(trainer)
+            for suffix in suffixes
+        ]
+        return [self.fold_folder(trainer, seed, fold) / FINAL_CHECKPOINT, *answers]
+
+    def lock(self, trainer: str, seed: int, fold: int) -> Path:
+        """File that is locked by whoever trains a fold."""
+        return self.out / JOBS_FOLDER / f"{name_of(trainer, seed, fold)}.lock"
+
     def train(self, trainer: str, seed: int, fold: int) -> tuple[Path, float, float]:
-        """Folder of a trained fold; minutes and peak memory in GB, NaN where this call did not see all of it."""
+        """Folder of a trained fold; minutes and peak memory in GB, NaN where no call saw it from beginning to end."""
+        with nullcontext() if self.is_job else alone(self.lock(trainer, seed, fold)):
+            return self._train(trainer, seed, fold)
+
+    def _train(self, trainer: str, seed: int, fold: int) -> tuple[Path, float, float]:
         folder = self.fold_folder(trainer, seed, fold)
         note = folder / TRAINED_ON_NAME
         if (folder / FINAL_CHECKPOINT).is_file():
@@ -199,12 +231,16 @@ class Trainings(ABC):
                     f"{folder} was trained on other folds, plans or nodules than there are now. Name another folder "
                     f"with -o, or remove it to have it trained anew."
                 )
-            return folder, math.nan, math.nan
+            cost = read_cost(folder)
+            return folder, cost.minutes, cost.memory_gb
         begun = (folder / "checkpoint_latest.pth").is_file()
         command = f"nnUNetv2_train {self.dataset} 3d_fullres {fold} -tr {trainer} -p {self.plans}"
         minutes, memory_gb = self.call(f"{command} -device {self.device}{' --c' if begun else ''}", seed)
         note_files(note, self._learnt_from())
-        return (folder, math.nan, math.nan) if begun else (folder, minutes, memory_gb)
+        if begun:
+            return folder, math.nan, math.nan
+        write_cost(folder, TrainingCost(minutes=minutes, memory_gb=memory_gb))
+        return folder, minutes, memory_gb
 
     def _learnt_from(self) -> list[Path]:
         """Files that a training rests on, beside the images."""
@@ -213,7 +249,7 @@ class Trainings(ABC):
 
     def answers(self, label: str, seed: int, fold: int, checkpoint: str, cases: Any, suffix: str = "") -> Path:
         """Folder of the predictions of a trained fold for some cases; made unless they are there, of these files."""
-        folder = self.out / "predictions" / f"seed_{seed}" / label / f"fold_{fold}{suffix}"
+        folder = self.answer_folder(label, seed, fold, suffix)
         import torch
 
         from dsmt_nnunet.study.answers import answers
@@ -223,6 +259,9 @@ class Trainings(ABC):
             trained = self.fold_folder(label.removesuffix(JOINT), seed, fold)
             answers(trained, checkpoint, cases, folder, self.device)
         return folder
+
+    def answer_folder(self, label: str, seed: int, fold: int, suffix: str = "") -> Path:
+        return self.out / "predictions" / f"seed_{seed}" / label / f"fold_{fold}{suffix}"
 
     def call(self, command: str, seed: int | None = None) -> tuple[float, float]:
         """Runs a command to its end; wall time in minutes and peak memory of its largest process in GB.
@@ -234,110 +273,12 @@ class Trainings(ABC):
         """
         print(f"\n[seed {seed}] {command}" if seed is not None else f"\n{command}", flush=True)
         start = time.monotonic()
-        quiet = subprocess.DEVNULL if seed is not None and self.jobs > 1 else None
-        process = subprocess.Popen(resolved(command), env=self.variables(seed), stdout=quiet)
+        quiet = subprocess.DEVNULL if seed is not None and self.jobs > 1 and not self.is_job else None
+        process = subprocess.Popen(
+            resolved(command), env=self.variables(seed), stdout=quiet, preexec_fn=die_with_parent
+        )
         _, status, usage = os.wait4(process.pid, 0)
         if os.waitstatus_to_exitcode(status) != 0:
             raise OSError(f"this command failed, run 'dsmt study' again to continue: {command}")
         unit = 2**30 if sys.platform == "darwin" else 2**20
         return (time.monotonic() - start) / 60, usage.ru_maxrss / unit
-
-
-class PhantomTrainings(Trainings):
-    """Trained on fold 0 of a phantom cohort, asked about its unseen cases."""
-
-    def __init__(self, out: Path, preset: str, jobs: int | None, cohort: Mapping[str, int]) -> None:
-        super().__init__(out, preset, jobs, DATASET)
-        self.cohort = cohort
-
-    def identity(self) -> StudyIdentity:
-        return StudyIdentity(
-            dataset=self.dataset,
-            plans=self.plans,
-            cases=self.cohort["cases"],
-            test_cases=self.cohort["test_cases"],
-            external_cases=self.cohort["external_cases"],
-            seed=self.cohort["seed"],
-        )
-
-    def make_ready(self) -> None:
-        """Phantoms, plans and preprocessed cases, once."""
-        if not self.raw.is_dir():
-            self.call(
-                f"dsmt convert phantom -d {DATASET_ID} --cases {self.cohort['cases']} "
-                f"--test-cases {self.cohort['test_cases']} --external-cases {self.cohort['external_cases']} "
-                f"--seed {self.cohort['seed']} -np {worker_processes()}"
-            )
-        if not (self.preprocessed / "splits_final.json").is_file():
-            self.call(f"dsmt plan -d {DATASET_ID} -pl {self.planner} -np {worker_processes()}")
-        from dsmt_nnunet.planners.preprocessing import preprocess_test_cases
-
-        self.test_folder = preprocess_test_cases(self.raw, self.preprocessed, self.plans, worker_processes())
-
-    def question(self) -> Any:
-        from dsmt_nnunet.study.tables import Question
-
-        return Question.of_test_cases(self.raw, self.splits())
-
-    def unseen(self, fold: int) -> Any:
-        from dsmt_nnunet.study.answers import UnseenCases
-
-        cases = sorted(path.stem for path in self.test_folder.glob("*.pkl"))
-        return UnseenCases(self.test_folder, self.raw / TEST_NODULE_TABLE_NAME, tuple(cases))
-
-    def validation(self) -> Any:
-        return self.training_cases(self.splits()[0]["val"])
-
-
-class CrossValidation(Trainings):
-    """Trained on each fold of a data set of the user's own, asked about the cases that the fold left out."""
-
-    own_folders = ("nnUNet_results",)
-
-    def __init__(self, out: Path, preset: str, jobs: int | None, dataset: str, folds: Sequence[int] | None) -> None:
-        from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
-
-        name = maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
-        super().__init__(out, preset, jobs, name)
-        self.asked_folds = folds
-
-    def identity(self) -> StudyIdentity:
-        return StudyIdentity(dataset=self.dataset, plans=self.plans, folds=tuple(self.folds()))
-
-    def make_ready(self) -> None:
-        """Nothing is made: the data are the user's.
-
-        Raises:
-            FileNotFoundError: there are no such plans, or no folds.
-        """
-        for file in (self.preprocessed / f"{self.plans}.json", self.preprocessed / "splits_final.json"):
-            if not file.is_file():
-                presets = ", ".join(f"--preset {name} for {plans}" for name, (_, plans) in PRESETS.items())
-                there = sorted(path.stem for path in self.preprocessed.glob("*Plans*.json"))
-                raise FileNotFoundError(
-                    f"{self.dataset} has no {file.name}. Run first: dsmt plan -d {self.dataset} -pl {self.planner}. "
-                    f"Or choose the plans that are there, {there or 'none'} ({presets})."
-                )
-
-    def folds(self) -> Sequence[int]:
-        """Those asked for, or all.
-
-        Raises:
-            ValueError: there is no such fold.
-        """
-        self.make_ready()
-        there = range(len(self.splits()))
-        asked = tuple(there if self.asked_folds is None else self.asked_folds)
-        unknown = sorted(set(asked) - set(there))
-        if unknown:
-            raise ValueError(f"{self.dataset} has the folds 0 to {len(there) - 1}, not {unknown}.")
-        return asked
-
-    def question(self) -> Any:
-        from dsmt_nnunet.study.tables import Question
-
-        folds = self.splits()
-        return Question.of_folds(self.raw, [folds[fold] for fold in self.folds()])
-
-    def unseen(self, fold: int) -> Any:
-        return self.training_cases(self.splits()[fold]["val"])

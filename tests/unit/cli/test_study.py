@@ -4,17 +4,24 @@ import importlib.util
 import json
 import os
 import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dsmt_nnunet.cli import study as study_command
 from dsmt_nnunet.cli.main import main
 from dsmt_nnunet.environment import EXT_TRAINER, FOLDERS
 from dsmt_nnunet.planners import preprocessing
+from dsmt_nnunet.records import write_json
 from dsmt_nnunet.study import answers as study_answers
-from dsmt_nnunet.study import runner
+from dsmt_nnunet.study import data_sets, runner
 from dsmt_nnunet.study import tables as study_tables
+from dsmt_nnunet.study.jobs import JobRecord, JobsFile
 
 PLANS = '{"configurations": {"3d_fullres": {"data_identifier": "DSMTPlansXS_3d_fullres"}}}'
 TRAINERS = ("DSMTTrainer", "DSMTTrainerNoContext")
@@ -32,11 +39,11 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | N
         if words[:3] == ["dsmt", "convert", "phantom"]:
             self.raw.mkdir(parents=True)
         elif words[:2] == ["dsmt", "plan"]:
-            (out / "nnUNet_preprocessed" / runner.DATASET).mkdir(parents=True)
-            (out / "nnUNet_preprocessed" / runner.DATASET / "splits_final.json").write_text(
+            (out / "nnUNet_preprocessed" / data_sets.DATASET).mkdir(parents=True)
+            (out / "nnUNet_preprocessed" / data_sets.DATASET / "splits_final.json").write_text(
                 '[{"train": ["a"], "val": ["v1"]}]'
             )
-            (out / "nnUNet_preprocessed" / runner.DATASET / "DSMTPlansXS.json").write_text(PLANS)
+            (out / "nnUNet_preprocessed" / data_sets.DATASET / "DSMTPlansXS.json").write_text(PLANS)
         elif words[0] == "nnUNetv2_train":
             name = f"{words[words.index('-tr') + 1]}__DSMTPlansXS__3d_fullres"
             fold = Path(self.variables(seed)["nnUNet_results"]) / words[1] / name / f"fold_{words[3]}"
@@ -101,7 +108,7 @@ def test_every_trainer_is_trained_with_every_seed_and_asked(calls: Any, tmp_path
 def test_data_with_covariates_are_learnt_with_and_without_them(
     calls: Any, tmp_path: Path, covariates: list[dict[str, str]]
 ) -> None:
-    raw = tmp_path / "study" / "nnUNet_raw" / runner.DATASET
+    raw = tmp_path / "study" / "nnUNet_raw" / data_sets.DATASET
     raw.mkdir(parents=True)
     (raw / "dataset.json").write_text(json.dumps({"classification": {"covariates": covariates}}))
     options = ["--jobs", "1", "--seeds", "0", "--trainers", "DSMTTrainer", runner.NO_COVARIATES]
@@ -112,12 +119,13 @@ def test_data_with_covariates_are_learnt_with_and_without_them(
 
 def test_trainings_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "best_device", lambda: "cpu")
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    variables = runner.PhantomTrainings(tmp_path, "XS", 3, {}).variables(seed=4)
+    monkeypatch.setattr(runner, "usable_cores", lambda: 6)
+    monkeypatch.setattr(runner, "worker_processes", lambda: 6)
+    variables = data_sets.PhantomTrainings(tmp_path, "XS", 3, {}).variables(seed=4)
     assert (variables["OMP_NUM_THREADS"], variables["dsmt_seed"], variables["dsmt_validation"]) == ("2", "4", "off")
-    assert runner.PhantomTrainings(tmp_path, "XS", None, {}).jobs == 6
+    assert data_sets.PhantomTrainings(tmp_path, "XS", None, {}).jobs == 6
     monkeypatch.setattr(runner, "best_device", lambda: "cuda")
-    assert runner.PhantomTrainings(tmp_path, "XS", None, {}).jobs == 1
+    assert data_sets.PhantomTrainings(tmp_path, "XS", None, {}).jobs == 1
 
 
 def test_what_is_done_is_not_done_again(calls: Any, tmp_path: Path) -> None:
@@ -155,7 +163,7 @@ def test_densenet_is_left_out_where_it_cannot_run(capsys: Any, monkeypatch: pyte
 
 def test_an_interrupted_training_is_continued(calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path)
-    fold = tmp_path / "study/nnUNet_results/seed_1" / runner.DATASET / "DSMTTrainer__DSMTPlansXS__3d_fullres/fold_0"
+    fold = tmp_path / "study/nnUNet_results/seed_1" / data_sets.DATASET / "DSMTTrainer__DSMTPlansXS__3d_fullres/fold_0"
     (fold / "checkpoint_final.pth").rename(fold / "checkpoint_latest.pth")
     asked: list[str] = []
 
@@ -170,7 +178,7 @@ def test_an_interrupted_training_is_continued(calls: Any, tmp_path: Path, monkey
 
 
 def test_a_command_that_fails_is_named(tmp_path: Path) -> None:
-    own = runner.PhantomTrainings(tmp_path, "XS", 1, {})
+    own = data_sets.PhantomTrainings(tmp_path, "XS", 1, {})
     with pytest.raises(OSError, match="run 'dsmt study' again"):
         own.call("false")
     minutes, memory_gb = own.call("true")
@@ -238,7 +246,7 @@ def test_own_data_must_be_planned_and_have_the_folds(own_data: Path, calls: Any,
 def test_cases_that_have_changed_are_asked_anew(calls: Any, tmp_path: Path) -> None:
     run(tmp_path)
     calls.clear()
-    case = tmp_path / "study/nnUNet_preprocessed" / runner.DATASET / "test" / "t1.pkl"
+    case = tmp_path / "study/nnUNet_preprocessed" / data_sets.DATASET / "test" / "t1.pkl"
     case.write_bytes(b"another case")
     run(tmp_path)
     asked = starting(calls, "asked")
@@ -256,3 +264,89 @@ def test_folds_of_other_data_are_not_taken_for_trained(
     assert run(tmp_path, "-d", "777") == 2
     assert "was trained on other folds, plans or nodules" in capsys.readouterr().err
     assert calls == []
+
+
+class Queue:
+    """Does in this process what a job does in its own."""
+
+    def __init__(self, args: Any, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, jobs: Any) -> Iterator[str]:
+        for name, job in jobs.items():
+            if not job.is_done():
+                assert main(job.words[1:]) == 0
+            yield name
+
+
+def test_each_training_of_a_cluster_is_a_job_that_also_asks(
+    calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_command, "queue_of", Queue)
+    assert run(tmp_path, "--cluster", "local") == 0
+    by_jobs = sorted((str(seed), command) for seed, command in calls if not command.endswith(" runs"))
+    assert [command for _, command in calls][-1] == "6 runs"
+    calls.clear()
+    shutil.rmtree(tmp_path / "study")
+    assert run(tmp_path) == 0
+    assert sorted((str(seed), command) for seed, command in calls if not command.endswith(" runs")) == by_jobs
+    calls.clear()
+    assert run(tmp_path, "--cluster", "local") == 0
+    assert all(command.endswith(" runs") for _, command in calls), "nothing is done twice"
+
+
+def test_resources_without_a_cluster_are_refused(calls: Any, tmp_path: Path, capsys: Any) -> None:
+    assert run(tmp_path, "--gres", "gpu:1") == 2
+    assert "gres: asked of SLURM alone, with --cluster slurm" in capsys.readouterr().err
+    assert run(tmp_path, "--cluster", "slurm", "--time", "8h") == 2
+    assert "a time limit is M" in capsys.readouterr().err
+    assert calls == []
+
+
+def test_a_study_is_seen_to_by_one_process_at_a_time(calls: Any, tmp_path: Path, capsys: Any) -> None:
+    lock = tmp_path / "study/jobs/study.lock"
+    holding = "import sys, time; from pathlib import Path; from dsmt_nnunet.study.command_job import alone\n"
+    holding += f"with alone(Path({str(lock)!r})): print('held', flush=True); time.sleep(600)"
+    other = subprocess.Popen([sys.executable, "-c", holding], stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"held\n"
+    try:
+        assert run(tmp_path) == 2
+        assert "another process sees to the study" in capsys.readouterr().err
+    finally:
+        other.kill()
+        other.wait()
+    assert calls == []
+
+
+def test_what_a_training_cost_is_told_by_later_calls(calls: Any, tmp_path: Path) -> None:
+    run(tmp_path)
+    study = data_sets.PhantomTrainings(tmp_path / "study", "XS", 1, {})
+    assert study.train("DSMTTrainer", 1, 0)[1:] == (2.0, 1.5)
+    (study.fold_folder("DSMTTrainer", 1, 0) / "training_cost.json").write_text('{"minutes": 1.0}')
+    with pytest.raises(ValueError, match=r"training_cost.json: .*memory_gb"):
+        study.train("DSMTTrainer", 1, 0)
+
+
+def test_the_status_tells_how_far_each_training_is(calls: Any, tmp_path: Path, capsys: Any) -> None:
+    run(tmp_path)
+    study = data_sets.PhantomTrainings(tmp_path / "study", "XS", 1, {})
+    begun = study.fold_folder("DSMTTrainer", 0, 0)
+    (begun / "checkpoint_final.pth").unlink()
+    (begun / "training_log_1.txt").write_text("2026-01-01 10:00:00.1: \n2026-01-01 10:00:00.2: Epoch 12 \n")
+    (study.answer_folder("DSMTTrainer", 1, 0) / "classification.csv").unlink()
+    names = {"DSMTTrainer_seed_0_fold_0": "submitted", "DSMTTrainerNoSigns_seed_1_fold_0": "failed"}
+    records = {name: JobRecord(state=state, tries=2, job_id="17", log="l") for name, state in names.items()}
+    write_json(JobsFile(jobs=records), tmp_path / "study/jobs/jobs.json")
+    capsys.readouterr()
+    calls.clear()
+    assert run(tmp_path, "--status", "--trainers", *TRAINERS, "DSMTTrainerNoSigns") == 0
+    *_, last = lines = capsys.readouterr().out.splitlines()
+    told = {tuple(line.split()[:2]): line.split(None, 3)[3] for line in lines if line.startswith("DSMT")}
+    assert told["DSMTTrainer", "0"].split("  ")[0] == "job 17, epoch 12"
+    assert told["DSMTTrainer", "1"] == "trained, not yet asked"
+    assert told["DSMTTrainerNoContext", "0"] == "done"
+    assert told["DSMTTrainerNoSigns", "0"] == "not begun"
+    assert told["DSMTTrainerNoSigns", "1"].startswith("died 2 times")
+    assert last == "2 of 6 are done."
+    assert calls == [], "and nothing is done"
