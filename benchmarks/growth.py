@@ -1,6 +1,6 @@
 """Time and memory against the number of cases and the size of scans: conversion to prediction, smallest preset.
 
-`python -m benchmarks.growth` writes benchmarks/results/growth.csv, from which docs/growth.md is told.
+`python -m benchmarks.growth` writes benchmarks/results/growth.csv, from which docs/performance.md is told.
 """
 
 from __future__ import annotations
