@@ -12,7 +12,7 @@ help:
 	@echo "make test-cluster  install, then jobs on a real SLURM of one node; skips where SLURM is missing"
 	@echo "make docs     install, then build the site of docs/ (mkdocs, warnings are errors)"
 	@echo "make coverage install, then run the unit tests with branch coverage"
-	@echo "make lint     install, then ruff, mypy and import-linter, as in CI"
+	@echo "make lint     install, then ruff, mypy, hadolint and import-linter, as in CI"
 	@echo "make bench    install, then measure against stock nnU-Net"
 	@echo "make study    install, then compare DSMT with baselines and ablations on phantoms (hours)"
 	@echo "make install  make $(VENV) with everything"
@@ -58,6 +58,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 	$(MAKE) --no-print-directory imports
 
 imports: install

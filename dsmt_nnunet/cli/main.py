@@ -11,7 +11,7 @@ from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, __version__
 
 COMMANDS = (
     *("demo", "env", "convert", "plan", "train", "predict", "explain"),
-    *("evaluate", "report", "export", "model", "study"),
+    *("evaluate", "report", "export", "model", "study", "container"),
 )
 """Modules of this package; each has `add_parser(subparsers)`, which sets `run` as a default: args -> exit status."""
 
