@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.coverage.cases import SCENARIOS, Cases, Scenario, draw
+from benchmarks.coverage.detection import detection_outcomes
 from benchmarks.coverage.folds import fold_outcomes
 from benchmarks.coverage.grades import class_outcomes, grade_outcomes
 from benchmarks.coverage.outcome import Outcome, rates
@@ -39,6 +40,7 @@ GROUPS: dict[str, Callable[[Scenario, Cases, EvaluationSettings], Iterator[Outco
     "folds": fold_outcomes,
     "readers": reader_outcomes,
     "seeds": seed_outcomes,
+    "detection": detection_outcomes,
 }
 Row = dict[str, str]
 

@@ -113,9 +113,8 @@ def free_response(
     """
     marks = scans.marks
     units = [patients.get(case, f"case {case}") for case in scans.cases]
-    options = (settings.level, settings.n_resamples, settings.seed)
-    cpm = competition_performance_metric(marks, units, *options)
-    at = [(rate, sensitivity_at_rates(marks, (rate,), units, *options)) for rate in CPM_RATES]
+    cpm = competition_performance_metric(marks, units, settings.level)
+    at = [(rate, sensitivity_at_rates(marks, (rate,), units, settings.level)) for rate in CPM_RATES]
     curve, over_all = froc_curve(marks), afroc(marks, units, settings.level, scans_without_lesion=False)
     n_without = int((marks.read & (marks.n_lesions == 0)).sum())
     over_normal = afroc(marks, units, settings.level) if n_without else None

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray, finite_scores
-from dsmt_nnunet.statistics.clusters.bootstrap import BootstrapEstimate, bootstrap_estimate
+from dsmt_nnunet.statistics.clusters.jackknife import jackknife_covariance
 from dsmt_nnunet.statistics.clusters.ratio import clustered_proportion
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
-from dsmt_nnunet.statistics.resampling import Resampler
 from dsmt_nnunet.statistics.roc.by_patient import auc_interval
 from dsmt_nnunet.statistics.roc.curve import RocCurve, roc_curve
-from dsmt_nnunet.statistics.roc.interval import AucInterval
+from dsmt_nnunet.statistics.roc.interval import AucInterval, bounded_interval
 
 CPM_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False marks a scan at which the competition performance metric averages the sensitivity."""
@@ -90,43 +89,42 @@ def froc_curve(marks: Marks) -> FrocCurve:
     return FrocCurve(false[0], sensitivity[0])
 
 
-def competition_performance_metric(
-    marks: Marks,
-    patients: Clusters = None,
-    level: float = 0.95,
-    n_resamples: int = 1000,
-    seed: int = 0,
-) -> BootstrapEstimate:
-    """Mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false marks a scan; BCa interval over patients (or scans).
+@dataclass(frozen=True)
+class RateSensitivity:
+    """Mean sensitivity at some rates of false marks a scan, its standard error over patients, and its interval."""
 
-    Between the points of the curve straight lines, after its end its last value. The arguments and the rules of the
-    interval are those of `sensitivity_at_rates`.
+    estimate: float
+    se: float
+    ci: tuple[float, float]
+
+
+def competition_performance_metric(marks: Marks, patients: Clusters = None, level: float = 0.95) -> RateSensitivity:
+    """Mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false marks a scan; see `sensitivity_at_rates`.
+
     Source: Niemeijer et al., IEEE Transactions on Medical Imaging 2011; 30: 215; Setio et al., Medical Image Analysis
     2017; 42: 1 (LUNA16).
     """
-    return sensitivity_at_rates(marks, CPM_RATES, patients, level, n_resamples, seed)
+    return sensitivity_at_rates(marks, CPM_RATES, patients, level)
 
 
 def sensitivity_at_rates(
-    marks: Marks,
-    rates: Sequence[float],
-    patients: Clusters = None,
-    level: float = 0.95,
-    n_resamples: int = 1000,
-    seed: int = 0,
-) -> BootstrapEstimate:
-    """Mean sensitivity at some rates of false marks a scan, with a BCa interval over patients (or scans).
+    marks: Marks, rates: Sequence[float], patients: Clusters = None, level: float = 0.95
+) -> RateSensitivity:
+    """Mean sensitivity at some rates of false marks a scan, with an interval over patients (or scans).
 
-    Where every resample gives the same value (every lesion found before the first false mark) the limits are Wilson's
-    at the effective number of lesions.
+    Between the points of the curve straight lines, after its end its last value. The interval is t on the logit scale
+    with the jackknife over patients. In 150 draws it covers 0.93 to 0.99, where a BCa bootstrap covered 0.90 to
+    0.92 in small samples: the jackknife is coarse where few marks decide, and then too wide
+    (docs/results/coverage.csv). Where the variance is 0 (every lesion found before the first false mark) the limits
+    are Wilson's at the effective number of lesions.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, equation 11.5; Pepe, The Statistical
+    Evaluation of Medical Tests, 2003, section 5.2.
 
     Args:
         marks: of all scans.
         rates: false marks a scan.
         patients: patient of each scan, shape (S,); None where every scan stands alone.
         level: confidence level.
-        n_resamples: bootstrap resamples; 0 leaves the interval out.
-        seed: of the bootstrap.
     """
     n_scans = len(marks.n_lesions)
     rows_at_once = max(1, _COUNTS_AT_ONCE // max(len(marks.score), 1))
@@ -135,19 +133,16 @@ def sensitivity_at_rates(
         means = []
         for start in range(0, len(weights), rows_at_once):
             pairs = zip(*_curves(marks, weights[start : start + rows_at_once]), strict=True)
-            means += [np.interp(rates, false, sensitivity).mean() for false, sensitivity in pairs]
+            means += [[np.interp(rates, false, sensitivity).mean()] for false, sensitivity in pairs]
         return np.array(means, dtype=np.float64)
 
-    if not n_resamples:
-        value = float(statistic(np.ones((1, n_scans), dtype=np.int64))[0])
-        return BootstrapEstimate(value, (math.nan, math.nan), math.nan, math.nan, "bca", 0)
+    value = float(statistic(np.ones((1, n_scans), dtype=np.int64))[0, 0])
     codes = cluster_codes(patients, n_scans)
-    resampler = Resampler.create(np.zeros(n_scans), [str(code) for code in codes], n_resamples, seed, stratified=False)
-    found = bootstrap_estimate(statistic, resampler, level)
-    if math.isnan(found.ci[0]) and found.estimate in (0.0, 1.0):
-        hits = np.full(int(marks.n_lesions.sum()), bool(found.estimate))
-        return replace(found, ci=clustered_proportion(hits, np.repeat(codes, marks.n_lesions), level).ci)
-    return found
+    se = math.sqrt(jackknife_covariance(statistic, codes)[0, 0])
+    if value in (0.0, 1.0):
+        hits = np.full(int(marks.n_lesions.sum()), bool(value))
+        return RateSensitivity(value, se, clustered_proportion(hits, np.repeat(codes, marks.n_lesions), level).ci)
+    return RateSensitivity(value, se, bounded_interval(value, se, int(codes.max()), level))
 
 
 @dataclass(frozen=True)
