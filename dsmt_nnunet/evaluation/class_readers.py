@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t
 
 from dsmt_nnunet.evaluation.comparisons import proportion_difference
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, truth_value
@@ -14,13 +15,14 @@ from dsmt_nnunet.evaluation.multiclass import confusion_matrix
 from dsmt_nnunet.evaluation.records.class_readers import ClassReader, MeasureDifference
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray
-from dsmt_nnunet.statistics.clusters.bootstrap import Statistic, bootstrap_estimate
+from dsmt_nnunet.statistics.clusters.bootstrap import Statistic
+from dsmt_nnunet.statistics.clusters.jackknife import jackknife_covariance
 from dsmt_nnunet.statistics.clusters.ratio import clustered_mean
 from dsmt_nnunet.statistics.clusters.units import cluster_codes
 from dsmt_nnunet.statistics.ordinal.weighted import nominal_kappa, quadratic_kappa
-from dsmt_nnunet.statistics.resampling import Resampler
+from dsmt_nnunet.statistics.proportions import UNDEFINED
 
-BOOTSTRAP, RATIO = "BCa bootstrap of patients, inverted", "t over patients"
+JACKKNIFE, RATIO = "jackknife of patients, t", "t over patients"
 
 
 @dataclass(frozen=True)
@@ -100,17 +102,18 @@ def _kappa_difference(cases: ClassDecisions, other: IntArray, settings: Evaluati
     first, second = of(cases.decided), of(other)
 
     def difference(weights: IntArray) -> FloatArray:
-        return first(weights) - second(weights)
+        return (first(weights) - second(weights))[:, None]
 
     everyone = np.ones((1, len(other)), dtype=np.int64)
     values = (float(first(everyone)[0]), float(second(everyone)[0]))
     name = "quadratic kappa" if cases.is_ordinal else "Cohen's kappa"
-    if not settings.n_resamples:
-        return _difference(name, values, (math.nan, math.nan), math.nan, "no bootstrap")
-    codes = [str(code) for code in cluster_codes(cases.clusters, len(other))]
-    resampler = Resampler.create(np.zeros(len(other)), codes, settings.n_resamples, settings.seed, stratified=False)
-    found = bootstrap_estimate(difference, resampler, settings.level, null=0.0)
-    return _difference(name, values, found.ci, found.p_value, BOOTSTRAP)
+    codes = cluster_codes(cases.clusters, len(other))
+    se, df = math.sqrt(jackknife_covariance(difference, codes)[0, 0]), int(codes.max())
+    gap = values[0] - values[1]
+    if not se > 1e-12:
+        return _difference(name, values, UNDEFINED, 1.0 if gap == 0 else math.nan, JACKKNIFE)
+    half = float(t.ppf(0.5 + settings.level / 2, df)) * se
+    return _difference(name, values, (gap - half, gap + half), float(2 * t.sf(abs(gap) / se, df)), JACKKNIFE)
 
 
 def _difference(
