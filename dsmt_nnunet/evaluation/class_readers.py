@@ -110,7 +110,7 @@ def _kappa_difference(cases: ClassDecisions, other: IntArray, settings: Evaluati
     codes = cluster_codes(cases.clusters, len(other))
     se, df = math.sqrt(jackknife_covariance(difference, codes)[0, 0]), int(codes.max())
     gap = values[0] - values[1]
-    if not se > 1e-12:
+    if df < 1 or not se > 1e-12:
         return _difference(name, values, UNDEFINED, 1.0 if gap == 0 else math.nan, JACKKNIFE)
     half = float(t.ppf(0.5 + settings.level / 2, df)) * se
     return _difference(name, values, (gap - half, gap + half), float(2 * t.sf(abs(gap) / se, df)), JACKKNIFE)

@@ -23,7 +23,9 @@ LABELS = {"invasiveness": "invasive", "texture": None}
 
 def searched(folder: Path, case: str, nodules=(), candidates=()) -> None:
     folder.mkdir(exist_ok=True)
-    marked = tuple(replace(item, detection_score=score) for item, score in nodules)
+    marked = tuple(
+        replace(item, nodule_id=str(number), detection_score=score) for number, (item, score) in enumerate(nodules, 1)
+    )
     faint = tuple(Candidate(place, score) for place, score in candidates)
     write_case(CasePrediction(case, SCHEMA, marked, candidates=faint), folder / f"{case}.json")
 
