@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
             f"--external-cases {args.external_cases} --seed 1 -np {processes}",
             37 * size,
         ),
-        Step("plan and preprocess", f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np {processes}", 40 * size),
+        Step("plan and preprocess", f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np {processes}", 48 * size),
         Step(
             "train",
             f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr {trainer} -p DSMTPlansXS -device {device}{start}",
@@ -109,24 +109,24 @@ def run(args: argparse.Namespace) -> int:
         Step(
             "predict",
             f"nnUNetv2_predict -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} -npp 0 -nps 0",
-            24 * size,
+            21 * size,
         ),
         Step(
             "explain",
             f"dsmt explain -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} --cases {explained}",
-            11,
+            8,
         ),
         Step(
             "evaluate",
             f"dsmt evaluate predictions {_quoted(predictions)} --truth {_quoted(raw / 'nodulesTs.csv')} "
             f"--labels {_quoted(raw / 'labelsTs')} --group cohort -o {_quoted(metrics)}",
-            4,
+            2,
         ),
         Step(
             "write the page",
             f"dsmt report {_quoted(metrics)} -o {_quoted(report)} --images {_quoted(raw / 'imagesTs')} "
             f"--labels {_quoted(raw / 'labelsTs')} --predictions {_quoted(predictions)}",
-            18 * size,
+            13 * size,
         ),
     ]
     with commands_with(variables, device) as commands:
@@ -172,7 +172,7 @@ def training_seconds(full: bool, device: str) -> float:
     from dsmt_nnunet.architecture.precision import cpu_has_bf16
 
     slower = 2.5 if device == "cpu" and not cpu_has_bf16() else 1.0
-    return 80 * slower * (4 if full else 1)
+    return 86 * slower * (4 if full else 1)
 
 
 def seconds_left(steps: Sequence[Step], costs: Sequence[Cost]) -> float:
