@@ -61,6 +61,7 @@ def test_a_dicom_folder_is_read(model: dsmt.Model, tmp_path: Path) -> None:
         x, y, z = image.TransformIndexToPhysicalPoint((0, 0, number))
         for tag, value in (
             ("0008|0060", "CT"),
+            ("0020|000d", "1.2.826.0.1.3680043.2.1125"),
             ("0020|000e", "1.2.826.0.1.3680043.2.1125.1"),
             ("0020|0032", f"{x}\\{y}\\{z}"),
             ("0020|0037", "1\\0\\0\\0\\1\\0"),
