@@ -114,7 +114,7 @@ class DataTrainer(PlannedTrainer):
         validation_nodules = self._nodules_of(table, validation_set.identifiers)
         self._check_training_nodules(train_nodules)
         self.num_val_iterations_per_epoch = max(
-            1, min(MAX_VALIDATION_ITERATIONS, math.ceil(len(validation_nodules) / self.batch_size))
+            1, min(MAX_VALIDATION_ITERATIONS, math.ceil(len(validation_nodules) / (self.batch_size * self._ranks)))
         )
         self.classification_loss = MultiTaskLoss(
             self.dsmt_plan.schema,
@@ -144,6 +144,11 @@ class DataTrainer(PlannedTrainer):
         self.print_to_log_file(
             f"Measured and fitted the wide part on {len(train)} training nodules in {time.time() - start:.0f} s."
         )
+
+    @property
+    def _ranks(self) -> int:
+        """Processes that train together."""
+        return dist.get_world_size() if self.is_ddp else 1
 
     def _nodules_of(self, table: NoduleTable, case_ids: list[str]) -> list[SampledNodule]:
         return locate_nodules(table, case_ids, self._context_store(), self.dsmt_plan)
@@ -182,6 +187,8 @@ class DataTrainer(PlannedTrainer):
             plan=self.dsmt_plan,
             spacing_mm=self.configuration_manager.spacing,
             training=training,
+            rank=self.local_rank,
+            ranks=self._ranks,
         )
 
     def _in_background(self, loader: DualScaleDataLoader, workers: int) -> Augmenter:

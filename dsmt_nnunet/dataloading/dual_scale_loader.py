@@ -72,6 +72,8 @@ class DualScaleDataLoader(nnUNetDataLoader):
         plan: DSMTPlan,
         spacing_mm: Sequence[float],
         training: bool,
+        rank: int = 0,
+        ranks: int = 1,
         **kwargs: Any,
     ) -> None:
         """
@@ -82,6 +84,7 @@ class DualScaleDataLoader(nnUNetDataLoader):
             plan: sampling and context.
             spacing_mm: voxel size of the configuration.
             training: with jitter, balance and background patches; otherwise the nodules in turn, centred.
+            rank, ranks: of the processes of a distributed training, which share what is taken in turn.
         """
         super().__init__(*args, **kwargs)
         self.nodules = list(nodules)
@@ -95,7 +98,7 @@ class DualScaleDataLoader(nnUNetDataLoader):
         self._geometries: dict[str, ArrayGeometry] = {}
         self._volumes: dict[str, ContextVolume] = {}
         self._threads: ThreadpoolController | None = None
-        self._next_in_turn = 0
+        self._next_in_turn, self._step = rank, ranks
 
     def generate_train_batch(self) -> Batch:
         """One batch."""
@@ -122,9 +125,9 @@ class DualScaleDataLoader(nnUNetDataLoader):
         return [NO_NODULE if np.random.uniform() < share else self.sampler.draw() for _ in range(self.batch_size)]
 
     def _draw_in_turn(self) -> int:
-        """The nodules one after the other, over and over."""
+        """The nodules one after the other, over and over; of several ranks each takes its own."""
         index = self._next_in_turn % len(self.nodules)
-        self._next_in_turn = index + 1
+        self._next_in_turn += self._step
         return index
 
     def _sample(self, index: int) -> _Sample:

@@ -69,6 +69,8 @@ def test_two_processes_train_one_model_and_measure_it_as_one_process_would(
     assert first["drawn"] != second["drawn"]
     last = [*first["validated"][-1], *second["validated"][-1]]
     assert {index for output in last for index in output["nodules"].tolist()} == set(range(first["nodules"]))
+    alone = {index for output in first["validated"][-1] for index in output["nodules"].tolist()}
+    assert len(alone) < first["nodules"], "each process asks a part of the nodules"
     of_one_process = nodule_aucs(last, first["tasks"])
     np.testing.assert_allclose(first["auc"], of_one_process)
     np.testing.assert_allclose(second["auc"], of_one_process)

@@ -29,6 +29,8 @@ def loader(
     nodules: list[SampledNodule] | None = None,
     batch_size: int = 3,
     augmented: bool = False,
+    rank: int = 0,
+    ranks: int = 1,
     **plan_changes: Any,
 ) -> DualScaleDataLoader:
     plan = replace(data.plan, training=replace(data.plan.training, **plan_changes))
@@ -50,6 +52,8 @@ def loader(
         plan=plan,
         spacing_mm=SPACING,
         training=training,
+        rank=rank,
+        ranks=ranks,
     )
 
 
@@ -139,6 +143,14 @@ def test_validation_covers_all_nodules_in_turn(small_data: SmallData) -> None:
     own = loader(small_data, training=False, nodules=nodules, batch_size=3)
     drawn = [index for _ in range(7) for index in own._draw_batch()]
     assert Counter(drawn) == dict.fromkeys(range(7), 3)
+
+
+def test_processes_share_what_they_take_in_turn(small_data: SmallData) -> None:
+    nodules = [SampledNodule("case0", (5.0, 5.0, 5.0), (0, 1))] * 7
+    loaders = [loader(small_data, training=False, nodules=nodules, batch_size=2, rank=rank, ranks=2) for rank in (0, 1)]
+    for _ in range(3):
+        drawn = [index for own in loaders for _ in range(2) for index in own._draw_batch()]
+        assert set(drawn) == set(range(7)), "two batches each, eight nodules in all"
 
 
 def test_few_context_volumes_are_kept_open(small_data: SmallData, monkeypatch: pytest.MonkeyPatch) -> None:
