@@ -196,8 +196,7 @@ def convert_dicom(
         dataset_id: 1 to 999.
         name: name of the data set, without `DatasetXXX_`.
         mapping: what the columns mean.
-        pseudonyms: replacements of the ids of patients, and by how many days their dates are moved; what it lacks is
-            drawn.
+        pseudonyms: of the ids of patients, and by how many days their dates are moved; what it lacks is drawn.
         diameter_range: as for `convert_table`.
         train_also_outside: as for `convert_table`.
         raw_folder: as for `convert_table`.
@@ -210,10 +209,7 @@ def convert_dicom(
         ValueError: dates cannot be read, so that they cannot be moved.
         ConversionError: a row has no CT or contour, or something is wrong with them; it lists everything.
     """
-    problems = [
-        Problem(f"missing: {source.missing}", source.row.line, source.case_id) for source in sources if source.missing
-    ]
-    if problems:
+    if problems := [Problem(f"missing: {one.missing}", one.row.line, one.case_id) for one in sources if one.missing]:
         raise ConversionError(table.path, problems)
     with TemporaryDirectory(prefix="dsmt-") as folder:
         staged_series = _stage(Path(folder), sources, table.path)
@@ -232,10 +228,15 @@ def convert_dicom(
             overwrite=overwrite,
             sources=staged_series if pseudonyms is None else None,
         )
-        if pseudonyms is not None:
-            cases = {row.get(_case_column(mapping, staged)): row.get("image") for row in staged.rows}
-            write_sources(pseudonyms.sources, {case: staged_series[image] for case, image in cases.items()})
+    if pseudonyms is not None:
+        _keep_sources(pseudonyms, staged, staged_series, _case_column(mapping, staged))
     return converted
+
+
+def _keep_sources(pseudonyms: Pseudonyms, staged: CsvTable, series: Mapping[str, ScanSource], column: str) -> None:
+    """Beside the pseudonyms: UIDs lead back to the patient."""
+    cases = {row.get(column): row.get("image") for row in staged.rows}
+    write_sources(pseudonyms.sources, {case: series[image] for case, image in cases.items()})
 
 
 def _stage(folder: Path, sources: Sequence[RowSource], table: Path) -> dict[str, ScanSource]:

@@ -74,28 +74,45 @@ def convert_table(
         ValueError: the table cannot be read at all, or id, name or diameter range are wrong.
         FileExistsError: the data set exists, or its id has another name.
     """
-    asked = DiameterRange.of(diameter_range)
-    if train_also_outside and asked is None:
-        raise ValueError("train_also_outside needs a diameter range: outside of what?")
+    asked = _asked(diameter_range, train_also_outside)
     rows, mapping = _read_rows(table, mapping or DEFAULT_MAPPING, encoding)
     schema = replace(mapping.schema, asked=asked if train_also_outside else None)
     writer = RawDatasetWriter(dataset_id, name, schema, raw_folder, overwrite)
     cases, problems = parse_cases(rows, mapping, look_alike_patients)
     reader = CaseReader(VolumeFinder(images, images_anywhere), VolumeFinder(masks, images_anywhere))
-    kept, file_problems = _check_files(cases, reader, asked, train_also_outside)
-    problems += file_problems
-    if not problems:
-        problems += _check_data_set(cases, kept, schema, asked)
+    kept, problems = _all_problems(cases, problems, reader, schema, asked)
     if problems:
         raise ConversionError(rows.path, problems)
     with writer:
         for case in tqdm([case for case in cases if case.case_id in kept], "Writing cases", unit="case", disable=None):
             loaded = _read_again(case, reader, rows.path)
-            source = (sources or {}).get(case.image, loaded.source)
-            writer.add_case(
-                case.case_id, loaded.image, loaded.mask, kept[case.case_id], case.split, source, empty=loaded.empty
-            )
+            _add(writer, case, loaded, kept[case.case_id], (sources or {}).get(case.image, loaded.source))
     return writer.folder
+
+
+def _add(
+    writer: RawDatasetWriter, case: CaseRows, loaded: LoadedCase, nodules: list[Nodule], source: ScanSource | None
+) -> None:
+    writer.add_case(case.case_id, loaded.image, loaded.mask, nodules, case.split, source, empty=loaded.empty)
+
+
+def _asked(diameter_range: tuple[float, float] | None, train_also_outside: bool) -> DiameterRange | None:
+    if train_also_outside and diameter_range is None:
+        raise ValueError("train_also_outside needs a diameter range: outside of what?")
+    return DiameterRange.of(diameter_range)
+
+
+def _all_problems(
+    cases: Sequence[CaseRows],
+    problems: Sequence[Problem],
+    reader: CaseReader,
+    schema: ClassificationSchema,
+    asked: DiameterRange | None,
+) -> tuple[dict[str, list[Nodule]], list[Problem]]:
+    """The nodules to keep, and what is wrong with rows, files or, where these are right, with them together."""
+    kept, of_files = _check_files(cases, reader, asked, schema.asked is not None)
+    found = [*problems, *of_files]
+    return kept, found or _check_data_set(cases, kept, schema, asked)
 
 
 def _read_again(case: CaseRows, reader: CaseReader, table: Path) -> LoadedCase:

@@ -71,28 +71,46 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`dsmt demo`."""
-    from dsmt_nnunet.dataset_conversion.phantom.cohort import case_name
-
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    processes = worker_processes()
     variables = variables_of_children(out)
     for name in FOLDERS:
         shutil.rmtree(out / name / DATASET, ignore_errors=True)
     raw = out / "nnUNet_raw" / DATASET
-    predictions, metrics, report = out / "predictions", out / "metrics", out / "report.html"
     device = best_device()
-    shutil.rmtree(predictions, ignore_errors=True)
+    shutil.rmtree(out / "predictions", ignore_errors=True)
     # Nothing that follows reads the validation of whole scans, which takes a CPU some 15 s a case.
     variables[VALIDATION_VARIABLE] = "off"
     # The same demo every time, as far as the machine allows.
     variables.setdefault(SEED_VARIABLE, "0")
+    steps = steps_of(args, out, device)
+    with commands_with(variables, device) as commands:
+        costs = run_steps(steps, commands, raw)
+    if costs is None:
+        return 1
+    print(cost_table(costs))
+    print(f"\nDone in {sum(cost.seconds for cost in costs):.0f} s. Open {out / 'report.html'}\n{NOT_A_MEDICAL_DEVICE}")
+    return 0
+
+
+def steps_of(args: argparse.Namespace, out: Path, device: str) -> list[Step]:
+    """The commands, in their order.
+
+    Args:
+        args: of the command line.
+        out: folder of everything.
+        device: that trains and predicts.
+    """
+    from dsmt_nnunet.dataset_conversion.phantom.cohort import case_name
+
+    raw, processes = out / "nnUNet_raw" / DATASET, worker_processes()
+    predictions, metrics, report = out / "predictions", out / "metrics", out / "report.html"
     trainer = "DSMTTrainer" if args.full else SHORT_TRAINER
     start = "" if args.full else f" -pretrained_weights {_quoted(model_place(START))}"
     model = f"-d {DATASET_ID} -c 3d_fullres -f 0 -tr {trainer} -p DSMTPlansXS -device {device}"
     size = (args.cases + args.test_cases + args.external_cases) / 86
     explained = " ".join(case_name("test", index) for index in range(min(EXPLAINED_CASES, args.test_cases)))
-    steps = [
+    return [
         Step(
             "make phantoms",
             f"dsmt convert phantom -d {DATASET_ID} --cases {args.cases} --test-cases {args.test_cases} "
@@ -129,13 +147,6 @@ def run(args: argparse.Namespace) -> int:
             13 * size,
         ),
     ]
-    with commands_with(variables, device) as commands:
-        costs = run_steps(steps, commands, raw)
-    if costs is None:
-        return 1
-    print(cost_table(costs))
-    print(f"\nDone in {sum(cost.seconds for cost in costs):.0f} s. Open {report}\n{NOT_A_MEDICAL_DEVICE}")
-    return 0
 
 
 def run_steps(steps: Sequence[Step], commands: Commands, raw: Path) -> list[Cost] | None:
