@@ -53,6 +53,9 @@ def _grand_challenge(images: Path, target: Path, model: str) -> int:
     files = sorted(path for path in images.glob("*/*") if path.suffix in (".mha", ".mhd", ".tif", ".tiff"))
     if not files:
         raise ValueError(f"{images} holds no image: an .mha is expected in the folder of its interface.")
+    names = [file.stem for file in files]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{images} holds {twice} in several folders or formats; each image needs a name of its own.")
     with TemporaryDirectory() as folder:
         scans, answers = Path(folder, "images"), Path(folder, "answers")
         scans.mkdir()

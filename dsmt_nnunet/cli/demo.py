@@ -26,6 +26,8 @@ SHORT_TRAINER = "DSMTTrainer_5epochs"
 """Enough for phantoms, from weights that know nodules; real nodules want the whole budget."""
 START = "lidc-xs"
 """The model that comes with the package, whose weights a short training starts from."""
+MEASURED_CASES = 86
+"""So many phantoms the seconds of the steps below were measured with."""
 EXPLAINED_CASES = 1
 """So few because maps of one nodule take seconds on a CPU."""
 
@@ -108,7 +110,7 @@ def steps_of(args: argparse.Namespace, out: Path, device: str) -> list[Step]:
     trainer = "DSMTTrainer" if args.full else SHORT_TRAINER
     start = "" if args.full else f" -pretrained_weights {_quoted(model_place(START))}"
     model = f"-d {DATASET_ID} -c 3d_fullres -f 0 -tr {trainer} -p DSMTPlansXS -device {device}"
-    size = (args.cases + args.test_cases + args.external_cases) / 86
+    size = (args.cases + args.test_cases + args.external_cases) / MEASURED_CASES
     explained = " ".join(case_name("test", index) for index in range(min(EXPLAINED_CASES, args.test_cases)))
     return [
         Step(

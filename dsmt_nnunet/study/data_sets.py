@@ -59,9 +59,6 @@ class PhantomTrainings(Trainings):
         cases = sorted(path.stem for path in self.test_folder.glob("*.pkl"))
         return UnseenCases(self.test_folder, self.raw / TEST_NODULE_TABLE_NAME, tuple(cases))
 
-    def validation(self) -> Any:
-        return self.training_cases(self.splits()[0]["val"])
-
 
 class CrossValidation(Trainings):
     """Trained on each fold of a data set of the user's own, asked about the cases that the fold left out."""

@@ -117,8 +117,8 @@ class Trainings(ABC):
         """The `UnseenCases` that a fold is asked about."""
 
     def validation(self) -> Any:
-        """The `UnseenCases` on which a temperature can be chosen, where it is asked about them."""
-        raise NotImplementedError
+        """The `UnseenCases` on which a temperature can be chosen: those that fold 0 left out."""
+        return self.training_cases(self.splits()[0]["val"])
 
     def training_cases(self, case_ids: Sequence[str]) -> Any:
         """Some of the preprocessed cases of nnU-Net's folds."""

@@ -16,7 +16,7 @@ import pytest
 
 from dsmt_nnunet.study.clusters import Resources, SlurmCluster
 from dsmt_nnunet.study.jobs import SUBMITTED, JobQueue, read_jobs
-from tests.unit.study.test_jobs import begun, driver_of, job
+from tests.unit.study.test_jobs import assert_taken_over, begun, driver_of, job
 
 AT_MOST_S = 120.0
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo")
@@ -152,13 +152,7 @@ def test_a_job_that_is_killed_is_told_and_tried_once_more(slurm: Path, tmp_path:
 def test_a_job_is_taken_over_when_who_submitted_it_was_killed(slurm: Path, tmp_path: Path, capsys: Any) -> None:
     first = driver_of("tests.cluster.test_slurm", tmp_path)
     until(lambda: begun(tmp_path) == ["a"] and read_jobs(tmp_path)["a"].state == SUBMITTED, "the job")
-    first.kill()
-    first.wait()
-    again = queue(tmp_path).run({"a": job(tmp_path, "a")})
-    (tmp_path / "go").touch()
-    assert list(again) == ["a"]
-    assert "a is under way as job" in capsys.readouterr().out
-    assert begun(tmp_path) == ["a"]
+    assert_taken_over(first, queue(tmp_path), tmp_path, capsys)
 
 
 def test_a_job_at_its_time_limit_goes_on_in_another(slurm: Path, tmp_path: Path, capsys: Any) -> None:

@@ -38,6 +38,16 @@ def test_an_image_of_grand_challenge_is_answered(model: Path, tmp_path: Path) ->
     assert isinstance(case["nodules"], list)
 
 
+def test_two_images_of_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, _ = dsmt.example_scan()
+    for interface in ("ct", "other-ct"):
+        (tmp_path / "images" / interface).mkdir(parents=True)
+        sitk.WriteImage(image, str(tmp_path / "images" / interface / f"{NAME}.mha"))
+    assert main(["container", "--input", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+    assert f"['{NAME}'] in several folders" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_series_of_mhub_is_answered_in_dicom(model: Path, tmp_path: Path) -> None:
     image, _ = dsmt.example_scan()
     hu = np.rint(sitk.GetArrayFromImage(image)).astype(np.int16)

@@ -149,19 +149,24 @@ def driver_of(module: str, folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=Path(__file__).parents[3], env={**os.environ, "PYTHONPATH": "."})
 
 
+def assert_taken_over(driver: subprocess.Popen[bytes], own: JobQueue, folder: Path, capsys: Any) -> None:
+    """Kills who submitted job `a`; another sees it end, and it has run once."""
+    driver.kill()
+    driver.wait()
+    again = own.run({"a": job(folder, "a")})
+    (folder / "go").touch()
+    assert list(again) == ["a"]
+    assert "a is under way as job" in capsys.readouterr().out
+    assert begun(folder) == ["a"], "it ran once"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the job's process in /proc")
 def test_a_job_lives_on_when_who_submitted_it_is_killed_and_is_taken_over(tmp_path: Path, capsys: Any) -> None:
     first = driver_of(__name__, tmp_path)
     until(lambda: begun(tmp_path) == ["a"] and read_jobs(tmp_path)["a"].state == SUBMITTED)
     with pytest.raises(OSError, match="another process sees to these jobs"):
         list(queue(tmp_path).run({"a": job(tmp_path, "a")}))
-    first.kill()
-    first.wait()
-    again = queue(tmp_path).run({"a": job(tmp_path, "a")})
-    (tmp_path / "go").touch()
-    assert list(again) == ["a"]
-    assert "a is under way as job" in capsys.readouterr().out
-    assert begun(tmp_path) == ["a"], "it ran once"
+    assert_taken_over(first, queue(tmp_path), tmp_path, capsys)
 
 
 KILLED = """
