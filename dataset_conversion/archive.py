@@ -20,17 +20,15 @@ from dsmt_nnunet.dataset_conversion.mask_voxels import POSITION_TOLERANCE_MM
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
 from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
 from dsmt_nnunet.dataset_conversion.table import convert_table
+from dsmt_nnunet.dataset_conversion.terms import DICOM_COLUMNS, SERIES_COLUMN, STRUCTURE_COLUMN
 from dsmt_nnunet.dicom.contours import StructureMask
 from dsmt_nnunet.dicom.export import Export, Series
 from dsmt_nnunet.dicom.lidc import lidc_series_uid, lidc_structures, read_lidc
 from dsmt_nnunet.dicom.scan_source import ScanSource, write_sources
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct, slice_distance_mm
-from dsmt_nnunet.dicom.structures import matches, read_structures, structure_names, structures_of
+from dsmt_nnunet.dicom.structures import contoured_names, matches, read_structures, structure_names, structures_of
 from dsmt_nnunet.nodules import NONE_ID
 from dsmt_nnunet.tasks import POSITION_COLUMNS
-
-SERIES_COLUMN = "series_uid"
-STRUCTURE_COLUMN = "structure"
 
 
 @dataclass(frozen=True)
@@ -164,11 +162,16 @@ def _missing(source: RowSource, chosen: Sequence[Series], export: Export) -> str
         return ""
     if not source.drawn and not source.readings:
         return "a contour (RTSTRUCT, SEG or LIDC XML) that refers to this series by its UID."
-    if not source.readings and not any(
-        matches(name, source.pattern) for series in source.drawn for name in structure_names(series)
-    ):
-        names = [name for series in source.drawn for name in structure_names(series)]
+    names = [name for series in source.drawn for name in structure_names(series)]
+    if not source.readings and not any(matches(name, source.pattern) for name in names):
         return f"a structure called '{source.pattern}'; there are {names}."
+    contoured = [name for series in source.drawn for name in contoured_names(series)]
+    fitting = [name for name in contoured if matches(name, source.pattern)]
+    if len(fitting) > 1 and not all(source.row.get(column) for column in POSITION_COLUMNS):
+        return (
+            f"a decision between the structures {fitting}: name one in a column '{STRUCTURE_COLUMN}', or give the "
+            f"position of the nodule ({', '.join(POSITION_COLUMNS)})."
+        )
     return ""
 
 
@@ -315,8 +318,10 @@ def _staged_table(
     """The table with the names of the staged files, without what tells who the patient is."""
     kept = {mapping.column_of(role, table.columns) for role in COLUMN_ROLES} | {task.column for task in mapping.tasks}
     identities = [(source.ct, source.row) for source in sources if source.ct is not None]
-    left_out = {*identifying_columns(table, identities), SERIES_COLUMN, STRUCTURE_COLUMN} - kept
-    ids = [mapping.column_of(role, table.columns) for role in ("patient_id", "case_id")]
+    left_out = {*identifying_columns(table, identities), *DICOM_COLUMNS} - kept
+    case_column = _case_column(mapping, table)
+    patient_column = mapping.column_of("patient_id", table.columns)
+    cases = {} if pseudonyms is None else pseudonyms.of_cases((one.patient_id, one.case_id) for one in sources)
     columns = [name for name in table.columns if name not in left_out]
     dates = {}
     if pseudonyms is not None:
@@ -330,7 +335,9 @@ def _staged_table(
             for column, written in dates.items():
                 values[column] = shifted(values[column], written, pseudonyms.shift_of(source.patient_id))
             for column, value in values.items():
-                if column in ids or value == source.patient_id:
+                if column == case_column and value:
+                    values[column] = cases[source.patient_id, value]
+                elif column == patient_column or value == source.patient_id:
                     values[column] = pseudonyms.replace(value, source.patient_id)
         image = images[source.ct.uid]
         mask = "" if source.is_empty else f"mask{source.row.line}"

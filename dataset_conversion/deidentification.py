@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable, read_csv
+from dsmt_nnunet.dataset_conversion.dates import read_date, ways_of_writing
 from dsmt_nnunet.dicom.export import Series
 
 _IDENTIFYING = re.compile(
-    r"name|birth|\bdob\b|born|accession|vorname|geburt|nachname|姓名|氏名|生年月日|出生|检查号", re.IGNORECASE
+    r"name|birth|\bdob\b|born|accession|geburt|\bgeb(\b|_|dat|am\b)|姓名|氏名|生年月日|出生|检查号|身份证"
+    r"|\breferr|\bphysician|zuweis|überweis|hausarzt|\b(home )?address|\bphone|telefon|e-?mail"
+    r"|adresse|anschrift|wohnort|versicher|\binsurance|\bssn\b|电话|電話|住址|住所",
+    re.IGNORECASE,
 )
-"""Headers of columns that tell who a patient is."""
+"""Headers of columns that tell who a patient is, or who sent them and where they live."""
 _NOT_IDENTIFYING = re.compile(r"file_?name|series_?name|structure|image|mask", re.IGNORECASE)
 _COLUMNS = ("patient_id", "pseudonym")
 _SHIFT_COLUMN = "shift_days"
@@ -39,18 +43,23 @@ def identifying_columns(table: CsvTable, patients: Iterable[tuple[Series, CsvRow
     by_header = {name for name in table.columns if tells_who(name)}
     by_value = set()
     for series, row in patients:
-        secret = {_plain(series.text(keyword)) for keyword in ("PatientBirthDate", "AccessionNumber")} - {""}
-        people = _words(series.text("PatientName"))
-        if people == _words(series.patient_id):
-            people = set()
+        numbers = {_plain(series.text("AccessionNumber"))} - {""}
+        born = read_date(series.text("PatientBirthDate"), "%Y%m%d")
+        people = [_words(series.text(keyword)) for keyword in ("PatientName", "ReferringPhysicianName")]
+        people = [words for words in people if words and words != _words(series.patient_id)]
         for name, value in row.values.items():
-            if value and (_plain(value) in secret or (people and people <= _words(value))):
+            is_birth = born is not None and any(read_date(value, way) == born for way in ways_of_writing([value]))
+            if value and (is_birth or _plain(value) in numbers or any(words <= _words(value) for words in people)):
                 by_value.add(name)
     return by_header | by_value
 
 
 def _plain(text: str) -> str:
     return _SEPARATORS.sub("", text).casefold()
+
+
+def _as_word(text: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![^\W_]){re.escape(text)}(?![^\W_])")
 
 
 def _words(text: str) -> set[str]:
@@ -114,8 +123,29 @@ class Pseudonyms:
         return self.shifts[patient_id]
 
     def replace(self, text: str, patient_id: str) -> str:
-        """`text` with the pseudonym wherever the id of the patient stands in it."""
-        return text.replace(patient_id, self.of(patient_id)) if patient_id else text
+        """`text` with the pseudonym wherever the id of the patient stands in it as a word."""
+        return _as_word(patient_id).sub(self.of(patient_id), text) if patient_id else text
+
+    def of_cases(self, cases: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Names of cases: a hospital's number of a scan leads to the patient as well.
+
+        Args:
+            cases: patient_id and case_id, in the order of the table.
+
+        Returns:
+            For each of `cases`, the case_id with the pseudonym in the patient's place; where the patient's id is not in
+            it, the pseudonym, with a number where the patient has several cases.
+        """
+        of_patient: dict[str, list[str]] = {}
+        for patient_id, case_id in dict.fromkeys(cases):
+            of_patient.setdefault(patient_id, []).append(case_id)
+        return {
+            (patient_id, case_id): self.replace(case_id, patient_id)
+            if _as_word(patient_id).search(case_id)
+            else f"{self.of(patient_id)}{f'_{number}' if len(case_ids) > 1 else ''}"
+            for patient_id, case_ids in of_patient.items()
+            for number, case_id in enumerate(case_ids, start=1)
+        }
 
     def save(self) -> None:
         """Writes the file."""

@@ -13,6 +13,7 @@ from dsmt_nnunet.dataset_conversion.deidentification import tells_who
 from dsmt_nnunet.dataset_conversion.mapping import BY_GRADES, meanings, normalise_term
 from dsmt_nnunet.dataset_conversion.terms import (
     CATEGORY_HEADERS,
+    DICOM_COLUMNS,
     GRADES_OR_INVASIVE,
     INVASIVENESS,
     NOT_KNOWN,
@@ -86,7 +87,8 @@ def suggest(table: CsvTable, grades: bool = False) -> Suggestion:
         ValueError: no column holds anything to classify; each column is named with what it holds.
     """
     roles = _roles(table)
-    left = [name for name in table.columns if name not in roles.values() and not tells_who(name)]
+    of_dicom = [name for name in table.columns if name in DICOM_COLUMNS]
+    left = [name for name in table.columns if name not in (*roles.values(), *of_dicom) and not tells_who(name)]
     pathology = _pathology(table, left, grades)
     if pathology is not None:
         left.remove(pathology.column)
@@ -109,6 +111,7 @@ def suggest(table: CsvTable, grades: bool = False) -> Suggestion:
     lines += [f"task {name}: column '{own.column}': {own.summary}" for name, own in tasks.items()]
     lines += [f"covariate {name}: column '{own.column}': {own.summary}" for name, own in categories.items()]
     lines += [f"covariate {name}: column '{column}', {unit or 'no unit'}" for name, (column, unit) in numbers.items()]
+    lines += [f"read by dsmt convert dicom: column '{name}'" for name in of_dicom]
     lines += [f"left out, it tells who a patient is: column '{name}'" for name in table.columns if tells_who(name)]
     lines += [f"not used: column '{name}': {_examples(table, name)}" for name in left if name not in used]
     strange = [term for own in (*tasks.values(), *categories.values()) for term in own.strange]
@@ -171,12 +174,13 @@ def _matched(
 
 
 def _numbers(table: CsvTable, columns: Sequence[str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Covariate -> column and unit, of columns of which most cells are numbers."""
+    """Covariate -> column and unit, of columns of which most cells are numbers, and not all the same one."""
     for name, (pattern, usual) in NUMBER_HEADERS.items():
         for column in columns:
             cells = [row.get(column) for row in table.rows if normalise_term(row.get(column)) not in _UNKNOWN]
             numbers = sum(map(_is_number, cells))
-            if re.fullmatch(pattern, _header(column)) and cells and numbers >= _ENOUGH * len(cells):
+            differ = len(set(cells)) > 1  # a single value teaches nothing, and is refused as a covariate
+            if re.fullmatch(pattern, _header(column)) and differ and numbers >= _ENOUGH * len(cells):
                 unit = UNIT_IN_HEADER.search(column)
                 yield name, (column, unit["unit"].strip() if unit else usual)
                 break

@@ -130,13 +130,17 @@ LOBES = MappingProxyType(
     }
 )
 
+SERIES_COLUMN = "series_uid"
+STRUCTURE_COLUMN = "structure"
+DICOM_COLUMNS = (SERIES_COLUMN, STRUCTURE_COLUMN)
+"""Which series and which contour of a DICOM export a row means."""
 ROLE_HEADERS = MappingProxyType(
     {
         "patient_id": r"(patient|pat|subject)(s|en)?(id|no|nr|number|nummer)?|id|pid|mrn"
         r"|(病人|患者)(编号|id|番号|号)|病案号|住院号",
         "case_id": r"(case|scan|fall)(id|no|nr|number|nummer)?|病例(编号|号)",
         "nodule_id": r"(nodule|lesion|herd|rundherd)(id|no|nr|number|nummer)?|结节(编号|号)?|結節(番号)?",
-        "diameter_mm": r"(max)?(diameter|size|durchmesser|größe|直径|最大径|长径|径|结节大小)(mm)?",
+        "diameter_mm": r"(max)?(diameter|size|durchmesser|(tumor)?grösse|直径|最大径|长径|径|结节大小)(mm)?",
         "image": r"images?(file)?|imagename",
         "mask": r"masks?(file)?|segmentation",
         "mask_label": r"masklabel",

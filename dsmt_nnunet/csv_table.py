@@ -108,7 +108,7 @@ def read_table(path: str | Path, sheet: str | None = None, encoding: str | None 
 
     Args:
         path: the file.
-        sheet: of a workbook; None for the first one that holds anything.
+        sheet: of a workbook; None for the first one that holds a table.
         encoding: of a text file; None to find out.
 
     Raises:

@@ -31,7 +31,7 @@ def read_sheet(path: Path, sheet: str | None = None) -> list[tuple[int, list[str
 
     Args:
         path: .xlsx, .xlsm or .ods.
-        sheet: its name; None for the first one that holds anything.
+        sheet: its name; None for the first one that holds a table, those that are shown before those that are hidden.
 
     Returns:
         Row number from 1 on, and the cells, of every row that holds anything.
@@ -49,10 +49,16 @@ def read_sheet(path: Path, sheet: str | None = None) -> list[tuple[int, list[str
         ) from error
     if sheet is not None and sheet not in sheets:
         raise ValueError(f"{path}: there is no sheet '{sheet}'; the workbook has {list(sheets)}.")
-    chosen = sheets[sheet] if sheet is not None else next((rows for rows in sheets.values() if rows), [])
+    held = [rows for rows in sheets.values() if rows]
+    chosen = sheets[sheet] if sheet is not None else next(filter(_is_table, held), held[0] if held else [])
     if not chosen:
         raise ValueError(f"{path}: the {f'sheet {sheet}' if sheet else 'workbook'} is empty.")
     return chosen
+
+
+def _is_table(rows: Sequence[tuple[int, list[str]]]) -> bool:
+    """Whether two rows or more fill two cells or more; a page of remarks does not."""
+    return sum(sum(map(bool, cells)) > 1 for _, cells in rows) > 1
 
 
 def header_index(rows: Sequence[tuple[int, list[str]]]) -> int:
@@ -70,7 +76,7 @@ def _xlsx_sheets(path: Path) -> dict[str, list[tuple[int, list[str]]]]:
 
     values, formulas = load_workbook(path, data_only=True), load_workbook(path)
     found = {}
-    for name in values.sheetnames:
+    for name in sorted(values.sheetnames, key=lambda name: values[name].sheet_state != "visible"):
         sheet, written = values[name], formulas[name]
         if isinstance(sheet, Worksheet) and isinstance(written, Worksheet):
             found[name] = list(_xlsx_rows(path, sheet, written))

@@ -97,7 +97,7 @@ def _add_dicom_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
 
 def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mapping", type=Path, metavar="FILE.yaml", help="what the columns mean, if not the usual")
-    parser.add_argument("--sheet", metavar="NAME", help="of a workbook; default: the first one that holds anything")
+    parser.add_argument("--sheet", metavar="NAME", help="of a workbook; default: the first one that holds a table")
     parser.add_argument(
         "--grades",
         action="store_true",
@@ -204,22 +204,24 @@ def _suggest(args: argparse.Namespace) -> int:
     print("\n".join(found.lines))
     if found.unsorted:
         print(f"{len(found.unsorted)} terms are not known, see '# Not sorted' in the file: {', '.join(found.unsorted)}")
-    print(f"Wrote {path}. Read and correct it, then convert with --mapping {path}")
+    sheet = f' --sheet "{args.sheet}"' if args.sheet else ""
+    print(f"Wrote {path}. Read and correct it, then convert with --mapping {path}{sheet}")
     return 0
 
 
 def run_dicom(args: argparse.Namespace) -> int:
     """Runs `dsmt convert dicom`."""
     from dsmt_nnunet.csv_table import read_table
-    from dsmt_nnunet.dataset_conversion.archive import SERIES_COLUMN, STRUCTURE_COLUMN, convert_dicom, find_sources
+    from dsmt_nnunet.dataset_conversion.archive import convert_dicom, find_sources
     from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms
     from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING
     from dsmt_nnunet.dataset_conversion.series_choice import Choice
+    from dsmt_nnunet.dataset_conversion.terms import DICOM_COLUMNS
     from dsmt_nnunet.dicom.export import read_export
 
     mapping = _chosen_mapping(args) or DEFAULT_MAPPING
     choices = [Choice.parse(text) for text in args.choose]
-    table = read_table(args.table, args.sheet, args.encoding).spelt([SERIES_COLUMN, STRUCTURE_COLUMN])
+    table = read_table(args.table, args.sheet, args.encoding).spelt(DICOM_COLUMNS)
     table = mapping.spelt(table)
     sources = find_sources(read_export(args.export), table, mapping, choices, args.structures)
     for source in sources:

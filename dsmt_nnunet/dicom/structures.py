@@ -71,6 +71,21 @@ def structure_names(series: Series) -> list[str]:
     return names
 
 
+def contoured_names(series: Series) -> list[str]:
+    """Names of the structures of a structure set that have a contour; none of segmentations: pixels would tell."""
+    names = []
+    for item in series.objects:
+        dataset = item.read()
+        drawn = {int(own.ReferencedROINumber) for own in dataset.get("ROIContourSequence") or () if _has_contour(own)}
+        rois = dataset.get("StructureSetROISequence") or ()
+        names += [str(roi.get("ROIName", "")) for roi in rois if int(roi.ROINumber) in drawn]
+    return names
+
+
+def _has_contour(roi: Dataset) -> bool:
+    return any(contour.ContourGeometricType in CLOSED for contour in roi.get("ContourSequence") or ())
+
+
 def matches(name: str, pattern: str) -> bool:
     """Whether a name matches a pattern: `*` stands for anything, `|` for or; upper and lower case are the same."""
     parts = (".*".join(re.escape(piece) for piece in part.strip().split("*")) for part in pattern.split("|"))

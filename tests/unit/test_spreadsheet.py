@@ -14,9 +14,14 @@ from dsmt_nnunet.csv_table import read_table
 
 @pytest.fixture
 def workbook(tmp_path: Path) -> Path:
-    """A title, an empty row, the header, merged patients, ids with zeros, dates, numbers as text."""
+    """Remarks, a hidden list; a title, an empty row, the header, merged patients, ids with zeros, dates, text."""
     book = Workbook()
     book.active.title = "empty"
+    book.create_sheet("remarks").append(["As of 2024"])
+    terms = book.create_sheet("lists")
+    terms.sheet_state = "hidden"
+    terms.append(["yes", "no"])
+    terms.append(["ja", "nein"])
     sheet = book.create_sheet("cases")
     sheet["A1"] = "Nodules 2019-2023"
     rows = [
@@ -48,7 +53,9 @@ def test_a_workbook_as_people_keep_it(workbook: Path) -> None:
 
 def test_sheets_are_chosen_by_name(workbook: Path) -> None:
     assert len(read_table(workbook, "cases").rows) == 3
-    with pytest.raises(ValueError, match=r"no sheet 'other'; the workbook has \['empty', 'cases'\]"):
+    with pytest.raises(
+        ValueError, match=r"no sheet 'other'; the workbook has \['empty', 'remarks', 'cases', 'lists'\]"
+    ):
         read_table(workbook, "other")
     with pytest.raises(ValueError, match="the sheet empty is empty"):
         read_table(workbook, "empty")

@@ -11,7 +11,8 @@ import pytest
 import SimpleITK as sitk
 
 from dsmt_nnunet.cli.main import main
-from dsmt_nnunet.csv_table import CsvRow, read_csv
+from dsmt_nnunet.csv_table import CsvRow, CsvTable, read_csv
+from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms, identifying_columns, tells_who
 from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
 from dsmt_nnunet.dicom.export import read_export
 from dsmt_nnunet.dicom.scan_source import read_source
@@ -64,6 +65,36 @@ def rows() -> list[dict[str, str]]:
         {"patient_id": "007", "structure": "gtv-2", "pathology": "IAC", "Name": "", "note": "x"},
         {"patient_id": "P1", "structure": "first", "pathology": "IAC", "Name": "", "note": ""},
     ]
+
+
+def test_a_hospitals_numbers_of_scans_go_with_the_pseudonyms() -> None:
+    names = Pseudonyms(Path("names.csv"), {"7": "A", "8": "B", "9": "C"})
+    cases = [("7", "7-1"), ("8", "00812"), ("9", "F17"), ("9", "F17"), ("9", "F23")]
+    assert names.of_cases(cases) == {
+        ("7", "7-1"): "A-1",
+        ("8", "00812"): "B",
+        ("9", "F17"): "C_1",
+        ("9", "F23"): "C_2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("header", "tells"),
+    [
+        *((name, True) for name in ("Geb.-Datum", "GebDat", "geb. am", "Zuweiser", "Referring physician", "Telefon")),
+        *((name, True) for name in ("Hausarzt", "E-Mail", "Anschrift", "身份证号", "电话")),
+        *((name, False) for name in ("Gebiet", "preferred side", "series_name", "Herd-Nr.", "OP-Datum")),
+    ],
+)
+def test_headers_that_tell_who_a_patient_is(header: str, tells: bool) -> None:
+    assert tells_who(header) is tells
+
+
+@pytest.mark.parametrize("cell", ["1950-02-03", "03.02.1950", "19500203", "03/02/1950", "Person, Secret", "acc-4711"])
+def test_cells_that_tell_who_a_patient_is(export: Path, cell: str) -> None:
+    series = ct_series(read_export(export))[0]
+    row = CsvRow(2, {"a": cell, "b": "secret", "c": "04.02.1950", "d": "-", "e": ""})
+    assert identifying_columns(CsvTable(Path("t"), tuple(row.values), (row,)), [(series, row)]) == {"a"}
 
 
 def convert(export: Path, table: Path, *more: str) -> int:
@@ -184,9 +215,18 @@ def test_the_position_decides_between_structures(export: Path, tmp_path: Path) -
 
 
 def test_several_structures_are_not_guessed(export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    content = [{"patient_id": "007", "pathology": "AIS"}, {"patient_id": "P1", "pathology": "IAC"}]
-    assert convert(export, write_table(tmp_path / "t.csv", content)) == 2
-    assert "3 structures fit '*'" in capsys.readouterr().err
+    content = [
+        {"patient_id": "007", "pathology": "AIS", "x_mm": "", "y_mm": "", "z_mm": ""},
+        {"patient_id": "P1", "pathology": "IAC", "x_mm": "", "y_mm": "", "z_mm": ""},
+    ]
+    table = write_table(tmp_path / "t.csv", content)
+    assert convert(export, table, "--structures", "GTV*|first", "--dry-run") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "MISSING a decision between the structures ['GTV-1', 'GTV-2']" in lines[0]
+    assert "MISSING" not in lines[1]
+    content[0].update(x_mm="-90", y_mm="7", z_mm="9")
+    assert convert(export, write_table(tmp_path / "t.csv", content), "--structures", "*") == 2
+    assert "0 structures fit '*' and the position" in capsys.readouterr().err
 
 
 def test_the_date_of_a_rule_is_read_as_it_is_written(tmp_path: Path) -> None:

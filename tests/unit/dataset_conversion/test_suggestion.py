@@ -12,14 +12,17 @@ from dsmt_nnunet.dataset_conversion.rows import parse_cases
 from dsmt_nnunet.dataset_conversion.suggestion import Suggestion, suggest
 from dsmt_nnunet.tasks import TaskKind
 
-HEADER = ("患者ID", "姓名", "病理", "直径(mm)", "胸膜凹陷征", "年龄", "CEA (ng/mL)", "Geschlecht", "Lage", "备注")
+HEADER = (
+    *("患者ID", "姓名", "病理", "直径(mm)", "胸膜凹陷征", "年龄", "CEA (ng/mL)", "Geschlecht", "Lage", "备注"),
+    *("pack-years", "structure"),
+)
 ROWS = (
-    ("007", "张三", "原位腺癌", 11.5, "有", 63, "3,2", "w", "RUL", "复查"),
-    ("008", "李四", "ＭＩＡ", 9, "无", "不详", 4.1, "m", "左肺下叶", ""),
-    ("009", "王五", "浸润性腺癌", 16, "", 58, "<0.5", "w", "RML", ""),
-    ("010", "赵六", "Adenokarzinom in situ", 8, "無", 70, "", "m", "RUL", ""),
-    ("011", "孙七", "鳞癌", 21, "有", 66, 2.0, "m", "hilus", ""),
-    ("012", "周八", "不明", 12, "?", 66, 2.0, "m", "", ""),
+    ("007", "张三", "原位腺癌", 11.5, "有", 63, "3,2", "w", "RUL", "复查", 20, "GTV"),
+    ("008", "李四", "ＭＩＡ", 9, "无", "不详", 4.1, "m", "左肺下叶", "", 20, "GTV"),
+    ("009", "王五", "浸润性腺癌", 16, "", 58, "<0.5", "w", "RML", "", 20, "GTV"),
+    ("010", "赵六", "Adenokarzinom in situ", 8, "無", 70, "", "m", "RUL", "", 20, "GTV"),
+    ("011", "孙七", "鳞癌", 21, "有", 66, 2.0, "m", "hilus", "", 20, "GTV"),
+    ("012", "周八", "不明", 12, "?", 66, 2.0, "m", "", "", 20, "GTV"),
 )
 
 
@@ -66,6 +69,8 @@ def test_what_a_table_tells_is_not_asked(tmp_path: Path) -> None:
     assert told["sex"].value("w") == "female"
     assert "left out, it tells who a patient is: column '姓名'" in found.lines
     assert "not used: column '备注': 复查 (1)" in found.lines
+    assert "not used: column 'pack-years': 20 (6)" in found.lines, "one value teaches nothing"
+    assert "read by dsmt convert dicom: column 'structure'" in found.lines
 
 
 def test_terms_are_counted_and_what_is_not_known_is_left_to_a_person(tmp_path: Path) -> None:
@@ -93,6 +98,13 @@ def test_nothing_to_classify_is_an_error_that_shows_the_columns(tmp_path: Path) 
     path.write_text("id,grade\na,low\nb,low\nc,high\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"nothing to\s+classify.*\n.*\n  grade: low \(2\), high \(1\)"):
         suggest(read_table(path))
+
+
+@pytest.mark.parametrize("header", ["Größe (mm)", "Tumorgröße [mm]", "Durchmesser", "Max. diameter", "最大径"])
+def test_headers_of_diameters(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"id;{header};Histologie\na;4,5;AIS\n", encoding="utf-8")
+    assert f"diameter_mm: column '{header}'" in suggest(read_table(path)).lines
 
 
 @pytest.mark.parametrize(
