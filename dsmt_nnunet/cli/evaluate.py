@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsmt_nnunet.cli import evaluate_power
+from dsmt_nnunet.cli import evaluate_classes, evaluate_power
 from dsmt_nnunet.cli.evaluate_output import finish, holm, interval, print_score, print_tasks, shown
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_predictions(kinds)
     _add_crossval(kinds)
     _add_table(kinds)
+    _add_classes(kinds)
     _add_readers(kinds)
     evaluate_power.add_parser(kinds)
 
@@ -94,6 +95,14 @@ def _add_table(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("-o", dest="out", type=Path, required=True, help="output folder")
     _add_settings(parser)
     parser.set_defaults(run=run_table)
+
+
+def _add_classes(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = evaluate_classes.add_parser(kinds)
+    _add_cluster(parser)
+    parser.add_argument("--ci", choices=["wilson", "clopper-pearson"], default="wilson", help="interval of proportions")
+    parser.add_argument("--confidence", type=float, default=0.95, help="confidence level (0.95)")
+    parser.set_defaults(run=run_classes)
 
 
 def _add_readers(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -243,6 +252,14 @@ def run_table(args: argparse.Namespace) -> int:
                     f"{shown(item.non_inferiority.p_value, 4)}"
                 )
     return finish(metrics, args.out)
+
+
+def run_classes(args: argparse.Namespace) -> int:
+    """`dsmt evaluate classes`."""
+    from dsmt_nnunet.evaluation.settings import EvaluationSettings
+
+    settings = EvaluationSettings(args.ci, args.confidence, n_resamples=0)
+    return evaluate_classes.run(args, _cluster(args), _is_independent(args), settings)
 
 
 def run_readers(args: argparse.Namespace) -> int:

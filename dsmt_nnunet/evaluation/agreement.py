@@ -25,7 +25,7 @@ def readers_agreement(table: ScoreTable, settings: EvaluationSettings, log: Warn
     `MAX_CATEGORIES` values, which are no categories.
     """
     names = list(table.readers)
-    if len(names) < 2 or not settings.n_resamples:
+    if len(names) < 2:
         return None
     ratings = np.stack([table.readers[name] for name in names], axis=1)
     values = np.unique(ratings[np.isfinite(ratings)])
@@ -53,8 +53,7 @@ def _pair(
     if both.sum() < MIN_CASES:
         return None
     one, other = (grades[both, index].astype(np.int64) for index in pair)
-    budget = (settings.level, settings.n_resamples, settings.seed)
-    found = weighted_kappa(one, other, n_grades, _patients(table, both), *budget)
+    found = weighted_kappa(one, other, n_grades, _patients(table, both), settings.level)
     return AgreementOfPair(
         readers=(names[pair[0]], names[pair[1]]),
         n=int(both.sum()),
@@ -69,12 +68,11 @@ def _all(table: ScoreTable, grades: FloatArray, settings: EvaluationSettings) ->
     met = np.asarray(rated >= 2, dtype=bool)
     if met.sum() < MIN_CASES:
         return None
-    budget = (settings.level, settings.n_resamples, settings.seed)
-    alpha = krippendorff_alpha(grades[met], "ordinal", _patients(table, met), *budget)
+    alpha = krippendorff_alpha(grades[met], "ordinal", _patients(table, met), settings.level)
     complete = np.asarray(rated == grades.shape[1], dtype=bool)
     kappa = None
     if complete.sum() >= MIN_CASES:
-        kappa = fleiss(grades[complete].astype(np.int64), _patients(table, complete), *budget)
+        kappa = fleiss(grades[complete].astype(np.int64), _patients(table, complete), settings.level)
     return AgreementOfAll(
         n=int(met.sum()),
         alpha=alpha.estimate,

@@ -230,7 +230,7 @@ def _task(
         summary = _fold_summary(cases, folds, decisions, nested, settings, clusters)
     with log.collect(task.name):
         before = calibration(cases.labels == 1, cases.probs[:, 1], settings.level, clusters)
-        grades = evaluate_grades(joined, task, inputs.options, settings)
+        grades = evaluate_grades(joined, task, inputs.options, settings, log)
     parts = {"uncalibrated": before, "chosen_operating_point": chosen, "grades": grades}
     return widened(CrossvalBinaryTask, found, summary, **parts), curves
 

@@ -7,10 +7,11 @@ tasks, and the three measures of decisions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from dsmt_nnunet.evaluation.records.class_comparisons import ClassComparisons, MeasureDifference
 from dsmt_nnunet.evaluation.records.class_readers import ClassReader
 from dsmt_nnunet.evaluation.records.comparisons import (
     AdjustedFamily,
@@ -20,12 +21,14 @@ from dsmt_nnunet.evaluation.records.comparisons import (
     PairedComparison,
     UnpairedComparison,
 )
+from dsmt_nnunet.evaluation.records.metrics import ClassTableMetrics
 from dsmt_nnunet.evaluation.records.reader_study import DesignResult, MeritResult
 from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
 from dsmt_nnunet.statistics.multiplicity import HolmFamily, holm
 
 _Tasks = TypeVar("_Tasks", bound=Comparisons)
 _Task = TypeVar("_Task")
+_Classes = TypeVar("_Classes", bound=ClassComparisons)
 _Adjust = Callable[[str, str, float], float | None]
 """(family, member, p value) -> adjusted p value; None where there is none."""
 _TITLES = {
@@ -39,6 +42,15 @@ _TITLES = {
 }
 
 _CLASS_READERS = "readers of grades and classes"
+_MODELS = "models of grades and classes"
+_CLASS_LEVELS = "levels of grades and classes"
+_CLASS_INTERACTIONS = "interactions of grades and classes"
+_CLASS_TITLES = {
+    _CLASS_READERS: "measures of grades and classes against readers",
+    _MODELS: "measures of grades and classes of pairs of models",
+    _CLASS_LEVELS: "measures of grades and classes between levels of groups",
+    _CLASS_INTERACTIONS: "measures of grades and classes, and their differences, over all levels of a column at once",
+}
 
 
 @dataclass
@@ -75,35 +87,87 @@ def adjusted_comparisons(tasks: Mapping[str, _Tasks]) -> tuple[dict[str, _Tasks]
 
 
 def adjusted_tasks(tasks: Mapping[str, _Task]) -> tuple[dict[str, _Task], tuple[AdjustedFamily, ...]]:
-    """The same of all tasks together, readers of grades and classes too."""
+    """The same of all tasks together, grades and classes too."""
     compared = {name: task for name, task in tasks.items() if isinstance(task, Comparisons)}
     found, families = adjusted_comparisons(compared)
     everything: dict[str, _Task] = {name: found.get(name, task) for name, task in tasks.items()}
     collected = _Collected()
     for name, task in everything.items():
         _walked_classes(name, task, collected.note)
-    families += collected.adjust({_CLASS_READERS: f"grades and classes of readers, over {len(everything)} tasks"})
+    among = f", over {len(everything)} tasks" if len(everything) > 1 else ""
+    families += collected.adjust({name: title + among for name, title in _CLASS_TITLES.items()})
     return {name: _walked_classes(name, task, collected.look_up) for name, task in everything.items()}, families
 
 
+def adjusted_classes(found: ClassTableMetrics) -> ClassTableMetrics:
+    """A table of classes with p values after Holm, and the families."""
+
+    def walked(adjust: _Adjust) -> ClassTableMetrics:
+        readers = {name: _walked_readers(name, of_models, adjust) for name, of_models in found.readers.items()}
+        return replace(_walked_comparisons("", found, adjust), readers=readers)
+
+    collected = _Collected()
+    walked(collected.note)
+    families = collected.adjust(_CLASS_TITLES)
+    return replace(walked(collected.look_up), multiplicity=families)
+
+
 def _walked_classes(name: str, task: _Task, adjust: _Adjust) -> _Task:
-    """The p values of readers of grades and classes passed through `adjust`."""
-
-    def adjusted(readers: Mapping[str, ClassReader]) -> dict[str, ClassReader]:
-        found = {}
-        for title, reader in readers.items():
-            tests = tuple(
-                replace(item, p_value_holm=adjust(_CLASS_READERS, f"{name}: {title}, {item.measure}", item.p_value))
-                for item in reader.model_minus_reader
-            )
-            found[title] = replace(reader, model_minus_reader=tests)
-        return found
-
+    """The p values of grades and classes passed through `adjust`."""
     if isinstance(task, MulticlassTask):
-        return replace(task, readers=adjusted(task.readers))
+        found = _walked_comparisons(name, task, adjust)
+        return replace(found, readers=_walked_readers(name, task.readers, adjust))
     if isinstance(task, BinaryTask) and task.grades is not None:
-        return replace(task, grades=replace(task.grades, readers=adjusted(task.grades.readers)))
+        grades = _walked_comparisons(name, task.grades, adjust)
+        return replace(task, grades=replace(grades, readers=_walked_readers(name, task.grades.readers, adjust)))
     return task
+
+
+def _walked_readers(name: str, readers: Mapping[str, ClassReader], adjust: _Adjust) -> dict[str, ClassReader]:
+    return {
+        title: replace(
+            reader,
+            model_minus_reader=_differences(_CLASS_READERS, f"{name}: {title}", reader.model_minus_reader, adjust),
+        )
+        for title, reader in readers.items()
+    }
+
+
+def _walked_comparisons(name: str, found: _Classes, adjust: _Adjust) -> _Classes:
+    pairs = tuple(
+        replace(item, differences=_differences(_MODELS, f"{name}: {' - '.join(item.models)}", item.differences, adjust))
+        for item in found.comparisons
+    )
+    levels = tuple(
+        replace(
+            item,
+            differences=_differences(
+                _CLASS_LEVELS,
+                f"{name}: {item.model}, {item.group}: {' - '.join(item.levels)}",
+                item.differences,
+                adjust,
+            ),
+        )
+        for item in found.level_comparisons
+    )
+    interactions = tuple(
+        replace(
+            item,
+            p_value_holm=adjust(
+                _CLASS_INTERACTIONS, f"{name}: {item.subject}, {item.group}, {item.measure}", item.p_value
+            ),
+        )
+        for item in found.interactions
+    )
+    return replace(found, comparisons=pairs, level_comparisons=levels, interactions=interactions)
+
+
+def _differences(
+    family: str, member: str, found: Sequence[MeasureDifference], adjust: _Adjust
+) -> tuple[MeasureDifference, ...]:
+    return tuple(
+        replace(item, p_value_holm=adjust(family, f"{member}, {item.measure}", item.p_value)) for item in found
+    )
 
 
 def adjusted_merits(merits: Mapping[str, MeritResult]) -> tuple[dict[str, MeritResult], tuple[AdjustedFamily, ...]]:

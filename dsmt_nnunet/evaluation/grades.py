@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from dsmt_nnunet.evaluation.auc import quoted_auc
-from dsmt_nnunet.evaluation.class_readers import ClassDecisions, class_readers, readings
+from dsmt_nnunet.evaluation.class_comparisons import ClassTable, class_comparisons, measure_value
+from dsmt_nnunet.evaluation.class_readers import class_readers, readings
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule
 from dsmt_nnunet.evaluation.multiclass import confusion_matrix
 from dsmt_nnunet.evaluation.records.grades import CutScore, GradedScores
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.evaluation.task_cases import TaskOptions, patient_of
+from dsmt_nnunet.evaluation.task_cases import TaskOptions, group_levels, patient_of
+from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray
-from dsmt_nnunet.statistics.clusters.bootstrap import BootstrapEstimate
-from dsmt_nnunet.statistics.clusters.ratio import clustered_mean, clustered_proportion
-from dsmt_nnunet.statistics.ordinal.metrics import GradedPrediction, ordinal_metrics
-from dsmt_nnunet.statistics.ordinal.weighted import c_index, mean_absolute_error, quadratic_kappa
-from dsmt_nnunet.statistics.proportions import UNDEFINED
-from dsmt_nnunet.statistics.resampled_t import corrected_resampled_t
-from dsmt_nnunet.statistics.roc.interval import bounded_interval
+from dsmt_nnunet.statistics.named_warnings import WarningLog
+from dsmt_nnunet.statistics.ordinal.measures import (
+    ACCURACY,
+    C_INDEX,
+    GRADE_MEASURES,
+    MEAN_ABSOLUTE_ERROR,
+    QUADRATIC_KAPPA,
+    Answers,
+    ClassCases,
+    mean_grades,
+)
 from dsmt_nnunet.tasks import Task, TaskKind
 
 RULE = "decided is the median grade of the probabilities, ranked by their mean grade"
@@ -36,7 +41,7 @@ def median_grades(probs: FloatArray) -> IntArray:
 
 
 def evaluate_grades(
-    joined: Sequence[JoinedNodule], task: Task, options: TaskOptions, settings: EvaluationSettings
+    joined: Sequence[JoinedNodule], task: Task, options: TaskOptions, settings: EvaluationSettings, log: WarningLog
 ) -> GradedScores | None:
     """Agreement and order of the grades of all nodules that were found and whose grade is known, undecided ones too.
 
@@ -50,7 +55,7 @@ def evaluate_grades(
     truth = np.array([task.index(item.truth.labels[task.name]) for item in chosen if item.truth], dtype=np.int64)
     answers = [item.predicted.tasks[task.name].probabilities for item in chosen if item.predicted]
     probs = np.array([[answer[name] for name in task.classes] for answer in answers], dtype=np.float64)
-    grades, score = median_grades(probs), probs @ np.arange(len(task.classes))
+    grades, score = median_grades(probs), mean_grades(probs)
     clusters = None
     if options.cluster is not None:
         clusters = tuple(patient_of(item.truth, options.cluster) for item in chosen if item.truth)
@@ -62,47 +67,35 @@ def evaluate_grades(
         clusters=clusters,
         folds=folds if len(np.unique(folds)) > 1 else None,
     )
-    cases = ClassDecisions(task.classes, True, truth, grades, clusters)
+    cases = ClassCases.create(truth, len(task.classes), True, clusters, table.folds)
+    model = Answers(grades, probs)
     read = readings(chosen, options.readers.get(task.name, ()), task.classes)
-    return replace(_graded(table, task, truth, grades, score, settings), readers=class_readers(cases, read, settings))
+    graded = _graded(table, task, cases, model, settings)
+    graded = replace(graded, readers=class_readers(cases, model, task.classes, read, settings))
+    compared = ClassTable(cases, {task.name: model}, group_levels(chosen, options.groups))
+    return widened(GradedScores, graded, class_comparisons(compared, settings, log))
 
 
 def _graded(
-    table: ScoreTable, task: Task, truth: IntArray, grades: IntArray, score: FloatArray, settings: EvaluationSettings
+    table: ScoreTable, task: Task, cases: ClassCases, model: Answers, settings: EvaluationSettings
 ) -> GradedScores:
-    n_grades, everyone = len(task.classes), np.ones((1, len(truth)), dtype=np.int64)
-    kappa_ci = c_ci = UNDEFINED
-    kappa = float(quadratic_kappa(truth, grades, n_grades, everyone)[0])
-    concordance = float(c_index(truth, score, everyone)[0]) if len(np.unique(truth)) > 1 else math.nan
-    if settings.n_resamples and len(np.unique(truth)) > 1:
-        found = ordinal_metrics(
-            truth,
-            GradedPrediction(grades, score),
-            n_grades,
-            table.clusters,
-            settings.level,
-            settings.n_resamples,
-            settings.seed,
-        )
-        kappa_ci, c_ci = _ci(found.quadratic_kappa), _ci(found.c_index)
-    if table.folds is not None:
-        concordance, c_ci = _within_folds(table, truth, score, settings.level)
-    error = clustered_mean(np.abs(grades - truth), table.clusters, settings.level)
-    right = clustered_proportion(grades == truth, table.clusters, settings.level, settings.interval)
+    found = {measure: measure_value(measure, cases, model, settings) for measure in GRADE_MEASURES}
+    kappa, order, error, right = (found[item] for item in (QUADRATIC_KAPPA, C_INDEX, MEAN_ABSOLUTE_ERROR, ACCURACY))
+    n_grades = len(task.classes)
     return GradedScores(
-        n=len(truth),
+        n=len(cases.truth),
         grades=task.classes,
         rule=RULE,
-        quadratic_kappa=kappa,
-        quadratic_kappa_ci=kappa_ci,
-        c_index=concordance,
-        c_index_ci=c_ci,
-        mean_absolute_error=float(mean_absolute_error(truth, grades, everyone)[0]),
-        mean_absolute_error_ci=(max(error.ci[0], 0.0), error.ci[1]),
+        quadratic_kappa=kappa.value,
+        quadratic_kappa_ci=kappa.ci,
+        c_index=order.value,
+        c_index_ci=order.ci,
+        mean_absolute_error=error.value,
+        mean_absolute_error_ci=error.ci,
         accuracy=right.value,
         accuracy_ci=right.ci,
-        auc_at_cuts=tuple(_cut(table, task, truth, cut, settings.level) for cut in range(1, n_grades)),
-        confusion_matrix=confusion_matrix(truth, grades, n_grades),
+        auc_at_cuts=tuple(_cut(table, task, cases.truth, cut, settings.level) for cut in range(1, n_grades)),
+        confusion_matrix=confusion_matrix(cases.truth, model.decided, n_grades),
     )
 
 
@@ -117,25 +110,3 @@ def _cut(table: ScoreTable, task: Task, truth: IntArray, cut: int, level: float)
         auc_ci=auc.auc_ci,
         auc_method=auc.auc_method,
     )
-
-
-def _within_folds(
-    table: ScoreTable, truth: IntArray, score: FloatArray, level: float
-) -> tuple[float, tuple[float, float]]:
-    """Mean C-index over the folds that hold several grades, with the corrected resampled t on the logit scale."""
-    values, ratios = [], []
-    folds = np.zeros(len(truth), dtype=np.int64) if table.folds is None else table.folds
-    for fold in np.unique(folds).tolist():
-        inside = folds == fold
-        if len(np.unique(truth[inside])) > 1:
-            weights = np.ones((1, int(inside.sum())), dtype=np.int64)
-            values.append(float(c_index(truth[inside], score[inside], weights)[0]))
-            ratios.append(float(inside.sum() / (~inside).sum()))
-    if len(values) < 2:
-        return (values[0] if values else math.nan), UNDEFINED
-    found = corrected_resampled_t(values, float(np.mean(ratios)), level, null=0.5)
-    return found.mean, bounded_interval(found.mean, found.se, found.df, level)
-
-
-def _ci(estimate: BootstrapEstimate) -> tuple[float, float]:
-    return estimate.ci

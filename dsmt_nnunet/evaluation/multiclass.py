@@ -9,18 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dsmt_nnunet.evaluation.class_comparisons import measure_value
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves
-from dsmt_nnunet.evaluation.records.score import Interval
 from dsmt_nnunet.evaluation.records.tasks import ClassScore, MulticlassTask
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.statistics.calibration.temperature import negative_log_likelihood
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray
-from dsmt_nnunet.statistics.clusters.bootstrap import bootstrap_estimate
 from dsmt_nnunet.statistics.clusters.ratio import clustered_mean, clustered_proportion
 from dsmt_nnunet.statistics.clusters.units import cluster_codes
-from dsmt_nnunet.statistics.ordinal.weighted import nominal_kappa
+from dsmt_nnunet.statistics.ordinal.measures import COHENS_KAPPA, Answers, ClassCases
 from dsmt_nnunet.statistics.proportions import UNDEFINED, Proportion
-from dsmt_nnunet.statistics.resampling import Resampler
 from dsmt_nnunet.statistics.roc.by_patient import macro_auc
 from dsmt_nnunet.statistics.roc.curve import roc_curve
 from dsmt_nnunet.statistics.roc.folds import macro_fold_auc
@@ -85,7 +83,8 @@ def evaluate_classes(answers: ClassAnswers, settings: EvaluationSettings) -> Mul
     right = share(decisions == y_true, np.ones(len(y_true), dtype=bool))
     probs = answers.probs if answers.calibrated is None else answers.calibrated
     brier = clustered_mean(((probs - np.eye(n_classes)[y_true]) ** 2).sum(axis=1), clusters, level)
-    kappa, kappa_ci = _kappa(answers, settings)
+    cases = ClassCases(y_true, n_classes, False, codes)
+    kappa = measure_value(COHENS_KAPPA, cases, Answers(decisions), settings)
     return MulticlassTask(
         n=len(y_true),
         classes=tuple(answers.classes),
@@ -95,32 +94,14 @@ def evaluate_classes(answers: ClassAnswers, settings: EvaluationSettings) -> Mul
         accuracy=right.value,
         accuracy_ci=right.ci,
         balanced_accuracy=float(np.mean([item.sensitivity for item in per_class.values()])),
-        kappa=kappa,
-        kappa_ci=kappa_ci,
+        kappa=kappa.value,
+        kappa_ci=kappa.ci,
         brier=brier.estimate,
         brier_ci=(max(brier.ci[0], 0.0), min(brier.ci[1], 2.0)) if brier.n_clusters > 1 else UNDEFINED,
         log_loss=negative_log_likelihood(y_true, probs) if len(y_true) else math.nan,
         confusion_matrix=confusion_matrix(y_true, decisions, n_classes),
         confusion_matrix_axes="rows: truth, columns: prediction, in the order of classes",
     )
-
-
-def _kappa(answers: ClassAnswers, settings: EvaluationSettings) -> tuple[float, Interval]:
-    """Cohen's kappa of decision and truth, BCa interval over patients; NaN where both use one class alone."""
-    y_true, decisions = answers.y_true, answers.decisions
-    if len(np.unique(np.concatenate([y_true, decisions]))) < 2:
-        return math.nan, UNDEFINED
-    n_classes = len(answers.classes)
-
-    def statistic(weights: IntArray) -> FloatArray:
-        return nominal_kappa(y_true, decisions, n_classes, weights)
-
-    if not settings.n_resamples:
-        return float(statistic(np.ones((1, len(y_true)), dtype=np.int64))[0]), UNDEFINED
-    names = None if answers.clusters is None else list(answers.clusters)
-    resampler = Resampler.create(np.zeros(len(y_true)), names, settings.n_resamples, settings.seed, stratified=False)
-    found = bootstrap_estimate(statistic, resampler, settings.level)
-    return found.estimate, found.ci
 
 
 def class_curves(y_true: IntArray, probs: FloatArray, decisions: IntArray, classes: Sequence[str]) -> MulticlassCurves:

@@ -263,7 +263,7 @@ def _evaluate_tasks(
         found, curves[task.name] = evaluate_binary_task(cases, decisions, options, settings, log, everyone=everyone)
         with log.collect(f"{task.name}, intention to diagnose"):
             intended = intention_to_diagnose(everyone, cases, joined, task, settings)
-            grades = evaluate_grades(joined, task, options, settings)
+            grades = evaluate_grades(joined, task, options, settings, log)
         tasks[task.name] = widened(PredictedBinaryTask, found, intention_to_diagnose=intended, grades=grades)
     return tasks, curves
 

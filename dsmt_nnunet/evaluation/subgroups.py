@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dsmt_nnunet.evaluation.comparisons import compare_levels
@@ -28,7 +30,7 @@ def evaluate_subgroups(
     subgroups: dict[str, dict[str, SubgroupLevel]] = {}
     comparisons: list[UnpairedComparison] = []
     for column, membership in table.groups.items():
-        levels = [level for level in sorted(set(membership), key=_level_order) if level]
+        levels = ordered_levels(membership)
         subgroups[column] = {}
         for level in [*levels, *([""] if "" in membership else [])]:
             chosen = np.asarray([value == level for value in membership], dtype=bool)
@@ -51,6 +53,11 @@ def _level(
         with log.collect(f"{name}, {where}"):
             scored[name] = evaluate_score(table, name, settings, is_probability(whole.scores[name]))
     return SubgroupLevel(n=len(table), n_positive=int(table.y_true.sum()), scores=scored)
+
+
+def ordered_levels(membership: Sequence[str]) -> list[str]:
+    """Known levels of a column, numbers and bands by size."""
+    return [level for level in sorted(set(membership), key=_level_order) if level]
 
 
 def _level_order(level: str) -> tuple[int, float, str]:

@@ -135,29 +135,13 @@ def read_score_table(table: CsvTable, columns: TableColumns, log: WarningLog) ->
             rows are named by their line in the file.
     """
     path = table.path
-    _require(table, columns.names)
-    rows = [row for row in table.rows if row.get(columns.truth)]
-    if not rows:
-        raise ValueError(f"{path}: no row has a value in the truth column '{columns.truth}'.")
-    if len(rows) < len(table.rows):
-        message = f"{len(table.rows) - len(rows)} rows have no truth and are left out."
-        log.add(IncompleteDataWarning, columns.truth, message)
-    _check_repeats(table, rows, columns.case)
+    require_columns(table, columns.names)
+    rows = known_rows(table, columns.truth, log)
+    check_repeats(table, rows, columns.case)
     y_true = parse_truth(path, rows, columns.truth, columns.positive)
     scores = {name: _numbers(path, rows, name) for name in columns.scores}
     readers = {name: _ratings(path, rows, name, columns) for name in columns.readers}
-    clusters = None
-    if columns.cluster and not columns.independent:
-        lacking = [row.line for row in rows if not row.get(columns.cluster)]
-        if lacking:
-            raise ValueError(
-                f"{path}: the column of patients '{columns.cluster}' is empty in {_lines(lacking)}. Fill it in, or "
-                f"take every case for a patient of its own with --cluster {INDEPENDENT}."
-            )
-        named = [row.get(columns.cluster) for row in rows]
-        clusters = patients(named, columns.cluster, log)
-    elif columns.cluster:
-        warn_of_independence([row.get(columns.cluster) or f"line {row.line}" for row in rows], log)
+    clusters = patients_of(path, rows, columns.cluster, columns.independent, log)
     folds = folds_of(path, rows, fold_column(table, rows, columns.fold), clusters, log)
     return ScoreTable(
         case_names=tuple(row.get(columns.case) if columns.case else f"line {row.line}" for row in rows),
@@ -197,13 +181,53 @@ def parse_truth(path: Path, rows: Sequence[CsvRow], column: str, positive: str |
     return np.array([text == positive for text in texts], dtype=bool)
 
 
-def _require(table: CsvTable, names: Sequence[str]) -> None:
+def known_rows(table: CsvTable, truth: str, log: WarningLog) -> list[CsvRow]:
+    """Rows whose truth is known.
+
+    Raises:
+        ValueError: there is none.
+    """
+    rows = [row for row in table.rows if row.get(truth)]
+    if not rows:
+        raise ValueError(f"{table.path}: no row has a value in the truth column '{truth}'.")
+    if len(rows) < len(table.rows):
+        log.add(IncompleteDataWarning, truth, f"{len(table.rows) - len(rows)} rows have no truth and are left out.")
+    return rows
+
+
+def patients_of(
+    path: Path, rows: Sequence[CsvRow], column: str | None, independent: bool, log: WarningLog
+) -> tuple[str, ...] | None:
+    """Patient of each row; None without a column, or where every case is to be a patient of its own.
+
+    Raises:
+        ValueError: a cell is empty.
+    """
+    if column is None:
+        return None
+    if independent:
+        warn_of_independence([row.get(column) or f"line {row.line}" for row in rows], log)
+        return None
+    lacking = [row.line for row in rows if not row.get(column)]
+    if lacking:
+        raise ValueError(
+            f"{path}: the column of patients '{column}' is empty in {_lines(lacking)}. Fill it in, or take every case "
+            f"for a patient of its own with --cluster {INDEPENDENT}."
+        )
+    return patients([row.get(column) for row in rows], column, log)
+
+
+def require_columns(table: CsvTable, names: Sequence[str]) -> None:
+    """
+    Raises:
+        ValueError: the table lacks a column.
+    """
     missing = [name for name in dict.fromkeys(names) if name not in table.columns]
     if missing:
         raise ValueError(f"{table.path} has no column {missing}; its columns are {list(table.columns)}.")
 
 
-def _check_repeats(table: CsvTable, rows: Sequence[CsvRow], case: str | None) -> None:
+def check_repeats(table: CsvTable, rows: Sequence[CsvRow], case: str | None) -> None:
     """Looks for rows that count twice: of one name, or, where none is named, alike in every cell beside a case_id.
 
     Raises:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
-from dsmt_nnunet.evaluation.class_readers import ClassDecisions, class_readers, readings
+from dsmt_nnunet.evaluation.class_comparisons import ClassTable, class_comparisons
+from dsmt_nnunet.evaluation.class_readers import class_readers, readings
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, truth_value
 from dsmt_nnunet.evaluation.multiclass import ClassAnswers, class_curves, evaluate_classes
 from dsmt_nnunet.evaluation.patients import PATIENT_COLUMN, patients, warn_of_independence
@@ -15,11 +16,12 @@ from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.table import evaluate_table
-from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions, known_label
+from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions, group_levels, known_label
 from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
+from dsmt_nnunet.statistics.ordinal.measures import Answers, ClassCases
 from dsmt_nnunet.tasks import Task
 
 MISSED_NOTE = (
@@ -96,8 +98,11 @@ def evaluate_multiclass_task(
         )
     with log.collect(cases.task.name):
         task = evaluate_classes(ClassAnswers(*answers, cases.clusters(options), folds, calibrated), settings)
-        decisions = ClassDecisions(cases.task.classes, False, cases.labels, cases.decided, cases.clusters(options))
-        task = replace(task, readers=class_readers(decisions, read, settings))
+        known = ClassCases.create(cases.labels, len(cases.task.classes), False, cases.clusters(options), folds)
+        model = Answers(cases.decided, cases.probs)
+        task = replace(task, readers=class_readers(known, model, cases.task.classes, read, settings))
+    table = ClassTable(known, {cases.task.name: model}, group_levels(cases.nodules, options.groups))
+    task = widened(MulticlassTask, task, class_comparisons(table, settings, log))
     return task, class_curves(*answers)
 
 

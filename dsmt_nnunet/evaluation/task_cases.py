@@ -121,16 +121,13 @@ class TaskCases:
             scores={name: score},
             decisions={name: (*decisions, *stated)},
             readers={reader: self._ratings(reader) for reader in options.readers.get(name, ())},
-            groups={group.name: group.levels(self._column(group.name)) for group in options.groups},
+            groups=group_levels(self.nodules, options.groups),
             clusters=self.clusters(options),
             folds=folds,
         )
 
-    def _column(self, column: str) -> tuple[str, ...]:
-        return tuple(truth_value(item.truth, column) for item in self.nodules if item.truth)
-
     def _ratings(self, column: str) -> FloatArray:
-        ratings, texts = [], self._column(column)
+        ratings, texts = [], _column(self.nodules, column)
         by_grade = any(text in self.grades for text in texts) and not any(text in self.task.classes for text in texts)
         names = self.grades if by_grade and not all(map(_is_number, self.grades)) else self.task.classes
         for item, text in zip(self.nodules, texts, strict=True):
@@ -158,6 +155,15 @@ def patient_of(nodule: Nodule, column: str) -> str:
             f"in, or take every nodule for a patient of its own with --cluster {INDEPENDENT}."
         )
     return same_person_key(name)
+
+
+def group_levels(nodules: Sequence[JoinedNodule], groups: Sequence[GroupColumn]) -> dict[str, tuple[str, ...]]:
+    """Column -> level of each nodule, which has a truth."""
+    return {group.name: group.levels(_column(nodules, group.name)) for group in groups}
+
+
+def _column(nodules: Sequence[JoinedNodule], column: str) -> tuple[str, ...]:
+    return tuple(truth_value(item.truth, column) for item in nodules if item.truth)
 
 
 def known_label(nodule: Nodule | None, task: Task) -> int:

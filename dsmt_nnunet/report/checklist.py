@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics, ReaderStudyMetrics, TableMetrics
+from dsmt_nnunet.evaluation.records.metrics import ClassTableMetrics, CrossvalMetrics, ReaderStudyMetrics, TableMetrics
 from dsmt_nnunet.evaluation.records.score import Score
 from dsmt_nnunet.files import write_rows
 from dsmt_nnunet.report.cohort_tables import cohort_table, flow_table
@@ -108,7 +108,9 @@ def _inputs(evaluation: EvaluationFolder) -> str:
     metrics = evaluation.metrics
     if isinstance(metrics, CrossvalMetrics):
         return f"data set {metrics.inputs.dataset}, model {metrics.inputs.model}"
-    return f"table {metrics.inputs.table}" if isinstance(metrics, TableMetrics) else f"predictions {evaluation.source}"
+    if isinstance(metrics, TableMetrics | ClassTableMetrics):
+        return f"table {metrics.inputs.table}"
+    return f"predictions {evaluation.source}"
 
 
 def _partition(evaluation: EvaluationFolder) -> str:
@@ -139,7 +141,8 @@ def _uncertainty(evaluation: EvaluationFolder) -> str:
 
 def _subgroups(evaluation: EvaluationFolder) -> str:
     metrics = evaluation.metrics
-    found = [metrics] if isinstance(metrics, TableMetrics) else list(evaluation.tasks.values())
+    of_table = isinstance(metrics, TableMetrics | ClassTableMetrics)
+    found = [metrics] if of_table else list(evaluation.tasks.values())
     columns = dict.fromkeys(column for item in found for column in getattr(item, "subgroups", {}))
     if not columns:
         return ""

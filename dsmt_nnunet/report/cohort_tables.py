@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from dsmt_nnunet.csv_table import number_or_nan
-from dsmt_nnunet.evaluation.records.metrics import TableMetrics
+from dsmt_nnunet.evaluation.records.metrics import ClassTableMetrics, TableMetrics
 from dsmt_nnunet.report.folder import EvaluationFolder, Row
 from dsmt_nnunet.report.numbers import readable
 from dsmt_nnunet.report.tables import Table
@@ -54,6 +54,9 @@ def cohort_table(evaluations: Sequence[EvaluationFolder]) -> Table:
 
 def _flow(evaluation: EvaluationFolder) -> Iterator[tuple[str, int, int, str]]:
     metrics = evaluation.metrics
+    if isinstance(metrics, ClassTableMetrics):
+        yield "analysed", metrics.n, metrics.n, "rows of the table"
+        return
     if isinstance(metrics, TableMetrics):
         yield "given", len(evaluation.cases), len(evaluation.cases), "rows of the table"
         yield "analysed", metrics.n, metrics.n, ""

@@ -20,7 +20,7 @@ def further_tables(panel: BinaryPanel, confidence: str, families: Sequence[Adjus
         _non_inferiority_table(panel),
         _interaction_table(panel, notes.get("interactions", "")),
         *(_agreement_tables(panel.comparisons.agreement, confidence) if panel.comparisons.agreement else ()),
-        *grade_tables(panel.grades, confidence, notes.get("readers of grades and classes", "")),
+        *grade_tables(panel.grades, confidence, families),
     ]
     return [table for table in tables if table.rows]
 

@@ -9,41 +9,36 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from dsmt_nnunet.evaluation.records.metrics import (
+    ClassTableMetrics,
     CrossvalMetrics,
     PredictionMetrics,
     ReaderStudyMetrics,
     SettingsUsed,
-    TableMetrics,
 )
 from dsmt_nnunet.evaluation.records.score import DecisionValues
-from dsmt_nnunet.evaluation.records.tasks import BinaryTask
 from dsmt_nnunet.report import count_figures, score_figures, tables
 from dsmt_nnunet.report.cards import Card
 from dsmt_nnunet.report.detection_view import detection_figures, detection_table
 from dsmt_nnunet.report.figure_style import FigureFolder, PageFigure
 from dsmt_nnunet.report.folder import EvaluationFolder
 from dsmt_nnunet.report.further_tables import further_tables
-from dsmt_nnunet.report.grade_tables import class_reader_tables
-from dsmt_nnunet.report.numbers import counted, interval, is_number, readable, shown, with_interval
+from dsmt_nnunet.report.grade_tables import class_comparison_tables, class_reader_tables, class_tables
+from dsmt_nnunet.report.numbers import interval, is_number, readable, shown, with_interval
 from dsmt_nnunet.report.panel import BinaryPanel, MulticlassPanel, Panel, panels_of
 from dsmt_nnunet.report.plain_warnings import PlainWarning, plain_warnings
+from dsmt_nnunet.report.sentences import data_sentence, settings_sentence
 from dsmt_nnunet.report.tables import Table
 
 KIND_TITLES = {
     "predictions": "Predictions against the truth",
     "crossval": "Cross-validation",
     "table": "Scores compared",
+    "classes": "Grades and classes compared",
     "readers": "Reader study",
 }
-SOURCES = {
-    "predictions": ("predictions", "truth", "labels"),
-    "crossval": ("dataset", "model", "truth"),
-    "table": ("table",),
-    "readers": ("table",),
-}
-"""Kind -> the names in `inputs` of metrics.json that stand for files and folders."""
 NO_CURVES = "The curves are missing: curves.json is not in the folder. Run 'dsmt evaluate' again to have them drawn."
 
+HEADLINES_OF_CLASSES = ("quadratic kappa", "macro AUC")
 CONFUSION = ("Confusion matrix", "Counts, and the share of each true class, at the operating point.")
 
 
@@ -93,6 +88,16 @@ def build_section(evaluation: EvaluationFolder, key: str, title: str, figures: F
     if isinstance(metrics, ReaderStudyMetrics):
         views: list[PanelView] = [_reader_study_view(metrics, key, figures)]
         headlines = _reader_study_headlines(metrics)
+    elif isinstance(metrics, ClassTableMetrics):
+        views = [
+            PanelView("classes", "Grades" if metrics.is_ordinal else "Classes", True, "", (), class_tables(metrics))
+        ]
+        headlines = [
+            Headline(f"{name}: {item.measure}", shown(item.value, 2), _limits(interval(item.ci, 2), metrics.confidence))
+            for name, held in metrics.models.items()
+            for item in held
+            if item.measure in HEADLINES_OF_CLASSES
+        ]
     else:
         panels = panels_of(evaluation)
         views = [_panel_view(evaluation, panel, key, figures) for panel in panels]
@@ -102,11 +107,11 @@ def build_section(evaluation: EvaluationFolder, key: str, title: str, figures: F
         key=key,
         title=title,
         kind_title=KIND_TITLES[metrics.kind],
-        data=_data_sentence(evaluation),
+        data=data_sentence(evaluation),
         headlines=tuple(headlines),
         panels=tuple(views),
         warnings=tuple(plain_warnings(metrics.warnings)),
-        settings=_settings_sentence(evaluation),
+        settings=settings_sentence(evaluation),
     )
 
 
@@ -128,9 +133,8 @@ def _panel_view(evaluation: EvaluationFolder, panel: Panel, key: str, figures: F
         notes += _notes(panel)
     else:
         listed = tables.multiclass_tables(panel, confidence)
-        notes_of = {item.name: item.sentence for item in metrics.multiplicity}
-        note = notes_of.get("readers of grades and classes", "")
-        listed += class_reader_tables(panel.task.readers, confidence, note)
+        listed += class_reader_tables(panel.task.readers, confidence, metrics.multiplicity)
+        listed += class_comparison_tables(panel.task, confidence, metrics.multiplicity)
     return PanelView(
         panel.key, panel.title, panel.is_primary, _summary(panel), tuple(drawn), tuple(listed), tuple(notes)
     )
@@ -292,47 +296,6 @@ def _point_headlines(point: DecisionValues | None, confidence: str) -> list[Head
 
 def _limits(limits: str, confidence: str) -> str:
     return f"{confidence} interval {limits}" if limits else "no interval"
-
-
-def _data_sentence(evaluation: EvaluationFolder) -> str:
-    metrics = evaluation.metrics
-    named = [(name, getattr(metrics.inputs, name)) for name in SOURCES[metrics.kind]]
-    source = ", ".join(f"{name} '{value}'" for name, value in named if value)
-    if isinstance(metrics, ReaderStudyMetrics):
-        text = f"{metrics.n_cases} cases ({metrics.n_positive} positive), {len(metrics.readers)} readers, "
-        return f"{text}{len(metrics.modalities)} modalities. Source: {source}."
-    if isinstance(metrics, TableMetrics):
-        return f"{metrics.n} cases, {metrics.n_positive} of them positive. Source: {source}."
-    if isinstance(metrics, CrossvalMetrics):
-        text = f"{len(metrics.folds)} folds, {counted(len(evaluation.nodules), 'nodule')}."
-    else:
-        detection = metrics.detection
-        text = f"{counted(detection.n_scans, 'scan')} with {counted(detection.n_truth, 'nodule')}: "
-        text += f"{detection.n_matched} found, {detection.n_missed} missed, "
-        if detection.n_scans_crashed:
-            text += f"{detection.n_crashed} in {counted(detection.n_scans_crashed, 'scan')} without a prediction, "
-        text += f"{counted(detection.n_extra, 'extra finding')}."
-        text += f" {detection.note}" if detection.note else ""
-    primary = metrics.tasks.get(metrics.primary_task)
-    if isinstance(primary, BinaryTask):
-        task = readable(metrics.primary_task)
-        text += f" {task}: {primary.n_positive} of {primary.n} {primary.positive_class}."
-    return f"{text} Source: {source}."
-
-
-def _settings_sentence(evaluation: EvaluationFolder) -> str:
-    metrics = evaluation.metrics
-    settings, maker, confidence = metrics.settings, metrics.created_by, metrics.confidence
-    if isinstance(metrics, ReaderStudyMetrics):
-        return f"{confidence} intervals. {metrics.method}. Made by {maker}."
-    resamples = settings.bootstrap_resamples
-    bootstrap = f"{resamples} bootstrap resamples, seed {settings.seed}" if resamples else "no bootstrap"
-    clustered = f"; the patient ({metrics.inputs.cluster}) is the unit" if metrics.inputs.cluster else ""
-    return (
-        f"{confidence} intervals; proportions after {settings.proportion_interval.title()}; "
-        f"{bootstrap}{clustered}. Positive when score >= threshold; no score is flipped. "
-        f"Made by {maker}."
-    )
 
 
 def _reader_study_headlines(metrics: ReaderStudyMetrics) -> list[Headline]:

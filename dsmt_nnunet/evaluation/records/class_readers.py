@@ -4,29 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dsmt_nnunet.evaluation.records.score import Interval
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasureDifference:
-    """A measure of the model less that of a reader, on the nodules that the reader rated.
-
-    Attributes:
-        measure: what is compared; of the mean absolute error less is better.
-        model, reader: its values.
-        test: name of the test; `ci` and `p_value` are both of it, so that they never contradict each other.
-        p_value: two-sided, of no difference.
-        p_value_holm: adjusted over the family that `multiplicity` names.
-    """
-
-    measure: str
-    model: float
-    reader: float
-    difference: float
-    ci: Interval
-    test: str
-    p_value: float
-    p_value_holm: float | None = None
+from dsmt_nnunet.evaluation.records.class_comparisons import MeasureDifference
 
 
 @dataclass(frozen=True, kw_only=True)

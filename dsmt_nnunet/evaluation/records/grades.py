@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dsmt_nnunet.evaluation.records.class_comparisons import ClassComparisons
 from dsmt_nnunet.evaluation.records.class_readers import ClassReader
 from dsmt_nnunet.evaluation.records.score import Interval
 
@@ -20,14 +21,14 @@ class CutScore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradedScores:
+class GradedScores(ClassComparisons):
     """How well grades are told, undecided ones included; intervals are over patients.
 
     Attributes:
         n: nodules that were found and whose grade is known.
         grades: the lowest first.
         rule: which grade is decided, and what grades are ranked by.
-        quadratic_kappa: agreement of decided and true grade, weighted by the squared distance; BCa interval.
+        quadratic_kappa: agreement of decided and true grade, weighted by the squared distance.
         c_index: of two nodules of different grade, how often the higher has the higher score; of folds their mean.
         mean_absolute_error: in grades.
         accuracy: share of the very grade.

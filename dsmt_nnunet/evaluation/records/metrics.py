@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dsmt_nnunet.evaluation.records.class_comparisons import ClassComparisons, MeasureValue
+from dsmt_nnunet.evaluation.records.class_readers import ClassReader
 from dsmt_nnunet.evaluation.records.comparisons import AdjustedFamily, Comparisons
 from dsmt_nnunet.evaluation.records.curves import DecisionCurve
 from dsmt_nnunet.evaluation.records.free_response import FreeResponse
@@ -14,7 +16,7 @@ from dsmt_nnunet.evaluation.records.tasks import CrossvalTask, PredictedTask
 from dsmt_nnunet.statistics.named_warnings import NamedWarning
 from dsmt_nnunet.statistics.proportions import IntervalMethod
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Rises with every change of a key; `dsmt report` reads this one alone."""
 
 
@@ -180,6 +182,31 @@ class TableMetrics(Head, Comparisons):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassTableMetrics(Head, ClassComparisons):
+    """Models that give each of several classes, or grades, a probability.
+
+    Attributes:
+        is_ordinal: whether the classes are grades.
+        rule: which class is decided.
+        n_clusters: patients; None where no column names them.
+        models: name -> its measures.
+        confusion_matrices: name -> rows truth, columns decision.
+        readers: name -> model -> the model beside the reader.
+    """
+
+    kind: Literal["classes"] = "classes"
+    inputs: TableSources
+    n: int
+    n_clusters: int | None
+    classes: tuple[str, ...]
+    is_ordinal: bool
+    rule: str
+    models: dict[str, tuple[MeasureValue, ...]]
+    confusion_matrices: dict[str, tuple[tuple[int, ...], ...]]
+    readers: dict[str, dict[str, ClassReader]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReaderStudySources:
     """Name of the table, its truth and the column of patients."""
 
@@ -203,10 +230,11 @@ class ReaderStudyMetrics(Head):
     merits: dict[str, MeritResult]
 
 
-Metrics = PredictionMetrics | CrossvalMetrics | TableMetrics | ReaderStudyMetrics
+Metrics = PredictionMetrics | CrossvalMetrics | TableMetrics | ClassTableMetrics | ReaderStudyMetrics
 KINDS: dict[str, type[Metrics]] = {
     "predictions": PredictionMetrics,
     "crossval": CrossvalMetrics,
     "table": TableMetrics,
+    "classes": ClassTableMetrics,
     "readers": ReaderStudyMetrics,
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dsmt_nnunet.evaluation.records.class_comparisons import ClassComparisons
 from dsmt_nnunet.evaluation.records.class_readers import ClassReader
 from dsmt_nnunet.evaluation.records.comparisons import Comparisons
 from dsmt_nnunet.evaluation.records.curves import DecisionCurve
@@ -133,7 +134,7 @@ class ClassScore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MulticlassTask:
+class MulticlassTask(ClassComparisons):
     """A task with several classes, the most probable one decided.
 
     Of a cross-validation all AUCs are means over folds, and `brier` and `log_loss` are of temperatures chosen on the

@@ -9,10 +9,9 @@ import numpy.typing as npt
 from statsmodels.stats.inter_rater import aggregate_raters
 
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray
-from dsmt_nnunet.statistics.clusters.bootstrap import BootstrapEstimate, bootstrap_estimate
+from dsmt_nnunet.statistics.clusters.jackknife import JackknifeEstimate, jackknife_estimate
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.ordinal.weighted import quadratic_kappa
-from dsmt_nnunet.statistics.resampling import Resampler
 
 AlphaMetric = Literal["nominal", "ordinal", "interval"]
 
@@ -23,10 +22,8 @@ def weighted_kappa(
     n_grades: int,
     clusters: Clusters = None,
     level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> BootstrapEstimate:
-    """Cohen's kappa of two readers with quadratic weights, BCa interval over patients.
+) -> JackknifeEstimate:
+    """Cohen's kappa of two readers with quadratic weights, jackknife interval over patients on the z scale.
 
     Source: Cohen, Psychological Bulletin 1968; 70: 213.
 
@@ -36,25 +33,21 @@ def weighted_kappa(
         n_grades: K.
         clusters: patient of each case.
         level: confidence level.
-        n_resamples: bootstrap resamples.
-        seed: of the bootstrap.
     """
     one, other = np.asarray(first, dtype=np.int64), np.asarray(second, dtype=np.int64)
 
     def statistic(weights: IntArray) -> FloatArray:
         return quadratic_kappa(one, other, n_grades, weights)
 
-    return bootstrap_estimate(statistic, _resampler(len(one), clusters, n_resamples, seed), level)
+    return jackknife_estimate(statistic, cluster_codes(clusters, len(one)), level, "fisher-z")
 
 
 def fleiss(
     ratings: npt.ArrayLike,
     clusters: Clusters = None,
     level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> BootstrapEstimate:
-    """Fleiss' kappa of R readers who all rate every case, BCa interval over patients.
+) -> JackknifeEstimate:
+    """Fleiss' kappa of R readers who all rate every case, jackknife interval over patients on the z scale.
 
     Source: Fleiss, Psychological Bulletin 1971; 76: 378.
 
@@ -62,8 +55,6 @@ def fleiss(
         ratings: category of each case by each reader, shape (N, R).
         clusters: patient of each case.
         level: confidence level.
-        n_resamples: bootstrap resamples.
-        seed: of the bootstrap.
     """
     table = np.asarray(aggregate_raters(np.asarray(ratings))[0], dtype=np.float64)
     n_readers = table[0].sum()
@@ -77,7 +68,7 @@ def fleiss(
             kappa = (weights @ agreed / total - by_chance) / (1 - by_chance)
         return np.asarray(np.where(by_chance < 1 - 1e-12, kappa, np.nan), dtype=np.float64)
 
-    return bootstrap_estimate(statistic, _resampler(len(table), clusters, n_resamples, seed), level)
+    return jackknife_estimate(statistic, cluster_codes(clusters, len(table)), level, "fisher-z")
 
 
 def krippendorff_alpha(
@@ -85,10 +76,8 @@ def krippendorff_alpha(
     metric: AlphaMetric = "ordinal",
     clusters: Clusters = None,
     level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> BootstrapEstimate:
-    """Krippendorff's alpha of readers who need not rate every case, BCa interval over patients.
+) -> JackknifeEstimate:
+    """Krippendorff's alpha of readers who need not rate every case, jackknife interval over patients on the z scale.
 
     1 - observed over expected disagreement, from the table of values that meet within a case. Cases with fewer than two
     ratings say nothing and are left out.
@@ -99,8 +88,6 @@ def krippendorff_alpha(
         metric: "nominal" (0 or 1), "ordinal" (cases between the two grades, squared) or "interval" (squared distance).
         clusters: patient of each case.
         level: confidence level.
-        n_resamples: bootstrap resamples.
-        seed: of the bootstrap.
 
     Raises:
         ValueError: no case has two ratings.
@@ -126,7 +113,7 @@ def krippendorff_alpha(
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.where(expected > 1e-12, 1 - observed / expected, np.nan), dtype=np.float64)
 
-    return bootstrap_estimate(statistic, _resampler(len(counts), codes, n_resamples, seed), level)
+    return jackknife_estimate(statistic, cluster_codes(codes, len(counts)), level, "fisher-z")
 
 
 def _distances(values: FloatArray, totals: FloatArray, metric: AlphaMetric) -> FloatArray:
@@ -137,8 +124,3 @@ def _distances(values: FloatArray, totals: FloatArray, metric: AlphaMetric) -> F
         return np.asarray((values[None, :, None] - values[None, None, :]) ** 2)
     middle = np.cumsum(totals, axis=1) - totals / 2
     return np.asarray((middle[:, :, None] - middle[:, None, :]) ** 2)
-
-
-def _resampler(n_cases: int, clusters: Clusters, n_resamples: int, seed: int) -> Resampler:
-    codes = [str(code) for code in cluster_codes(clusters, n_cases)]
-    return Resampler.create(np.zeros(n_cases), codes, n_resamples, seed, stratified=False)

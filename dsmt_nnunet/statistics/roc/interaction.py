@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import f as f_distribution
 
-from dsmt_nnunet.statistics.checks import binary_labels, finite_scores
+from dsmt_nnunet.statistics.checks import FloatArray, binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.named_warnings import OneCaseInClassWarning
 from dsmt_nnunet.statistics.roc.delong import structural_components
@@ -83,18 +83,32 @@ def auc_interaction(
         )
         used.append(index)
         holders.append(min(held))
-    n_levels = len(used)
-    nothing = Interaction(tuple(estimates), tuple(used), math.nan, (max(n_levels - 1, 0), 0), math.nan)
+    # A level is known as well as the class that fewest patients hold there lets it be.
+    sums = np.stack(contributions) * np.sqrt([[count / (count - 1)] for count in holders]) if used else np.empty((0, 0))
+    return equal_at_all_levels(tuple(estimates), tuple(used), sums @ sums.T, holders)
+
+
+def equal_at_all_levels(
+    estimates: tuple[float, ...], levels: tuple[int, ...], covariance: FloatArray, holders: Sequence[int]
+) -> Interaction:
+    """Wald test of G - 1 contrasts in Hotelling's form, that estimates at G levels are equal.
+
+    Args:
+        estimates: of each level.
+        levels: their indices.
+        covariance: of the estimates, shape (G, G).
+        holders: patients that each estimate rests on.
+    """
+    n_levels = len(estimates)
+    nothing = Interaction(estimates, levels, math.nan, (max(n_levels - 1, 0), 0), math.nan)
     if n_levels < 2:
         return nothing
-    # A level is known as well as the class that fewest patients hold there lets it be.
-    sums = np.stack(contributions) * np.sqrt([[count / (count - 1)] for count in holders])
     known = sum(holders) - n_levels
     contrast = np.hstack([np.ones((n_levels - 1, 1)), -np.eye(n_levels - 1)])
-    covariance = contrast @ (sums @ sums.T) @ contrast.T
+    spread = contrast @ covariance @ contrast.T
     df = (n_levels - 1, known - n_levels + 2)
-    if df[1] < 1 or np.linalg.matrix_rank(covariance, tol=1e-12, hermitian=True) < n_levels - 1:
+    if df[1] < 1 or np.linalg.matrix_rank(spread, tol=1e-12, hermitian=True) < n_levels - 1:
         return nothing
     difference = contrast @ np.array(estimates)
-    statistic = float(difference @ np.linalg.solve(covariance, difference)) * df[1] / (df[0] * known)
-    return Interaction(tuple(estimates), tuple(used), statistic, df, float(f_distribution.sf(statistic, *df)))
+    statistic = float(difference @ np.linalg.solve(spread, difference)) * df[1] / (df[0] * known)
+    return Interaction(estimates, levels, statistic, df, float(f_distribution.sf(statistic, *df)))

@@ -41,4 +41,3 @@ def test_measurements_and_single_readers_have_no_agreement() -> None:
     measured = {"first": readers["first"], "second": np.linspace(0, 1, 40)}
     assert readers_agreement(table(**measured), SETTINGS, WarningLog()) is None
     assert readers_agreement(table(first=readers["first"]), SETTINGS, WarningLog()) is None
-    assert readers_agreement(table(**readers), EvaluationSettings(n_resamples=0), WarningLog()) is None

@@ -104,14 +104,14 @@ def test_readers_of_grades_stand_beside_the_model(truth: Path, tmp_path: Path) -
     metrics = evaluate_predictions(inputs, tmp_path / "out", SETTINGS)
     reader = metrics.tasks["vote"].grades.readers["r"]
     kappa = {item.measure: item for item in reader.model_minus_reader}["quadratic kappa"]
-    assert kappa.reader == pytest.approx(cohen_kappa_score(TRUTH, ratings, weights="quadratic"))
+    assert kappa.values[1] == pytest.approx(cohen_kappa_score(TRUTH, ratings, weights="quadratic"))
     assert kappa.p_value_holm is not None
     assert kappa.p_value_holm >= kappa.p_value
     (family,) = [item for item in metrics.multiplicity if item.name == "readers of grades and classes"]
     assert family.n_tests == 3
     assert metrics.tasks["vote"].readers["r"].kind == "ordinal", "the question is asked of the reader too"
     assert jsonable(read_metrics(tmp_path / "out")) == json.loads((tmp_path / "out" / "metrics.json").read_text())
-    *_, beside = grade_tables(metrics.tasks["vote"].grades, "95%", family.sentence)
+    *_, beside = grade_tables(metrics.tasks["vote"].grades, "95%", metrics.multiplicity)
     assert [row[0] for row in beside.rows] == [f"r ({N}), {item.measure}" for item in reader.model_minus_reader]
 
 

@@ -296,12 +296,23 @@ def test_a_reader_of_classes_stands_beside_the_model(tmp_path) -> None:
         probs = np.full(3, 0.2) + 0.4 * np.eye(3)[(k + (k % 5 == 0)) % 3]
         write_prediction(tmp_path / "out", f"c{k}", [found(truth[-1], 0.3 + 0.4 * (k % 2), texture=probs)])
     NoduleTable(tuple(truth)).write(tmp_path / "nodules.csv", SCHEMA)
-    metrics = run(tmp_path / "out", tmp_path / "nodules.csv", tmp_path / "m", "--reader", "texture:r")
+    metrics = run(
+        tmp_path / "out",
+        tmp_path / "nodules.csv",
+        tmp_path / "m",
+        "--reader",
+        "texture:r",
+        "--group",
+        "diameter_mm=8,15",
+    )
     reader = metrics["tasks"]["texture"]["readers"]["r"]
     accuracy, kappa = reader["model_minus_reader"]
-    assert accuracy["model"] == metrics["tasks"]["texture"]["accuracy"]
-    assert accuracy["reader"] == np.mean([k % 4 != 0 or k % 3 == 0 for k in range(24)])
-    assert (kappa["measure"], kappa["model"]) == ("Cohen's kappa", pytest.approx(metrics["tasks"]["texture"]["kappa"]))
+    assert accuracy["values"][0] == metrics["tasks"]["texture"]["accuracy"]
+    assert accuracy["values"][1] == np.mean([k % 4 != 0 or k % 3 == 0 for k in range(24)])
+    assert (kappa["measure"], kappa["values"][0]) == (
+        "Cohen's kappa",
+        pytest.approx(metrics["tasks"]["texture"]["kappa"]),
+    )
     assert [item["n_tests"] for item in metrics["multiplicity"] if item["name"] == "readers of grades and classes"] == [
         2
     ]

@@ -41,7 +41,7 @@ def test_every_part_of_a_full_evaluation(cohort, tmp_path) -> None:
     options += ["--reader", "reader_1", "--reader", "reader_2", "--reader", "reader_3"]
     metrics = evaluate(table, tmp_path / "out", *FULL, *options, "--group", "site", "--group", "size=10,15")
     model = metrics["scores"]["model"]
-    assert (metrics["schema_version"], metrics["kind"], model["n"], model["n_positive"]) == (5, "table", 120, 60)
+    assert (metrics["schema_version"], metrics["kind"], model["n"], model["n_positive"]) == (6, "table", 120, 60)
     for key in ("auc", "average_precision", "brier", "ece", "calibration_slope", "calibration_intercept"):
         assert isinstance(model[key], float), key
     for key in ("auc", "average_precision", "brier"):
