@@ -25,6 +25,8 @@ _OUTSIDE_HU = -850.0
 """Aerated lung, so that filters of texture see no edge where the scan ends."""
 _REACH = 24
 """Steps of one voxel over which the component in the middle is followed."""
+_NOTHING = 1e-6
+"""Of a voxel: smaller shares are none, before they become numbers that processors are slow with (denormal ones)."""
 
 
 class NoduleDescriptors(nn.Module):
@@ -119,7 +121,8 @@ class NoduleDescriptors(nn.Module):
         # The soft border belongs to it: half-filled voxels carry volume and surface.
         own = prob * _grown(_grown(component))
         sphere = torch.sigmoid((FALLBACK_RADIUS_MM - distance) / (0.25 * GRID_MM)).expand_as(own)
-        return torch.where(empty[:, None, None, None], sphere, own), empty.float()
+        nodule = torch.where(empty[:, None, None, None], sphere, own)
+        return torch.where(nodule < _NOTHING, 0.0, nodule), empty.float()
 
 
 def _grown(mask: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def _grand_challenge(images: Path, target: Path, model: str) -> int:
         scans.mkdir()
         for file in files:
             sitk.WriteImage(sitk.ReadImage(str(file)), str(scans / f"{file.stem}_0000.nii.gz"))
-        status = _dsmt("predict", "--model", model, "-i", scans, "-o", answers)
+        status = _predict(model, scans, answers)
         masks = target / "images" / MASKS
         masks.mkdir(parents=True, exist_ok=True)
         told = []
@@ -78,13 +78,18 @@ def _mhub(source: Path, target: Path, model: str) -> int:
     """Any number of series; a segmentation and a report of each case beside its answers."""
     from dsmt_nnunet.predictions.results import read_folder
 
-    status = _dsmt("predict", "--model", model, "-i", source, "-o", target)
+    status = _predict(model, source, target)
     if not list(target.glob("*.nii.gz")):
         return status
     for case in read_folder(target):
         if case.nodules:
             status = _dsmt("export", "dicom", target, "--series", source, "--case", case.case_id) or status
     return status
+
+
+def _predict(model: str, source: Path, target: Path) -> int:
+    """In this process alone: platforms give one case at a time, and containers little memory to share with workers."""
+    return _dsmt("predict", "--model", model, "-i", source, "-o", target, "-npp", "0", "-nps", "0")
 
 
 def _dsmt(*words: str | Path) -> int:

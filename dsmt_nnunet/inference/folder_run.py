@@ -24,7 +24,7 @@ from dsmt_nnunet.image_files import check_whole_image, is_whole_image
 from dsmt_nnunet.inference.candidates import Findings
 from dsmt_nnunet.inference.finished_cases import check_output_folder, is_finished, write_finished
 from dsmt_nnunet.inference.given_nodules import GivenCase, read_positions
-from dsmt_nnunet.inference.input_folder import cases_in, check_places, described
+from dsmt_nnunet.inference.input_folder import check_places, described, images_of_cases
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.scan_predictor import ScanPredictor
 from dsmt_nnunet.nodules import Nodule
@@ -245,17 +245,19 @@ class FolderRun(ScanPredictor):
         if folder_with_segs_from_prev_stage is not None:
             raise ValueError("A DSMT model is no second stage of a cascade: give no -prev_stage_predictions.")
         ending, source = self.dataset_json["file_ending"], list_of_lists_or_source_folder
-        cases: list[str] | None = None
+        cases: dict[str, list[str]] | None = None
         if isinstance(source, str):
-            cases = cases_in(Path(source), ending, len(self.plan.context.windows))
+            cases = images_of_cases(Path(source), ending, len(self.plan.context.windows))
             if isinstance(output_folder_or_list_of_truncated_output_files, str):
                 check_places(Path(source), Path(output_folder_or_list_of_truncated_output_files))
         inputs, outputs, _ = super()._manage_input_and_output_lists(
-            source, output_folder_or_list_of_truncated_output_files, None, True, part_id, num_parts, save_probabilities
+            source if cases is None else list(cases.values()),  # nnU-Net starts twelve processes to list a folder
+            output_folder_or_list_of_truncated_output_files,
+            *(None, True, part_id, num_parts, save_probabilities),
         )
         given: list[tuple[Nodule, ...]] = [()] * len(inputs)
         if cases is not None:
-            given = read_positions(Path(source), inputs, ending, cases, self.plan.covariates)
+            given = read_positions(Path(source), inputs, ending, [*cases], self.plan.covariates)
         todo = list(range(len(inputs)))
         if outputs:
             todo = self._prepare_output(inputs, outputs, given, overwrite, save_probabilities)

@@ -12,8 +12,8 @@ _CHANNEL = re.compile(r".*_[0-9]{4}")
 _OTHER_IMAGES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".hdr", ".img", ".dcm", ".tif", ".tiff")
 
 
-def cases_in(folder: Path, file_ending: str, channels: int) -> list[str]:
-    """Identifiers of the cases of an input folder.
+def images_of_cases(folder: Path, file_ending: str, channels: int) -> dict[str, list[str]]:
+    """The cases of an input folder in nnU-Net's order, and the file of each channel.
 
     Args:
         folder: with CASE_0000.nii.gz and so on.
@@ -50,7 +50,7 @@ def cases_in(folder: Path, file_ending: str, channels: int) -> list[str]:
         raise ValueError(f"{folder} cannot be predicted:\n  " + "\n  ".join(problems))
     if not found:
         raise ValueError(f"{folder} holds no image CASE_0000{file_ending}, so there is nothing to predict.")
-    return list(found)
+    return {case: [str(folder / f"{case}_{number}{file_ending}") for number in wanted] for case in sorted(found)}
 
 
 def check_places(source: Path, output: Path) -> None:

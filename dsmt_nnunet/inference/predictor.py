@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ Array = npt.NDArray[Any]
 def is_dsmt_network(network: Any) -> bool:
     """Whether a network, compiled or not, is ours."""
     return isinstance(network._orig_mod if isinstance(network, OptimizedModule) else network, DSMTNet)
+
+
+_WORKERS = ("num_processes_preprocessing", "num_processes_segmentation_export")
 
 
 class DSMTPredictor(ScanPredictor):
@@ -80,6 +84,13 @@ class DSMTPredictor(ScanPredictor):
 
     @functools.wraps(nnUNetPredictor.predict_from_files)
     def predict_from_files(self, *args: Any, **kwargs: Any) -> list[Any]:
+        asked = inspect.signature(nnUNetPredictor.predict_from_files).bind(self, *args, **kwargs).arguments
+        if [asked.get(name) for name in _WORKERS] == [0, 0] and asked.get("num_parts", 1) == 1:
+            # nnU-Net's command for model folders hands zero workers on, which ends in an error of multiprocessing.
+            sequential = inspect.signature(nnUNetPredictor.predict_from_files_sequential).parameters
+            return self.predict_from_files_sequential(
+                **{name: value for name, value in asked.items() if name in sequential and name != "self"}
+            )
         return FolderRun.of(self).parallel(*args, **kwargs)
 
     @functools.wraps(nnUNetPredictor.predict_from_files_sequential)

@@ -12,14 +12,18 @@ import SimpleITK as sitk
 
 import dsmt_nnunet as dsmt
 from dsmt_nnunet.cli.main import main
+from dsmt_nnunet.inference.scan_predictor import ScanPredictor
 from dsmt_nnunet.predictions.results import read_folder
 from tests.unit.dicom.made_series import write_ct
+from tests.unit.inference.small_predictor import bell
 
 NAME = "0d8a7f0e-1b6f"
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """It takes for a nodule what is bright: searching a scan with the network is not what is tested here."""
+    monkeypatch.setattr(ScanPredictor, "_segment", lambda self, data, region=None: bell(data))
     return dsmt.example_model(tmp_path / "model")
 
 
