@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 
 SHARED_DATA_VARIABLE = "DSMT_TEST_DATA"
+# nnU-Net's commands take a thread a core, and two of them run side by side here: who waits shall not keep a core busy.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # The same examples every time; a slow machine is no failure. `pytest --hypothesis-profile=default` searches further.
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=30)

@@ -11,11 +11,18 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from multiprocessing.pool import ThreadPool
+
 import numpy as np
 import pytest
 import torch
+from nnunetv2.utilities import utils
 
 torch.set_num_threads(1)
+# nnU-Net's commands take a thread a core; of several processes of tests each would wait for the others' threads.
+torch.set_num_threads = lambda number: None
+# Twelve processes to list a folder of a few files.
+utils.Pool = ThreadPool
 VECTORS_VARIABLE = "DSMT_TEST_VECTORS"
 
 
