@@ -193,6 +193,56 @@ def _of_all(cohort: Cohort, judged: npt.NDArray[np.bool_]) -> list[str]:
     return lines
 
 
+def describe_repeats(cohorts: Sequence[Cohort], smallest_mm: float, largest_mm: float) -> list[str]:
+    """Lines of Markdown: each cross-validation of the same nodules, their mean, and the comparison over all folds.
+
+    Raises:
+        ValueError: they are not of the same nodules.
+    """
+    ordered = [_in_order(cohort) for cohort in cohorts]
+    keys = [[(nodule.case_id, nodule.nodule_id) for nodule in cohort.nodules] for cohort in ordered]
+    if any(own != keys[0] for own in keys):
+        raise ValueError("Repeats must have validated the same nodules.")
+    judged = ordered[0].judged(smallest_mm, largest_mm)
+    known = ordered[0].answers[judged].astype(int)
+    score, ruler, folds = (
+        np.stack([own[judged] for own in columns])
+        for columns in zip(*((cohort.score, cohort.diameter_mm, cohort.folds) for cohort in ordered), strict=True)
+    )
+    lines = [
+        "| cross-validation | AUC DSMT, mean of folds | pooled | AUC diameter, mean of folds | Dice |",
+        "|---|---|---|---|---|",
+    ]
+    table = []
+    for number, cohort in enumerate(ordered):
+        own = np.stack([score[number], ruler[number]])
+        means = fold_aucs(known.astype(bool), own, folds[number]).values.mean(axis=1)
+        table.append([means[0], auc_score(known, score[number]), means[1], cohort.dice.mean()])
+    rows = [(str(number + 1), row) for number, row in enumerate(table)] + [("mean", np.mean(table, axis=0))]
+    lines += [f"| {name} | {' | '.join(f'{value:.3f}' for value in row)} |" for name, row in rows]
+    compared = paired_fold_comparison(known, score, ruler, folds)
+    averaged = [auc_score(known, score.mean(axis=0)), auc_score(known, ruler[0])]
+    lines.append(
+        f"\nDifference of the means {compared.mean:+.3f} ({compared.ci[0]:.3f} to {compared.ci[1]:.3f}), corrected t "
+        f"over all folds p = {compared.p_value:.3g}. Mean of a nodule's log odds: pooled AUC {averaged[0]:.3f}, "
+        f"diameter {averaged[1]:.3f}."
+    )
+    return lines
+
+
+def _in_order(cohort: Cohort) -> Cohort:
+    order = sorted(
+        range(len(cohort.nodules)), key=lambda row: (cohort.nodules[row].case_id, cohort.nodules[row].nodule_id)
+    )
+    return replace(
+        cohort,
+        nodules=tuple(cohort.nodules[row] for row in order),
+        folds=cohort.folds[order],
+        score=cohort.score[order],
+        measured=cohort.measured[order],
+    )
+
+
 @dataclass(frozen=True)
 class Point:
     """The wide part, taught by so many nodules: mean over draws of the mean AUC over folds, and its spread."""
@@ -257,6 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[50, 100, 200, 0], help="of the curve; 0 for all")
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--beside", type=Path, metavar="MODEL", help="another model of the same folds, asked with it")
+    parser.add_argument("--repeats", type=Path, nargs="+", metavar="MODEL", help="models of other folds or seeds")
     parser.add_argument("-o", "--output", type=Path, help="CSV of the curve")
     args = parser.parse_args(arguments)
     cohort = read(args.model, args.dataset)
@@ -266,7 +317,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         other = read(args.beside, args.dataset)
         for title, asked in ((args.beside.name, other), ("Mean of both", together(cohort, other))):
             print("\n".join((f"\n{title}", *describe(asked, judged))))
-    if not cohort.measured.shape[1]:
+    if args.repeats:
+        repeats = [cohort, *(read(model, args.dataset) for model in args.repeats)]
+        print("\n".join(("", *describe_repeats(repeats, *args.diameter_range))))
+    if not cohort.measured.shape[1] or not args.sizes:
         return
     points = learning_curve(cohort, judged, args.sizes, args.draws)
     rows = [

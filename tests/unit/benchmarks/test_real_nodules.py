@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.real_nodules import Cohort, learning_curve, together
+from benchmarks.real_nodules import Cohort, describe, describe_repeats, learning_curve, together
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.statistics.roc.delong import auc_score
 from dsmt_nnunet.tasks import Task
@@ -65,3 +65,26 @@ def test_two_models_together_weigh_the_same_whatever_their_scale() -> None:
     assert auc_score(known, both.score) > max(auc_score(known, own.score) for own in (first, second))
     with pytest.raises(ValueError, match="the same nodules in the same folds"):
         together(first, cohort(telling=0.5, patients=99))
+
+
+def test_repeats_are_put_in_one_order_before_they_are_averaged() -> None:
+    first = cohort(telling=1.0)
+    order = np.random.default_rng(2).permutation(len(first.nodules))
+    shuffled = replace(
+        first,
+        nodules=tuple(first.nodules[row] for row in order),
+        folds=first.folds[order],
+        score=first.score[order],
+        measured=first.measured[order],
+    )
+    alone = describe(first, first.judged(0.0, 100.0))
+    mean, pooled = (
+        next(row for row in alone if row.startswith(f"| {name}")).split("|")[3] for name in ("mean", "pooled")
+    )
+    lines = describe_repeats([first, shuffled], 0.0, 100.0)
+    for name in ("1", "2", "mean"):
+        cells = next(row for row in lines if row.startswith(f"| {name} ")).split("|")
+        assert (cells[2], cells[3]) == (mean, pooled)
+    assert f"pooled AUC{pooled.rstrip()}" in lines[-1]
+    with pytest.raises(ValueError, match="the same nodules"):
+        describe_repeats([first, cohort(telling=1.0, patients=99)], 0.0, 100.0)
