@@ -313,3 +313,29 @@ def _rows(content: Json, key: str, where: str) -> NDArray[np.float64]:
     if wrong:
         raise ValueError(f"{where}: {wrong[0]} must have three numbers, got {rows[wrong[0]]!r}.")
     return np.asarray(table, dtype=np.float64).reshape(-1, 3)
+
+
+def read_splits(path: Path) -> list[dict[str, list[str]]]:
+    """The folds of splits_final.json, whoever made it: of each, case identifiers under `train` and `val`.
+
+    Raises:
+        ValueError: it is no such list, or a fold lacks a side.
+    """
+    rule = "It is a list of folds, each with case identifiers under 'train' and 'val'."
+    try:
+        folds = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is cut off or no JSON ({error}). {rule}") from error
+    if not isinstance(folds, list) or not folds:
+        raise ValueError(f"{path} holds no folds. {rule}")
+    for number, fold in enumerate(folds):
+        sides = fold if isinstance(fold, dict) else {}
+        if lacking := [side for side in ("train", "val") if not _is_texts(sides.get(side))]:
+            raise ValueError(
+                f"Fold {number} of {path} has no cases under {lacking}, it has {sorted(sides) or repr(fold)}. {rule}"
+            )
+    return folds
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)

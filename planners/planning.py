@@ -15,10 +15,10 @@ from nnunetv2.utilities.dataset_name_id_conversion import convert_id_to_dataset_
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
-from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
+from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes, positions_of
 from dsmt_nnunet.dataloading.splits import check_patients, grouped_splits
 from dsmt_nnunet.files import write_json
-from dsmt_nnunet.nnunet_files import CaseFiles, NnunetPlans
+from dsmt_nnunet.nnunet_files import CaseFiles, NnunetPlans, read_splits
 from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
@@ -70,7 +70,7 @@ def plan_and_preprocess(
     store = ContextStore.beside(folder, plan.context)
     make_context_volumes(
         dataset, store, training_images(dataset_name), PlansManager(plans), list(configuration.spacing_mm), processes,
-        {case: [nodule.centre_mm for nodule in nodules] for case, nodules in table.by_case().items()},
+        positions_of(table),
     )  # fmt: skip
     splits = grouped_splits(table, dataset.identifiers, plan.schema)
     _write_splits(folder.parent / "splits_final.json", splits, table)
@@ -102,10 +102,10 @@ def _write_splits(path: Path, splits: list[dict[str, list[str]]], table: NoduleT
         ValueError: the folds that are there name other cases, or have a patient on both sides.
     """
     if path.is_file():
-        existing = load_json(str(path))
+        existing = read_splits(path)
         for number in range(len(existing)):
             check_patients(existing, number, table)
-        there = {case_id for fold in load_json(str(path)) for case_id in (*fold["train"], *fold["val"])}
+        there = {case_id for fold in existing for case_id in (*fold["train"], *fold["val"])}
         wanted = {case_id for fold in splits for case_id in (*fold["train"], *fold["val"])}
         if there != wanted:
             raise ValueError(

@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
-from batchgenerators.utilities.file_and_folder_operations import load_json
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
@@ -19,11 +18,13 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import distributed as dist
 
 from dsmt_nnunet.dataloading.augmentation import dual_scale, keeping_size_and_density
-from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
+from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes, positions_of
 from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader
+from dsmt_nnunet.dataloading.mask_checks import check_preprocessed_masks
 from dsmt_nnunet.dataloading.sampling import SampledNodule, class_weights, locate_nodules
 from dsmt_nnunet.dataloading.splits import check_fold, grouped_splits
 from dsmt_nnunet.files import write_json
+from dsmt_nnunet.nnunet_files import read_splits
 from dsmt_nnunet.nnunet_folders import read_nodule_table, training_images
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.tasks import UNKNOWN_LABEL
@@ -54,7 +55,13 @@ class DataTrainer(PlannedTrainer):
                 f"Made {len(splits)} folds grouped by patient and stratified by {self.dsmt_plan.schema.primary_task}."
             )
         if self.fold != "all":
-            check_fold(load_json(str(splits_file)), int(self.fold), self._nodule_table(), self.dsmt_plan.schema)
+            check_fold(
+                read_splits(splits_file),
+                int(self.fold),
+                self._nodule_table(),
+                self.dsmt_plan.schema,
+                self._whole_dataset().identifiers,
+            )
         train, validation = super().do_split()
         return list(train), list(validation)
 
@@ -71,14 +78,17 @@ class DataTrainer(PlannedTrainer):
 
     def _make_context_volumes(self) -> None:
         if self.local_rank == 0:
+            dataset, store, table = self._whole_dataset(), self._context_store(), self._nodule_table()
             made = make_context_volumes(
-                self._whole_dataset(),
-                self._context_store(),
+                dataset,
+                store,
                 training_images(self.plans_manager.dataset_name),
                 self.plans_manager,
                 self.configuration_manager.spacing,
-                processes=max(1, min(default_num_processes, os.cpu_count() or 1)),
+                max(1, min(default_num_processes, os.cpu_count() or 1)),
+                positions_of(table),
             )
+            check_preprocessed_masks(table, dataset, store.local_geometry)
             if made:
                 self.print_to_log_file(f"Made {made} context volumes.")
         if self.is_ddp:

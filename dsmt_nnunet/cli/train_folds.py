@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -74,9 +73,11 @@ def chosen_folds(asked: str, splits: Path) -> list[int]:
     Raises:
         ValueError: there are no folds, or not these.
     """
+    from dsmt_nnunet.nnunet_files import read_splits
+
     if not splits.is_file():
         raise ValueError(f"{splits} is missing. Run first: dsmt plan -d {splits.parent.name}")
-    there = list(range(len(json.loads(splits.read_text(encoding="utf-8")))))
+    there = list(range(len(read_splits(splits))))
     if asked == "all":
         return there
     words = asked.split(",")

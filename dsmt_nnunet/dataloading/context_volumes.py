@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from batchgenerators.utilities.file_and_folder_operations import load_pickle
 
+from dsmt_nnunet.dataloading.mask_checks import checked_case
 from dsmt_nnunet.file_stamps import stamps_fit, stamps_of
 from dsmt_nnunet.files import write_array, write_json
 from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop
 from dsmt_nnunet.image_files import check_scan_file
 from dsmt_nnunet.intensities import check_scan
+from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.plan import ContextPlan
 
@@ -251,7 +252,8 @@ def make_context_volumes(
         How many were made.
 
     Raises:
-        ValueError: an image is damaged or not in HU, or a nodule lies in air or far from lung; names the case.
+        ValueError: an image or a preprocessed file is damaged, an image is not in HU, a mask is another case's, or a
+            nodule lies in air or far from lung; names the case.
         FileNotFoundError: a copy has to be made, and the case's images are not at hand.
     """
     source = Path(dataset.source_folder)
@@ -272,9 +274,14 @@ def make_context_volumes(
     return len(jobs)
 
 
+def positions_of(table: NoduleTable) -> dict[str, list[tuple[float, float, float]]]:
+    """World points (x, y, z) of the nodules of each case, in mm, LPS."""
+    return {case: [nodule.centre_mm for nodule in nodules] for case, nodules in table.by_case().items()}
+
+
 def source_files(preprocessed_folder: Path, case_id: str) -> list[Path]:
-    """The files of a preprocessed case that a coarse copy must fit: image and properties."""
-    names = [f"{case_id}{ending}" for ending in (".pkl", ".b2nd", ".npy")]
+    """The files of a preprocessed case that a coarse copy must fit: properties, image and mask."""
+    names = [f"{case_id}{ending}" for ending in (".pkl", ".b2nd", "_seg.b2nd", ".npy", "_seg.npy")]
     found = [preprocessed_folder / name for name in names if (preprocessed_folder / name).is_file()]
     packed = preprocessed_folder / f"{case_id}.npz"
     return [*found, packed] if len(found) == 1 and packed.is_file() else found
@@ -297,9 +304,8 @@ class _Job:
         from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
         transpose_forward = self.plans["transpose_forward"]
-        shape = self.dataset_class(self.source, [self.case_id]).load_case(self.case_id)[0].shape[1:]
-        properties = load_pickle(str(Path(self.source) / f"{self.case_id}.pkl"))
         try:
+            shape, properties = checked_case(self.dataset_class(self.source, [self.case_id]), self.case_id)
             local = ArrayGeometry.from_properties(properties, transpose_forward, self.spacing_mm, shape)
             for file in self.images:
                 check_scan_file(file)

@@ -92,20 +92,32 @@ def _shuffled(groups: Sequence[str]) -> npt.NDArray[np.int_]:
 
 
 def check_fold(
-    splits: Sequence[Mapping[str, Sequence[str]]], fold: int, table: NoduleTable, schema: ClassificationSchema
+    splits: Sequence[Mapping[str, Sequence[str]]],
+    fold: int,
+    table: NoduleTable,
+    schema: ClassificationSchema,
+    case_ids: Sequence[str],
 ) -> None:
     """Checks a fold of splits_final.json, whoever made the file.
 
+    Args:
+        splits: see `nnunet_files.read_splits`.
+        fold: its number.
+        table: the nodules.
+        schema: names the primary task.
+        case_ids: all cases that were preprocessed.
+
     Raises:
-        ValueError: there is no such fold (nnU-Net would split by case instead, patients on both sides), a patient is on
-            both sides, or the training cases show fewer than two classes of the primary task.
+        ValueError: there is no such fold (nnU-Net would split by case instead, patients on both sides), it names cases
+            that are not there, a patient is on both sides, or the training cases show fewer than two classes of the
+            primary task.
     """
     if not 0 <= fold < len(splits):
         raise ValueError(f"There is no fold {fold}: splits_final.json holds the folds 0 to {len(splits) - 1}.")
-    if lacking := [side for side in ("train", "val") if not splits[fold].get(side)]:
+    if absent := sorted({name for side in ("train", "val") for name in splits[fold][side]} - set(case_ids)):
         raise ValueError(
-            f"Fold {fold} of splits_final.json has no cases under {lacking}; a fold holds case identifiers under "
-            f"'train' and 'val'. It has {sorted(splits[fold])}."
+            f"Fold {fold} of splits_final.json names {len(absent)} cases that were not preprocessed: "
+            f"{', '.join(absent[:10])}. Correct the names, or run 'dsmt plan' with these cases in imagesTr."
         )
     check_patients(splits, fold, table)
     training = set(splits[fold]["train"])

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -157,10 +157,11 @@ class Trainings(ABC):
         model = f"{trainer}__{self.plans}__3d_fullres"
         return self.out / "nnUNet_results" / f"seed_{seed}" / self.dataset / model / f"fold_{fold}"
 
-    def splits(self) -> list[Mapping[str, list[str]]]:
+    def splits(self) -> list[dict[str, list[str]]]:
         """nnU-Net's folds."""
-        folds: list[Mapping[str, list[str]]] = json.loads((self.preprocessed / "splits_final.json").read_text())
-        return folds
+        from dsmt_nnunet.nnunet_files import read_splits
+
+        return read_splits(self.preprocessed / "splits_final.json")
 
     def variables(self, seed: int | None = None) -> dict[str, str]:
         """Of the commands."""

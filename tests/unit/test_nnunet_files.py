@@ -13,6 +13,7 @@ from dsmt_nnunet.nnunet_files import (
     DatasetJson,
     Fingerprint,
     NnunetPlans,
+    read_splits,
     resolve_configuration,
 )
 from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, stock_plans
@@ -112,3 +113,27 @@ def test_the_files_of_a_case_are_parsed() -> None:
     assert CaseFiles.parse({"images": ["a_0000.nii.gz"], "label": "a.nii.gz"}) == CaseFiles(
         ("a_0000.nii.gz",), "a.nii.gz"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[{"train": ["a"]', "cut off or no JSON"),
+        ('{"train": ["a"], "val": ["b"]}', "holds no folds"),
+        ("[]", "holds no folds"),
+        (
+            '[{"train": ["a"], "val": ["b"]}, {"train": ["a"]}]',
+            r"Fold 1 .* no cases under \['val'\], it has \['train'\]",
+        ),
+        ('[{"train": [], "val": ["b"]}]', r"no cases under \['train'\]"),
+        ('[{"train": "abc", "val": ["b"]}]', r"no cases under \['train'\]"),
+        ('[["a"]]', "Fold 0 .* no cases"),
+    ],
+)
+def test_folds_that_are_none_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "splits_final.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=said):
+        read_splits(path)
+    path.write_text('[{"train": ["a"], "val": ["b"]}]', encoding="utf-8")
+    assert read_splits(path) == [{"train": ["a"], "val": ["b"]}]

@@ -114,18 +114,18 @@ def test_a_single_patient_cannot_be_split() -> None:
 def test_a_fold_that_is_not_there_is_refused(fold: int) -> None:
     nodules = table([NEGATIVE, POSITIVE] * 6)
     splits = grouped_splits(nodules, cases(nodules), SCHEMA, folds=2)
-    check_fold(splits, 1, nodules, SCHEMA)
+    check_fold(splits, 1, nodules, SCHEMA, cases(nodules))
     with pytest.raises(ValueError, match="folds 0 to 1"):
-        check_fold(splits, fold, nodules, SCHEMA)
+        check_fold(splits, fold, nodules, SCHEMA, cases(nodules))
 
 
-@pytest.mark.parametrize("side", ["train", "val"])
-def test_a_fold_that_lacks_a_side_is_refused(side: str) -> None:
+def test_a_fold_that_names_other_cases_is_refused() -> None:
     nodules = table([NEGATIVE, POSITIVE] * 4)
     splits = grouped_splits(nodules, cases(nodules), SCHEMA, folds=2)
-    for broken in ({**splits[0], side: []}, {key: value for key, value in splits[0].items() if key != side}):
-        with pytest.raises(ValueError, match=rf"Fold 0 .* no cases under \['{side}'\]"):
-            check_fold([broken], 0, nodules, SCHEMA)
+    splits[0]["train"].append("case999")
+    check_fold(splits, 1, nodules, SCHEMA, cases(nodules))
+    with pytest.raises(ValueError, match="names 1 cases that were not preprocessed: case999"):
+        check_fold(splits, 0, nodules, SCHEMA, cases(nodules))
 
 
 def test_a_patient_on_both_sides_is_refused_in_any_spelling() -> None:
@@ -134,7 +134,7 @@ def test_a_patient_on_both_sides_is_refused_in_any_spelling() -> None:
         tuple(Nodule(c, "1", patient, (0, 0, 0), labels={"invasiveness": label}) for c, patient, label in rows)
     )
     with pytest.raises(ValueError, match="1 patients in training and in validation"):
-        check_fold([{"train": ["a", "c", "d"], "val": ["b"]}], 0, nodules, SCHEMA)
+        check_fold([{"train": ["a", "c", "d"], "val": ["b"]}], 0, nodules, SCHEMA, cases(nodules))
     for split in grouped_splits(nodules, cases(nodules), SCHEMA):
         assert ("a" in split["train"]) == ("b" in split["train"])
 
@@ -142,7 +142,9 @@ def test_a_patient_on_both_sides_is_refused_in_any_spelling() -> None:
 def test_a_fold_of_one_class_is_refused() -> None:
     nodules = table([NEGATIVE, NEGATIVE, POSITIVE, None])
     with pytest.raises(ValueError, match="two classes"):
-        check_fold([{"train": ["case000", "case001", "case003"], "val": ["case002"]}], 0, nodules, SCHEMA)
+        check_fold(
+            [{"train": ["case000", "case001", "case003"], "val": ["case002"]}], 0, nodules, SCHEMA, cases(nodules)
+        )
 
 
 @pytest.mark.parametrize("patients", [1, 2])
