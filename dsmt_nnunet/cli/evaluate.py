@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsmt_nnunet.cli import evaluate_classes, evaluate_power
-from dsmt_nnunet.cli.evaluate_output import finish, holm, interval, print_score, print_tasks, shown
+from dsmt_nnunet.cli.evaluate_output import finish, holm, interval, print_added, print_score, print_tasks, shown
 
 if TYPE_CHECKING:
     from dsmt_nnunet.evaluation.settings import EvaluationSettings
@@ -88,6 +88,9 @@ def _add_table(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="operating point of a score, cut of an ordinal reader, or of all scores; 0.5 for probabilities by default",
     )
     parser.add_argument(
+        "--beside", action="append", default=[], metavar="COLUMN", help="numbers: what does a score add to them?"
+    )
+    parser.add_argument(
         "--threshold-from",
         choices=["youden"],
         help="choose the threshold on these very data; the result is optimistic and says so",
@@ -153,12 +156,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--partial-auc", type=float, metavar="SPECIFICITY", help="also the AUC at specificities from this to 1"
     )
-    parser.add_argument(
-        "--prevalence",
-        type=float,
-        metavar="P",
-        help="share of positives where the model is to be used: PPV, NPV, net benefit; that of the cases by default",
-    )
+    where = "share of positives where the model is to be used: PPV, NPV, net benefit; that of the cases by default"
+    parser.add_argument("--prevalence", type=float, metavar="P", help=where)
 
 
 def run_predictions(args: argparse.Namespace) -> int:
@@ -234,11 +233,13 @@ def run_table(args: argparse.Namespace) -> int:
         fold=args.fold,
         case=args.case,
         thresholds=_thresholds(args.threshold, (*args.score, *args.reader), args.score),
+        beside=tuple(args.beside),
         threshold_from=args.threshold_from,
     )
     metrics = evaluate_table_file(args.table, columns, args.out, _settings(args))
     for name, score in metrics.scores.items():
         print_score(name, score)
+    print_added(metrics.added_value or ())
     for item in metrics.comparisons:
         if isinstance(item, PairedComparison):
             print(
@@ -258,7 +259,7 @@ def run_classes(args: argparse.Namespace) -> int:
     """`dsmt evaluate classes`."""
     from dsmt_nnunet.evaluation.settings import EvaluationSettings
 
-    settings = EvaluationSettings(args.ci, args.confidence, n_resamples=0)
+    settings = EvaluationSettings(args.ci, args.confidence)
     return evaluate_classes.run(args, _cluster(args), _is_independent(args), settings)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
 
 if TYPE_CHECKING:
-    from dsmt_nnunet.evaluation.records.metrics import Metrics
+    from dsmt_nnunet.evaluation.records.metrics import AddedValueTest, Metrics
     from dsmt_nnunet.evaluation.records.score import Score
     from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
 
@@ -65,6 +65,15 @@ def print_score(name: str, score: Score) -> None:
                 f"  at a prevalence of {rare.prevalence:g}: PPV {shown(rare.ppv)} ({interval(rare.ppv_ci)}), "
                 f"NPV {shown(rare.npv)} ({interval(rare.npv_ci)})"
             )
+
+
+def print_added(tests: Sequence[AddedValueTest]) -> None:
+    """What each score adds to what is known without it."""
+    for item in tests:
+        print(
+            f"{item.score} beside {', '.join(item.beside)}: log odds {shown(item.weight)} a standard deviation, p "
+            f"{shown(item.p_value, 4)}{holm(item.p_value_holm)} ({item.test})"
+        )
 
 
 def holm(value: float | None) -> str:

@@ -44,6 +44,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-o", dest="out", type=Path, default=Path("study"), help="folder (default: study)")
     parser.add_argument("-d", dest="dataset", help="data set of yours, planned by 'dsmt plan'; default: phantoms")
     parser.add_argument("-f", dest="folds", nargs="+", type=int, help="with -d: folds; default: all")
+    parser.add_argument(
+        "--by",
+        metavar="COLUMN",
+        help="with -d: leave out one centre at a time, named in this column of nodules.csv, instead of the folds; as "
+        "many trainings a trainer and seed as centres",
+    )
     parser.add_argument("--trainers", nargs="+", default=list(TRAINERS), help="default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--preset", choices=sorted(PRESETS), default="XS", help="default: XS")
@@ -72,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
         OSError: a command failed.
     """
     out = args.out.resolve()
+    if args.dataset is None and (args.by is not None or args.folds is not None):
+        raise ValueError("--by and -f are of a data set of yours: name it with -d. Phantoms are trained on fold 0.")
     if args.dataset is None:
         os.environ.update(variables_of_children(out))
     else:
@@ -104,7 +112,7 @@ def study_of(args: argparse.Namespace, out: Path) -> Trainings:
     if args.cluster:
         jobs = jobs_at_once(args.cluster, args.jobs, gpus_of_this_machine()) if args.cluster == "local" else 1
     if args.dataset is not None:
-        return CrossValidation(out, args.preset, jobs, args.dataset, args.folds)
+        return CrossValidation(out, args.preset, jobs, args.dataset, args.folds, args.by)
     cohort = {
         "cases": args.cases,
         "test_cases": args.test_cases,
@@ -121,11 +129,12 @@ def command_of(args: argparse.Namespace, study: Trainings, trainer: str, seed: i
         words += ["--cases", str(args.cases), "--test-cases", str(args.test_cases)]
         words += ["--external-cases", str(args.external_cases), "--cohort-seed", str(args.cohort_seed)]
     else:
-        words += ["-d", study.dataset, "-f", *map(str, study.folds())]
+        words += ["-d", study.dataset, "-f", *map(str, study.folds()), *(["--by", args.by] if args.by else [])]
     return [*words, "--only", trainer, str(seed), str(fold)]
 
 
 def _all_of_it(args: argparse.Namespace, study: Trainings) -> int:
+    from dsmt_nnunet.study.centres import CENTRES_NAME, write_centres
     from dsmt_nnunet.study.preregistration import register
     from dsmt_nnunet.study.tables import floors_of, write_tables
 
@@ -152,6 +161,9 @@ def _all_of_it(args: argparse.Namespace, study: Trainings) -> int:
             runs += own
             write_tables(question, runs, floors, out)
     write_tables(question, runs, floors, out)
+    if study.centres():
+        write_centres(out, study.centres())
+        print(f"\n{out / CENTRES_NAME}: the AUC of every run in each centre left out, and pooled over them.")
     print(f"\n{out / 'runs.csv'} and {out / 'scores.csv'} are complete; {out / 'seeds.csv'} compares trainers with")
     print("seeds and patients drawn from many. Figures and more of the mean of the seeds, for example:")
     scores = " ".join(f"--score {trainer}" for trainer in trainers)

@@ -21,7 +21,7 @@ from dsmt_nnunet.evaluation.records.comparisons import (
     PairedComparison,
     UnpairedComparison,
 )
-from dsmt_nnunet.evaluation.records.metrics import ClassTableMetrics
+from dsmt_nnunet.evaluation.records.metrics import AddedValueTest, ClassTableMetrics
 from dsmt_nnunet.evaluation.records.reader_study import DesignResult, MeritResult
 from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
 from dsmt_nnunet.statistics.multiplicity import HolmFamily, holm
@@ -97,6 +97,18 @@ def adjusted_tasks(tasks: Mapping[str, _Task]) -> tuple[dict[str, _Task], tuple[
     among = f", over {len(everything)} tasks" if len(everything) > 1 else ""
     families += collected.adjust({name: title + among for name, title in _CLASS_TITLES.items()})
     return {name: _walked_classes(name, task, collected.look_up) for name, task in everything.items()}, families
+
+
+def adjusted_added_values(
+    tests: tuple[AddedValueTest, ...],
+) -> tuple[tuple[AddedValueTest, ...], AdjustedFamily]:
+    """The same of what scores add to other columns."""
+    collected = _Collected()
+    for item in tests:
+        collected.note("added value", item.score, item.p_value)
+    (family,) = collected.adjust({"added value": f"scores beside {', '.join(tests[0].beside)}"})
+    found = (replace(item, p_value_holm=collected.look_up("added value", item.score, item.p_value)) for item in tests)
+    return tuple(found), family
 
 
 def adjusted_classes(found: ClassTableMetrics) -> ClassTableMetrics:

@@ -8,19 +8,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.special import logit
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable, number_or_nan, read_csv
-from dsmt_nnunet.evaluation.families import adjusted_comparisons
+from dsmt_nnunet.evaluation.families import adjusted_added_values, adjusted_comparisons
 from dsmt_nnunet.evaluation.files import SCORES_NAME, head_of, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.folds import fold_column, folds_of
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.patients import INDEPENDENT, PATIENT_COLUMN, patients, warn_of_independence
-from dsmt_nnunet.evaluation.records.metrics import TableMetrics, TableSources
+from dsmt_nnunet.evaluation.records.metrics import AddedValueTest, TableMetrics, TableSources
 from dsmt_nnunet.evaluation.score import is_probability
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.table import evaluate_table, score_rows
 from dsmt_nnunet.records import widened
+from dsmt_nnunet.statistics.added_value import added_value
+from dsmt_nnunet.statistics.calibration.clipping import clipped
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, named_rows
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
@@ -47,6 +50,7 @@ class TableColumns:
             None is refused where the table has a column `FOLD_COLUMN`.
         case: name of a case; None for the line of the file.
         thresholds: score or reader -> thresholds.
+        beside: columns of numbers that are known without the scores, to which their added value is tested.
         threshold_from: "youden" chooses a threshold on these very data; None does not.
     """
 
@@ -60,13 +64,14 @@ class TableColumns:
     fold: str | None = None
     case: str | None = None
     thresholds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
     threshold_from: str | None = None
 
     def __post_init__(self) -> None:
-        names = [self.truth, *self.scores, *self.readers]
+        names = [self.truth, *self.scores, *self.readers, *self.beside]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
-            raise ValueError(f"Columns {repeated} are named more than once among truth, scores and readers.")
+            raise ValueError(f"Columns {repeated} are named more than once among truth, scores, readers and --beside.")
 
     def with_patients(self, there: Sequence[str]) -> TableColumns:
         """The same columns with that of the patients, which is taken where it is there and none is named."""
@@ -77,7 +82,7 @@ class TableColumns:
         """All columns named."""
         optional = [name for name in (self.cluster, self.case) if name]
         groups = [group.name for group in self.groups]
-        return (self.truth, *self.scores, *self.readers, *groups, *optional)
+        return (self.truth, *self.scores, *self.readers, *self.beside, *groups, *optional)
 
 
 def evaluate_table_file(path: Path, columns: TableColumns, out: Path, settings: EvaluationSettings) -> TableMetrics:
@@ -93,11 +98,17 @@ def evaluate_table_file(path: Path, columns: TableColumns, out: Path, settings: 
         cluster=None if columns.independent else columns.cluster,
         fold=None if table.folds is None else columns.fold,
     )
-    return write_table_evaluation(table, settings, log, sources, out)
+    added = added_values(content, table, columns, log) if columns.beside else None
+    return write_table_evaluation(table, settings, log, sources, out, added)
 
 
 def write_table_evaluation(
-    table: ScoreTable, settings: EvaluationSettings, log: WarningLog, sources: TableSources, out: Path
+    table: ScoreTable,
+    settings: EvaluationSettings,
+    log: WarningLog,
+    sources: TableSources,
+    out: Path,
+    added: tuple[AddedValueTest, ...] | None = None,
 ) -> TableMetrics:
     """Evaluates cases in memory and writes metrics.json, curves.json and scores.csv into `out`.
 
@@ -107,9 +118,13 @@ def write_table_evaluation(
         log: takes the named warnings.
         sources: what metrics.json says of where the cases come from.
         out: made if need be.
+        added: what scores add to other columns.
     """
     result = evaluate_table(table, settings, log)
     adjusted, families = adjusted_comparisons({"": result.comparisons})
+    if added is not None:
+        added, family = adjusted_added_values(added)
+        families += (family,)
     metrics = widened(
         TableMetrics,
         head_of(settings, log, families),
@@ -119,12 +134,48 @@ def write_table_evaluation(
         n_positive=int(table.y_true.sum()),
         scores=result.scores,
         decision_curve={name: curves.decision_curve for name, curves in result.curves.items()},
+        added_value=added,
     )
     out.mkdir(parents=True, exist_ok=True)
     write_rows(out / SCORES_NAME, *score_rows(table))
     write_curves(out, "table", scores=result.curves)
     write_metrics(out, metrics)
     return metrics
+
+
+def added_values(
+    content: CsvTable, table: ScoreTable, columns: TableColumns, log: WarningLog
+) -> tuple[AddedValueTest, ...]:
+    """What each score adds to the columns `beside`: a logistic regression with and without it, tested.
+
+    Raises:
+        ValueError: the scores are of several folds, on which such a test rejects where there is nothing to find.
+    """
+    if table.folds is not None:
+        raise ValueError(
+            "--beside tests on data that the scores were not learnt from. Folds share their training cases, and on "
+            "out-of-fold scores the test rejects in 16 to 51 % where there is nothing to be found: evaluate one model "
+            "on other patients."
+        )
+    rows = [row for row in content.rows if row.get(columns.truth)]
+    base = np.column_stack([_numbers(content.path, rows, name) for name in columns.beside])
+    found = []
+    for name, score in table.scores.items():
+        with log.collect(f"{name} beside {', '.join(columns.beside)}"):
+            linear = logit(clipped(score)) if is_probability(score) else score
+            result = added_value(table.y_true, linear, base, table.clusters)
+        found.append(
+            AddedValueTest(
+                score=name,
+                beside=columns.beside,
+                n=len(table),
+                weight=result.weight,
+                beside_weights=result.base_weights,
+                test=result.test,
+                p_value=result.p_value,
+            )
+        )
+    return tuple(found)
 
 
 def read_score_table(table: CsvTable, columns: TableColumns, log: WarningLog) -> ScoreTable:

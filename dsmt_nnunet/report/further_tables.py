@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dsmt_nnunet.evaluation.records.agreement import Agreement
 from dsmt_nnunet.evaluation.records.comparisons import AdjustedFamily, PairedComparison
+from dsmt_nnunet.evaluation.records.metrics import TableMetrics
 from dsmt_nnunet.report.grade_tables import grade_tables
 from dsmt_nnunet.report.numbers import p_value, readable, shown, with_interval
 from dsmt_nnunet.report.panel import BinaryPanel
@@ -18,6 +19,7 @@ def further_tables(panel: BinaryPanel, confidence: str, families: Sequence[Adjus
     notes = {item.name: item.sentence for item in families}
     tables = [
         _non_inferiority_table(panel),
+        _added_table(panel, notes.get("added value", "")),
         _interaction_table(panel, notes.get("interactions", "")),
         *(_agreement_tables(panel.comparisons.agreement, confidence) if panel.comparisons.agreement else ()),
         *grade_tables(panel.grades, confidence, families),
@@ -49,6 +51,22 @@ def _asked(panel: BinaryPanel) -> Iterator[tuple[str, NonInferiority]]:
     for score, all_readers in (together.model_minus_readers if together else {}).items():
         if all_readers.non_inferiority:
             yield f"{titles[score]} - all readers", all_readers.non_inferiority
+
+
+def _added_table(panel: BinaryPanel, note: str) -> Table:
+    found = panel.comparisons.added_value if isinstance(panel.comparisons, TableMetrics) else None
+    rows = tuple(
+        (
+            f"{item.score}, to {', '.join(map(readable, item.beside))} ({item.n})",
+            shown(item.weight, 2),
+            item.test,
+            p_value(item.p_value),
+            p_value(item.p_value_holm),
+        )
+        for item in found or ()
+    )
+    columns = ("What adds to what (cases)", "Log odds a standard deviation", "Test", "p", "p, Holm")
+    return Table("Does the score add to what is known without it?", columns, rows, note)
 
 
 def _interaction_table(panel: BinaryPanel, note: str) -> Table:

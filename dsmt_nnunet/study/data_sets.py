@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet.environment import worker_processes
+from dsmt_nnunet.study.centres import centre_folds, link_preprocessed
 from dsmt_nnunet.study.records import StudyIdentity
 from dsmt_nnunet.study.runner import PRESETS, Trainings
-from dsmt_nnunet.tasks import TEST_NODULE_TABLE_NAME
+from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
 
 DATASET_ID = 510
 DATASET = f"Dataset{DATASET_ID}_Phantom"
@@ -63,32 +66,61 @@ class PhantomTrainings(Trainings):
 class CrossValidation(Trainings):
     """Trained on each fold of a data set of the user's own, asked about the cases that the fold left out."""
 
-    own_folders = ("nnUNet_results",)
+    own_folders: Sequence[str] = ("nnUNet_results",)
 
-    def __init__(self, out: Path, preset: str, jobs: int | None, dataset: str, folds: Sequence[int] | None) -> None:
+    def __init__(
+        self,
+        out: Path,
+        preset: str,
+        jobs: int | None,
+        dataset: str,
+        folds: Sequence[int] | None,
+        by: str | None = None,
+    ) -> None:
         from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
         name = maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
+        self.by = by
+        self.planned = Path(os.environ["nnUNet_preprocessed"]) / name
+        """Of the user; with centres as folds the study has a folder of links to it, and folds of its own."""
+        if by is not None:
+            self.own_folders = ("nnUNet_results", "nnUNet_preprocessed")
         super().__init__(out, preset, jobs, name)
         self.asked_folds = folds
 
     def identity(self) -> StudyIdentity:
-        return StudyIdentity(dataset=self.dataset, plans=self.plans, folds=tuple(self.folds()))
+        return StudyIdentity(dataset=self.dataset, plans=self.plans, folds=tuple(self.folds()), by=self.by)
 
     def make_ready(self) -> None:
         """Nothing is made: the data are the user's.
 
         Raises:
             FileNotFoundError: there are no such plans, or no folds.
+            ValueError: centres are to be the folds, and a case has none or several.
         """
-        for file in (self.preprocessed / f"{self.plans}.json", self.preprocessed / "splits_final.json"):
+        for file in (self.planned / f"{self.plans}.json", self.planned / "splits_final.json"):
             if not file.is_file():
                 presets = ", ".join(f"--preset {name} for {plans}" for name, (_, plans) in PRESETS.items())
-                there = sorted(path.stem for path in self.preprocessed.glob("*Plans*.json"))
+                there = sorted(path.stem for path in self.planned.glob("*Plans*.json"))
                 raise FileNotFoundError(
                     f"{self.dataset} has no {file.name}. Run first: dsmt plan -d {self.dataset} -pl {self.planner}. "
                     f"Or choose the plans that are there, {there or 'none'} ({presets})."
                 )
+        if self.by is not None:
+            link_preprocessed(self.planned, self.preprocessed, self._centre_folds(self.by))
+
+    def centres(self) -> tuple[str, ...]:
+        """Centre that each fold leaves out, of those that are trained; none where folds are no centres."""
+        if self.by is None:
+            return ()
+        names = list(self._centre_folds(self.by))
+        return tuple(names[fold] for fold in self.folds())
+
+    def _centre_folds(self, column: str) -> dict[str, dict[str, list[str]]]:
+        there = json.loads((self.planned / "splits_final.json").read_text(encoding="utf-8"))
+        cases = sorted({case for fold in there for side in ("train", "val") for case in fold[side]})
+        schema = ClassificationSchema.from_dataset_json(json.loads((self.raw / "dataset.json").read_text("utf-8")))
+        return centre_folds(self.raw / NODULE_TABLE_NAME, schema, column, cases)
 
     def folds(self) -> Sequence[int]:
         """Those asked for, or all.

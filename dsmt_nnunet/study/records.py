@@ -25,6 +25,7 @@ class StudyIdentity:
     Attributes:
         dataset, plans: of all trainings.
         folds: of a cross-validation; None for phantoms.
+        by: column of the centres that are left out in turn; None for the folds of the data set.
         cases, test_cases, external_cases, seed: of the phantom cohort; None for a data set of the user's own.
     """
 
@@ -32,6 +33,7 @@ class StudyIdentity:
     dataset: str
     plans: str
     folds: tuple[int, ...] | None = None
+    by: str | None = None
     cases: int | None = None
     test_cases: int | None = None
     external_cases: int | None = None

@@ -149,6 +149,10 @@ class Trainings(ABC):
                 found.append((trainer, seed))
         return found
 
+    def centres(self) -> tuple[str, ...]:
+        """Centre that each fold leaves out, of those that are trained; none where folds are no centres."""
+        return ()
+
     def folds(self) -> Sequence[int]:
         """Those that are trained."""
         return (0,)

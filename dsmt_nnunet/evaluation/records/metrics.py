@@ -170,6 +170,29 @@ class TableSources:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AddedValueTest:
+    """What a score adds to columns that are known without it, on data that neither was learnt from.
+
+    Attributes:
+        score: its log odds where it is a probability.
+        beside: the columns.
+        weight: of the score in a logistic regression of both, log odds a standard deviation.
+        beside_weights: of the columns.
+        test: "likelihood ratio", or where patients have several cases "sandwich over patients, t".
+        p_value: two-sided, that the weight is 0.
+    """
+
+    score: str
+    beside: tuple[str, ...]
+    n: int
+    weight: float
+    beside_weights: tuple[float, ...]
+    test: str
+    p_value: float
+    p_value_holm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableMetrics(Head, Comparisons):
     """Scores and readers of a table; a score that is no probability has no decision curve."""
 
@@ -179,6 +202,7 @@ class TableMetrics(Head, Comparisons):
     n_positive: int
     scores: dict[str, Score]
     decision_curve: dict[str, DecisionCurve | None]
+    added_value: tuple[AddedValueTest, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
