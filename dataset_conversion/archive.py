@@ -18,7 +18,7 @@ from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms, identify
 from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, DEFAULT_MAPPING, TableMapping
 from dsmt_nnunet.dataset_conversion.mask_voxels import POSITION_TOLERANCE_MM
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
-from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
+from dsmt_nnunet.dataset_conversion.series_choice import CHOICE_KEY, Choice, choose_series
 from dsmt_nnunet.dataset_conversion.table import convert_table
 from dsmt_nnunet.dataset_conversion.terms import DICOM_COLUMNS, SERIES_COLUMN, STRUCTURE_COLUMN
 from dsmt_nnunet.dicom.contours import StructureMask
@@ -182,6 +182,7 @@ def convert_dicom(
     name: str,
     mapping: TableMapping = DEFAULT_MAPPING,
     pseudonyms: Pseudonyms | None = None,
+    choices: Sequence[Choice] = (),
     diameter_range: tuple[float, float] | None = None,
     train_also_outside: bool = False,
     raw_folder: Path | None = None,
@@ -200,10 +201,8 @@ def convert_dicom(
         name: name of the data set, without `DatasetXXX_`.
         mapping: what the columns mean.
         pseudonyms: of the ids of patients, and by how many days their dates are moved; what it lacks is drawn.
-        diameter_range: as for `convert_table`.
-        train_also_outside: as for `convert_table`.
-        raw_folder: as for `convert_table`.
-        overwrite: replace a data set of the same id and name.
+        choices: rules by which `find_sources` decided; dataset.json keeps them.
+        diameter_range, train_also_outside, raw_folder, overwrite: as for `convert_table`.
 
     Returns:
         The folder of the data set.
@@ -230,6 +229,7 @@ def convert_dicom(
             raw_folder=raw_folder,
             overwrite=overwrite,
             sources=staged_series if pseudonyms is None else None,
+            dataset_json_extra={CHOICE_KEY: [str(choice) for choice in choices]} if choices else None,
         )
     if pseudonyms is not None:
         _keep_sources(pseudonyms, staged, staged_series, _case_column(mapping, staged))

@@ -11,6 +11,8 @@ from dsmt_nnunet.dicom.export import Series
 from dsmt_nnunet.dicom.series import slice_distance_mm
 from dsmt_nnunet.dicom.structures import matches
 
+CHOICE_KEY = "series_chosen_by"
+"""In dataset.json: the rules, in their order."""
 THICKNESS_TOLERANCE_MM = 0.05
 _PLAIN = ("thinnest", "latest", "earliest")
 _WITH_VALUE = ("kernel", "description", "before")
@@ -40,6 +42,9 @@ class Choice:
             return cls(kind, value)
         allowed = [*_PLAIN, *(f"{name}=..." for name in _WITH_VALUE)]
         raise ValueError(f"--choose '{text}' is not a rule; rules are {', '.join(allowed)}.")
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.value}" if self.value else self.kind
 
     def check_columns(self, columns: Sequence[str]) -> None:
         """Checks that the table has the column that the rule reads.

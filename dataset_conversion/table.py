@@ -21,6 +21,7 @@ from dsmt_nnunet.dataset_conversion.row_rules import LookAlike
 from dsmt_nnunet.dataset_conversion.rows import parse_cases
 from dsmt_nnunet.diameter_range import DiameterRange
 from dsmt_nnunet.dicom.scan_source import ScanSource
+from dsmt_nnunet.nnunet_files import Json
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.tasks import ClassificationSchema
 
@@ -44,10 +45,9 @@ def convert_table(
     encoding: str | None = None,
     images_anywhere: bool = False,
     sources: Mapping[str, ScanSource] | None = None,
+    dataset_json_extra: Json | None = None,
 ) -> Path:
-    """Converts a table with one row a nodule; docs/data-format.md describes it.
-
-    All images are read twice, to check and to write them: nothing is written unless everything is right.
+    """Converts a table with one row a nodule (docs/data-format.md); nothing is written unless everything is right.
 
     Args:
         table: CSV file or workbook (its first sheet), or a table that was read already.
@@ -65,6 +65,7 @@ def convert_table(
         encoding: of a CSV file; None to find out.
         images_anywhere: whether the table may name images and masks outside of their folders.
         sources: name of an image -> what of the archive it is.
+        dataset_json_extra: as for `RawDatasetWriter`.
 
     Returns:
         The folder of the data set.
@@ -77,7 +78,7 @@ def convert_table(
     asked = _asked(diameter_range, train_also_outside)
     rows, mapping = _read_rows(table, mapping or DEFAULT_MAPPING, encoding)
     schema = replace(mapping.schema, asked=asked if train_also_outside else None)
-    writer = RawDatasetWriter(dataset_id, name, schema, raw_folder, overwrite)
+    writer = RawDatasetWriter(dataset_id, name, schema, raw_folder, overwrite, dataset_json_extra)
     cases, problems = parse_cases(rows, mapping, look_alike_patients)
     reader = CaseReader(VolumeFinder(images, images_anywhere), VolumeFinder(masks, images_anywhere))
     kept, problems = _all_problems(cases, problems, reader, schema, asked)

@@ -26,6 +26,7 @@ GRADES = MappingProxyType(
             "原位腺癌",
             "Adenokarzinom in situ",
             "In-situ-Adenokarzinom",
+            "in situ Adenokarzinom",
             "上皮内腺癌",
         ),
         "MIA": (

@@ -238,6 +238,7 @@ def run_dicom(args: argparse.Namespace) -> int:
         name=args.name,
         mapping=mapping,
         pseudonyms=pseudonyms,
+        choices=choices,
         diameter_range=tuple(args.diameter_range) if args.diameter_range else None,
         train_also_outside=args.train_also_outside,
         overwrite=args.overwrite,

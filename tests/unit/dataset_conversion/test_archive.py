@@ -102,7 +102,8 @@ def convert(export: Path, table: Path, *more: str) -> int:
 
 
 def test_export_and_table_become_a_data_set(export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert convert(export, write_table(tmp_path / "t.csv", rows())) == 0
+    rules = ("--choose", "kernel=B50*", "--choose", "thinnest")
+    assert convert(export, write_table(tmp_path / "t.csv", rows()), *rules) == 0
     assert "line 2, patient 007: series 1, 5 slices, 3 mm apart, kernel not named" in capsys.readouterr().out
     folder = tmp_path / "raw" / "Dataset501_Nodules"
     image = sitk.ReadImage(str(folder / "imagesTr" / "007_0000.nii.gz"))
@@ -119,6 +120,7 @@ def test_export_and_table_become_a_data_set(export: Path, tmp_path: Path, capsys
         ("P1", "invasive"),
     ]
     assert float(nodules[2]["x_mm"]) == pytest.approx(FIRST_MM[0] + 1.5 * SPACING_MM[1])
+    assert json.loads((folder / "dataset.json").read_text())["series_chosen_by"] == ["kernel=B50*", "thinnest"]
     source = read_source(folder / "sources" / "P1.json")
     assert source == read_ct(next(own for own in ct_series(read_export(export)) if own.patient_id == "P1")).source
 

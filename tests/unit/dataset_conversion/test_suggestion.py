@@ -114,6 +114,7 @@ def test_headers_of_diameters(tmp_path: Path, header: str) -> None:
         ("不典型腺瘤样增生", "AAH"),
         ("異型腺腫様過形成", "AAH"),
         ("In-situ-Adenokarzinom", "AIS"),
+        ("In situ Adenokarzinom", "AIS"),
         ("上皮内腺癌", "AIS"),
         ("微浸润性腺癌", "MIA"),
         ("微少浸潤性腺癌", "MIA"),

@@ -22,8 +22,9 @@ def write_rtstruct(
     path: Path, ct: CtVolume, structures: Mapping[str, Sequence[Contour]], kind: str = "CLOSED_PLANAR"
 ) -> None:
     """A structure set that refers to the series of `ct`."""
-    dataset = base(f"{ROOT}.6", RTStructureSetStorage, series=90, Modality="RTSTRUCT")
-    dataset.PatientID = ct.series.patient_id
+    patient = ct.series.patient_id
+    uid = f"{ROOT}.6.{sum(map(ord, patient))}"
+    dataset = base(uid, RTStructureSetStorage, series=90, patient=patient, Modality="RTSTRUCT")
     dataset.StudyInstanceUID = ct.series.study_uid
     dataset.ReferencedFrameOfReferenceSequence = DicomSequence([_reference(ct.series.uid)])
     rois, drawn = [], []
