@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dsmt_nnunet.evaluation.families import adjusted_tasks
-from dsmt_nnunet.evaluation.files import JOINED_NAME, head_of, write_curves, write_metrics, write_rows
+from dsmt_nnunet.evaluation.files import JOINED_NAME, head_of, whole_evaluation, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.grades import evaluate_grades
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, asked_about, join_case, joined_table
 from dsmt_nnunet.evaluation.out_of_fold import NestedCalibration, choose_operating_point, nested_calibration
@@ -35,7 +35,7 @@ from dsmt_nnunet.evaluation.task import (
 )
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
 from dsmt_nnunet.nodules import NoduleTable
-from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
+from dsmt_nnunet.predictions.operating_point import OPERATING_POINT_NAME, OperatingPoint, TaskOperatingPoint
 from dsmt_nnunet.predictions.results import CasePrediction, case_files, read_folder
 from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD, apply_temperature
@@ -109,7 +109,7 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
     tasks, families = adjusted_tasks(tasks)
     classes = {task.name: task.classes for task in schema.tasks}
     chosen_on = _chosen_on(schema, points, list(folds))
-    path = OperatingPoint(points, chosen_on, weights_of(folds, log), classes).write(inputs.model_folder)
+    point = OperatingPoint(points, chosen_on, weights_of(folds, log), classes)
     metrics = widened(
         CrossvalMetrics,
         head_of(settings, log, families),
@@ -121,15 +121,16 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
         ),
         primary_task=schema.primary_task,
         folds=tuple(folds),
-        operating_point=OperatingPointFile(file=path.name, note=OPERATING_POINT_NOTE),
+        operating_point=OperatingPointFile(file=OPERATING_POINT_NAME, note=OPERATING_POINT_NOTE),
         tasks=tasks,
         detection=None,
         dice=None,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    write_rows(out / JOINED_NAME, *joined_table(joined, schema, extra_columns(truth)))
-    write_curves(out, "crossval", tasks=curves)
-    write_metrics(out, metrics)
+    with whole_evaluation(out, inputs.truth) as place:
+        write_rows(place / JOINED_NAME, *joined_table(joined, schema, extra_columns(truth)))
+        write_curves(place, "crossval", tasks=curves)
+        write_metrics(place, metrics)
+        point.write(inputs.model_folder)
     return metrics
 
 

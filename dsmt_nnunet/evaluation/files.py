@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,6 +46,41 @@ def head_of(settings: EvaluationSettings, log: WarningLog, families: Sequence[Ad
         multiplicity=tuple(families),
         warnings=tuple(log.entries),
     )
+
+
+@contextmanager
+def whole_evaluation(out: Path, source: Path | None) -> Iterator[Path]:
+    """A place for the files of an evaluation; at a clean exit all are in `out`. After an error `out` is as it was.
+
+    Args:
+        out: made if need be.
+        source: the table that is evaluated, which is not overwritten; None where it is in memory.
+
+    Raises:
+        OSError: a file was not written whole.
+        ValueError: a file would take the place of the table.
+    """
+    made = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    whole_files.clean_leftovers(out)
+    hidden = whole_files.temporary_folder(out)
+    try:
+        hidden.mkdir()
+        yield hidden
+        written = sorted(hidden.iterdir(), key=lambda path: path.name == METRICS_NAME)
+        if source is not None and source.resolve() in [(out / path.name).resolve() for path in written]:
+            raise ValueError(f"The results would overwrite {source}. Name another output folder (-o).")
+        (out / METRICS_NAME).unlink(missing_ok=True)  # whoever is killed here leaves no mixture that passes for whole
+        for path in written:
+            path.replace(out / path.name)
+    except OSError as error:
+        if error.filename is not None and str(error.filename).startswith(str(hidden)):
+            raise OSError(error.errno, error.strerror, str(out / Path(error.filename).name)) from error
+        raise
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+        if made and not any(out.iterdir()):
+            out.rmdir()
 
 
 def write_metrics(folder: str | Path, metrics: Metrics) -> Path:

@@ -16,6 +16,7 @@ from dsmt_nnunet.evaluation.files import (
     JOINED_NAME,
     MARKS_NAME,
     head_of,
+    whole_evaluation,
     write_curves,
     write_metrics,
     write_rows,
@@ -116,13 +117,13 @@ def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: Evaluati
         detection=detection,
         dice=over_cases,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    write_rows(out / JOINED_NAME, *joined_table(joined, schema, extra_columns(truth)))
-    write_rows(out / CASES_NAME, *scan_rows(joined, dice))
-    if scans:
-        write_rows(out / MARKS_NAME, MARK_COLUMNS, scans.rows)
-    write_curves(out, "predictions", tasks=curves, free_response=marks_curves)
-    write_metrics(out, metrics)
+    with whole_evaluation(out, inputs.truth) as place:
+        write_rows(place / JOINED_NAME, *joined_table(joined, schema, extra_columns(truth)))
+        write_rows(place / CASES_NAME, *scan_rows(joined, dice))
+        if scans:
+            write_rows(place / MARKS_NAME, MARK_COLUMNS, scans.rows)
+        write_curves(place, "predictions", tasks=curves, free_response=marks_curves)
+        write_metrics(place, metrics)
     return metrics
 
 

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from dsmt_nnunet.csv_table import CsvTable, number_or_nan, read_csv
 from dsmt_nnunet.evaluation.families import adjusted_merits
-from dsmt_nnunet.evaluation.files import head_of, write_metrics
+from dsmt_nnunet.evaluation.files import head_of, whole_evaluation, write_metrics
 from dsmt_nnunet.evaluation.patients import PATIENT_COLUMN, patients
 from dsmt_nnunet.evaluation.records.metrics import ReaderStudyMetrics, ReaderStudySources
 from dsmt_nnunet.evaluation.records.reader_study import (
@@ -97,8 +97,8 @@ def evaluate_reader_study_file(
         cut=cut,
         merits=merits,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    write_metrics(out, metrics)
+    with whole_evaluation(out, path) as place:
+        write_metrics(place, metrics)
     return metrics
 
 

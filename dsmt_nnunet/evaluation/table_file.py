@@ -12,7 +12,7 @@ from scipy.special import logit
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable, number_or_nan, read_csv
 from dsmt_nnunet.evaluation.families import adjusted_added_values, adjusted_comparisons
-from dsmt_nnunet.evaluation.files import SCORES_NAME, head_of, write_curves, write_metrics, write_rows
+from dsmt_nnunet.evaluation.files import SCORES_NAME, head_of, whole_evaluation, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.folds import fold_column, folds_of
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.patients import INDEPENDENT, PATIENT_COLUMN, patients, warn_of_independence
@@ -99,7 +99,7 @@ def evaluate_table_file(path: Path, columns: TableColumns, out: Path, settings: 
         fold=None if table.folds is None else columns.fold,
     )
     added = added_values(content, table, columns, log) if columns.beside else None
-    return write_table_evaluation(table, settings, log, sources, out, added)
+    return write_table_evaluation(table, settings, log, sources, out, added, path)
 
 
 def write_table_evaluation(
@@ -109,6 +109,7 @@ def write_table_evaluation(
     sources: TableSources,
     out: Path,
     added: tuple[AddedValueTest, ...] | None = None,
+    path: Path | None = None,
 ) -> TableMetrics:
     """Evaluates cases in memory and writes metrics.json, curves.json and scores.csv into `out`.
 
@@ -119,6 +120,7 @@ def write_table_evaluation(
         sources: what metrics.json says of where the cases come from.
         out: made if need be.
         added: what scores add to other columns.
+        path: of the table; None where it was never a file.
     """
     result = evaluate_table(table, settings, log)
     adjusted, families = adjusted_comparisons({"": result.comparisons})
@@ -136,10 +138,10 @@ def write_table_evaluation(
         decision_curve={name: curves.decision_curve for name, curves in result.curves.items()},
         added_value=added,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    write_rows(out / SCORES_NAME, *score_rows(table))
-    write_curves(out, "table", scores=result.curves)
-    write_metrics(out, metrics)
+    with whole_evaluation(out, path) as place:
+        write_rows(place / SCORES_NAME, *score_rows(table))
+        write_curves(place, "table", scores=result.curves)
+        write_metrics(place, metrics)
     return metrics
 
 

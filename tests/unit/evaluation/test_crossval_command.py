@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 
 from dsmt_nnunet.cli.main import main
 from dsmt_nnunet.diameter_range import DiameterRange
-from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.nodules import EmptyCase, NoduleTable
 from dsmt_nnunet.predictions.operating_point import OperatingPoint
 from dsmt_nnunet.statistics.calibration.scaling import apply_temperature
 from dsmt_nnunet.statistics.roc.delong import auc_score
@@ -245,3 +246,43 @@ def test_nodules_that_are_only_learnt_from_do_not_count(model, tmp_path, capsys)
     known = [item for item in large if item.labels["invasiveness"] is not None]
     assert metrics["tasks"]["invasiveness"]["n"] == len(known)
     assert "are outside of 10 to 20 mm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("failing", ["joined.csv", "curves.json", "metrics.json", "operating_point.json"])
+def test_a_full_disk_leaves_nothing_half_written(model, tmp_path, capsys, monkeypatch, failing: str) -> None:
+    crossval(tmp_path / "earlier")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "earlier").iterdir()}
+    point = (model / "operating_point.json").read_bytes()
+    write = Path.write_bytes
+
+    def full_disk(path: Path, content: bytes) -> int:
+        if path.name == failing:
+            write(path, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    for out in ("earlier", "new"):
+        arguments = ["evaluate", "crossval", "-d", "501", "-o", str(tmp_path / out), "--target-sensitivity", "0.9"]
+        assert main([*arguments, "--bootstrap", "0"]) == 2
+        said = capsys.readouterr().err
+        assert f"No space left on device: '{(model if 'point' in failing else tmp_path / out) / failing}'" in said
+    assert {path.name: path.read_bytes() for path in (tmp_path / "earlier").iterdir()} == before
+    assert (model / "operating_point.json").read_bytes() == point
+    assert not (tmp_path / "new").exists()
+
+
+def test_scans_without_a_nodule_change_no_answer(model, tmp_path) -> None:
+    folder = tmp_path / "nnUNet_raw" / "Dataset501_Nodules"
+    without = crossval(tmp_path / "without")
+    truth = NoduleTable.read(folder / "nodules.csv", SCHEMA)
+    empty = tuple(EmptyCase(f"empty{fold}", f"E{fold}") for fold in range(3))
+    NoduleTable(truth.nodules, empty).write(folder / "nodules.csv", SCHEMA)
+    for fold, case in enumerate(empty[:2]):
+        write_prediction(model / f"fold_{fold}" / "validation", case.case_id, [], {})
+    found = crossval(tmp_path / "with")
+    assert found["tasks"] == without["tasks"]
+    said = [item["message"] for item in found["warnings"] if item["where"] == "cases"]
+    assert len(said) == 1
+    assert "1 of 153 cases" in said[0]
+    assert "empty2" in said[0]

@@ -134,3 +134,13 @@ def test_nodules_of_one_case_with_scores_of_their_own_are_no_copies(tmp_path) ->
     columns = {"case_id": ["a", "a", "b", "b"], "truth": [0, 1, 0, 1], "score": [0.1, 0.7, 0.2, 0.3]}
     table = write_table(tmp_path / "nodules.csv", columns)
     assert evaluate(table, tmp_path / "out", "--truth", "truth", "--score", "score")["n"] == 4
+
+
+def test_the_table_is_not_overwritten(tmp_path, capsys) -> None:
+    table = tmp_path / "scores.csv"
+    table.write_text("truth,score\n" + "0,0.2\n1,0.7\n" * 6)
+    before = table.read_text()
+    assert main(["evaluate", "table", str(table), "--truth", "truth", "--score", "score", "-o", str(tmp_path)]) == 2
+    assert "would overwrite" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+    assert table.read_text() == before
