@@ -111,7 +111,7 @@ def test_a_published_export_is_predicted_and_goes_back_into_its_study(walked: Wo
             walked.run(as_here(own))
     out = walked.base / "published"
     (case,) = read_folder(out)
-    assert [nodule.nodule_id for nodule in case.nodules] == ["1", "2", "3"]
+    assert [nodule.nodule_id for nodule in case.nodules] == ["GTV-1", "GTV-2", "GTV-3"]
     assert hd.sr.srread(out / "dicom" / "LUNG1-003_report.dcm").StudyInstanceUID
     segmentation = hd.seg.segread(out / "dicom" / "LUNG1-003_seg.dcm")
     mask = sitk.GetArrayFromImage(sitk.ReadImage(str(out / "LUNG1-003.nii.gz")))
