@@ -14,7 +14,14 @@ from dsmt_nnunet.evaluation.files import JOINED_NAME, head_of, whole_evaluation,
 from dsmt_nnunet.evaluation.grades import evaluate_grades
 from dsmt_nnunet.evaluation.joined_nodules import JoinedNodule, asked_about, join_case, joined_table
 from dsmt_nnunet.evaluation.out_of_fold import NestedCalibration, choose_operating_point, nested_calibration
-from dsmt_nnunet.evaluation.predicted import check_columns, extra_columns, read_truth, shared_schema, shortened
+from dsmt_nnunet.evaluation.predicted import (
+    check_columns,
+    check_max_distance,
+    extra_columns,
+    read_truth,
+    shared_schema,
+    shortened,
+)
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, ScoreCurves
 from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics, CrossvalSources, OperatingPointFile
 from dsmt_nnunet.evaluation.records.tasks import (
@@ -74,6 +81,7 @@ class CrossvalInputs:
     options: TaskOptions = field(default_factory=TaskOptions)
 
     def __post_init__(self) -> None:
+        check_max_distance(self.max_distance_mm)
         if self.target_sensitivity is not None and not 0 < self.target_sensitivity <= 1:
             raise ValueError(f"--target-sensitivity lies in 0 to 1 (0 excluded), got {self.target_sensitivity:g}.")
 

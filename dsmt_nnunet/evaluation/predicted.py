@@ -68,8 +68,7 @@ class PredictionInputs:
     only_predicted: bool = False
 
     def __post_init__(self) -> None:
-        if self.max_distance_mm is not None and not self.max_distance_mm > 0:
-            raise ValueError(f"--max-distance must be a positive number of mm, got {self.max_distance_mm:g}.")
+        check_max_distance(self.max_distance_mm)
         if self.labels is not None and not self.labels.is_dir():
             raise ValueError(f"--labels {self.labels} is not a folder. It holds the reference masks, CASE.nii.gz.")
 
@@ -125,6 +124,15 @@ def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: Evaluati
         write_curves(place, "predictions", tasks=curves, free_response=marks_curves)
         write_metrics(place, metrics)
     return metrics
+
+
+def check_max_distance(max_distance_mm: float | None) -> None:
+    """
+    Raises:
+        ValueError: it is no distance within which a nodule can be found.
+    """
+    if max_distance_mm is not None and not max_distance_mm > 0:
+        raise ValueError(f"--max-distance must be a positive number of mm, got {max_distance_mm:g}.")
 
 
 def read_truth(path: Path, schema: ClassificationSchema) -> NoduleTable:

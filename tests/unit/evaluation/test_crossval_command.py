@@ -166,6 +166,8 @@ def test_errors_name_what_is_there(model, tmp_path, capsys, monkeypatch) -> None
     assert "DSMTTrainer__nnUNetPlans__3d_fullres" in error("-p", "OtherPlans")
     assert "--target-sensitivity" in error("--target-sensitivity", "90")
     assert "fold_7" in error("-f", "7")
+    for distance in ("-1", "0", "nan"):
+        assert "--max-distance must be a positive number" in error("--max-distance", distance)
     case = next((model / "fold_0" / "validation").glob("case_*.json"))
     shutil.copy(case, model / "fold_1" / "validation")
     assert f"'{case.stem}' was validated in fold 0 and in fold 1" in error()
