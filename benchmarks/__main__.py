@@ -1,6 +1,7 @@
 """Measures against stock nnU-Net, prints one table and keeps it in benchmarks/results/.
 
-`python -m benchmarks coverage` judges the statistics instead, by simulation.
+`python -m benchmarks coverage` judges the statistics instead, by simulation; `python -m benchmarks gpu` measures what
+needs a GPU.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypedDict
 
-from benchmarks import loader, nodule_samples, prediction, training_step
+from benchmarks import gpu, loader, nodule_samples, prediction, training_step
 from benchmarks.coverage import run as coverage
 from benchmarks.machine import Ratio, description
 
@@ -37,6 +38,9 @@ class Group(TypedDict):
 def main() -> None:
     if sys.argv[1:2] == ["coverage"]:
         coverage.main(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["gpu"]:
+        gpu.main(sys.argv[2:])
         return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--repeats", type=int, default=9, help="of each measurement; the slow ones take a third")

@@ -65,12 +65,16 @@ class Problem:
         self.generator = torch.Generator().manual_seed(seed)
         dice = {"batch_dice": False, "smooth": 1e-5, "do_bg": False}
         self.loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
-        balanced = {name: [1.0, 1.0] for name in plan.schema.task_names}
+        balanced = {task.name: [1.0] * len(task.classes) for task in plan.schema.tasks}
         self.task_loss = MultiTaskLoss(plan.schema, plan.training.task_weights, balanced).to(where)
         self.image, self.target = self.draw()
         grid = (plan.context.grid,) * 3
         self.context = torch.randn((batch, 1, *grid), generator=self.generator).to(where)
-        self.labels = torch.randint(0, 2, (batch, 3), generator=self.generator).to(where)
+        self.targets = [self._answers(len(task.classes)).to(where) for task in plan.schema.tasks]
+
+    def _answers(self, classes: int) -> torch.Tensor:
+        drawn = torch.randint(0, classes, (self.batch,), generator=self.generator)
+        return functional.one_hot(drawn, classes).float()
 
     def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
         """A batch: smooth noise, and where it is brightest."""
@@ -96,7 +100,7 @@ class Problem:
 
         def step() -> float:
             output = network(self.image, self.context)
-            loss = self._segmentation_loss(output.segmentation) + self.task_loss(output.tasks, self.labels)[0]
+            loss = self._segmentation_loss(output.segmentation) + self.task_loss(output.tasks, self.targets)[0]
             return _finish(network, optimizer, loss)
 
         return step
