@@ -16,14 +16,12 @@ import pytest
 from dsmt_nnunet.cli import study as study_command
 from dsmt_nnunet.cli.main import main
 from dsmt_nnunet.environment import EXT_TRAINER, FOLDERS
-from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.planners import preprocessing
 from dsmt_nnunet.records import write_json
 from dsmt_nnunet.study import answers as study_answers
-from dsmt_nnunet.study import centres, data_sets, runner
+from dsmt_nnunet.study import data_sets, runner
 from dsmt_nnunet.study import tables as study_tables
 from dsmt_nnunet.study.jobs import JobRecord, JobsFile
-from dsmt_nnunet.tasks import ClassificationSchema, Task
 
 PLANS = '{"configurations": {"3d_fullres": {"data_identifier": "DSMTPlansXS_3d_fullres"}}}'
 TRAINERS = ("DSMTTrainer", "DSMTTrainerNoContext")
@@ -234,32 +232,6 @@ def test_own_data_are_cross_validated(
         "6 runs",
         "6 runs",
     ]
-
-
-def test_single_folds_and_centres_are_trained(
-    own_data: Path, calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Any] = []
-    monkeypatch.setattr(study_tables.Question, "of_folds", lambda raw, folds: asked.append(folds))
-    monkeypatch.setattr(centres, "write_centres", lambda out, names: asked.append(names))
-    assert run(tmp_path, "-d", "777", "-f", "1") == 0
-    assert asked == [[{"train": ["b"], "val": ["a"]}]]
-    assert {command.split()[3] for command in starting(calls, "nnUNetv2_train")} == {"1"}
-    raw = tmp_path / "nnUNet_raw" / own_data.name
-    schema = ClassificationSchema((Task("t", ("no", "yes")),), "t")
-    nodules = [
-        Nodule(k, "1", k, (0, 0, 0), 9.0, {}, extra={"site": site}) for k, site in (("a", "west"), ("b", "east"))
-    ]
-    NoduleTable(tuple(nodules)).write(raw / "nodules.csv", schema)
-    write_json({"classification": schema.to_block()}, raw / "dataset.json")
-    (tmp_path / "study").rename(tmp_path / "folds")
-    asked.clear()
-    assert run(tmp_path, "-d", "777", "--by", "site") == 0
-    assert asked == [[{"train": ["a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}], ("east", "west")]
-    linked = tmp_path / "study" / "nnUNet_preprocessed" / own_data.name
-    assert (linked / "DSMTPlansXS.json").resolve() == own_data / "DSMTPlansXS.json"
-    assert run(tmp_path, "-d", "777") != 0, "another study"
-    assert run(tmp_path, "--by", "site") != 0, "phantoms have no centres"
 
 
 def test_own_data_must_be_planned_and_have_the_folds(own_data: Path, calls: Any, tmp_path: Path, capsys: Any) -> None:
