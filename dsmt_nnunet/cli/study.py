@@ -50,6 +50,13 @@ def add_parser(subparsers: Any) -> None:
         help="with -d: leave out one centre at a time, named in this column of nodules.csv, instead of the folds; as "
         "many trainings a trainer and seed as centres",
     )
+    parser.add_argument(
+        "--fold-seed",
+        type=int,
+        metavar="SEED",
+        help="with -d: deal patients to folds of the study's own, another repeat of the cross-validation a seed; a "
+        "folder (-o) for each",
+    )
     parser.add_argument("--trainers", nargs="+", default=list(TRAINERS), help="default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--preset", choices=sorted(PRESETS), default="XS", help="default: XS")
@@ -78,8 +85,12 @@ def run(args: argparse.Namespace) -> int:
         OSError: a command failed.
     """
     out = args.out.resolve()
-    if args.dataset is None and (args.by is not None or args.folds is not None):
-        raise ValueError("--by and -f are of a data set of yours: name it with -d. Phantoms are trained on fold 0.")
+    if args.dataset is None and any(value is not None for value in (args.by, args.fold_seed, args.folds)):
+        raise ValueError(
+            "--by, --fold-seed and -f are of a data set of yours: name it with -d. Phantoms are trained on fold 0."
+        )
+    if args.by is not None and args.fold_seed is not None:
+        raise ValueError("--fold-seed deals patients to folds, with --by centres are the folds: choose one of them.")
     if args.dataset is None:
         os.environ.update(variables_of_children(out))
     else:
@@ -112,7 +123,7 @@ def study_of(args: argparse.Namespace, out: Path) -> Trainings:
     if args.cluster:
         jobs = jobs_at_once(args.cluster, args.jobs, gpus_of_this_machine()) if args.cluster == "local" else 1
     if args.dataset is not None:
-        return CrossValidation(out, args.preset, jobs, args.dataset, args.folds, args.by)
+        return CrossValidation(out, args.preset, jobs, args.dataset, args.folds, args.by, args.fold_seed)
     cohort = {
         "cases": args.cases,
         "test_cases": args.test_cases,
@@ -129,8 +140,13 @@ def command_of(args: argparse.Namespace, study: Trainings, trainer: str, seed: i
         words += ["--cases", str(args.cases), "--test-cases", str(args.test_cases)]
         words += ["--external-cases", str(args.external_cases), "--cohort-seed", str(args.cohort_seed)]
     else:
-        words += ["-d", study.dataset, "-f", *map(str, study.folds()), *(["--by", args.by] if args.by else [])]
+        words += ["-d", study.dataset, "-f", *map(str, study.folds()), *_own_folds(args)]
     return [*words, "--only", trainer, str(seed), str(fold)]
+
+
+def _own_folds(args: argparse.Namespace) -> list[str]:
+    by = [] if args.by is None else ["--by", args.by]
+    return by if args.fold_seed is None else [*by, "--fold-seed", str(args.fold_seed)]
 
 
 def _all_of_it(args: argparse.Namespace, study: Trainings) -> int:

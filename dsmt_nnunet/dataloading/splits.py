@@ -22,6 +22,7 @@ def grouped_splits(
     case_ids: Sequence[str],
     schema: ClassificationSchema,
     folds: int = 5,
+    seed: int = SPLIT_SEED,
 ) -> list[dict[str, list[str]]]:
     """Cross-validation folds in the form of nnU-Net's splits_final.json.
 
@@ -33,6 +34,7 @@ def grouped_splits(
         case_ids: all cases that were preprocessed; one that the table does not name is a patient of its own.
         schema: names the primary task.
         folds: how many, fewer if there are fewer patients, or fewer cases in the largest stratum.
+        seed: of the order in which patients are dealt out.
 
     Raises:
         ValueError: fewer than two patients.
@@ -67,24 +69,24 @@ def grouped_splits(
     with warnings.catch_warnings():
         # A rare stratum ("several", "unknown") cannot be in every fold, and need not be.
         warnings.filterwarnings("ignore", message="The least populated class")
-        parts = list(splitter.split(np.zeros(len(cases)), strata, _shuffled(groups)))
+        parts = list(splitter.split(np.zeros(len(cases)), strata, _shuffled(groups, seed)))
     splits = [
         {"train": [cases[i] for i in train], "val": [cases[i] for i in validation]} for train, validation in parts
     ]
     if any(not split["val"] for split in splits):
-        return grouped_splits(table, case_ids, schema, folds - 1)
+        return grouped_splits(table, case_ids, schema, folds - 1, seed)
     return splits
 
 
-def _shuffled(groups: Sequence[str]) -> npt.NDArray[np.int_]:
-    """A number for each group, in random order, the same every time.
+def _shuffled(groups: Sequence[str], seed: int) -> npt.NDArray[np.int_]:
+    """A number for each group, in random order, the same every time for a seed.
 
     scikit-learn before 1.8 does not stratify where it shuffles itself (its issue 32478); of groups that are numbered so
     it makes the folds that 1.8 makes by shuffling.
     """
     _, inverse = np.unique(np.asarray(groups), return_inverse=True)
     order = np.arange(inverse.max() + 1)
-    np.random.RandomState(SPLIT_SEED).shuffle(order)
+    np.random.RandomState(seed).shuffle(order)
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     numbers: npt.NDArray[np.int_] = place[inverse]

@@ -250,14 +250,13 @@ class FolderRun(ScanPredictor):
             cases = images_of_cases(Path(source), ending, len(self.plan.context.windows))
             if isinstance(output_folder_or_list_of_truncated_output_files, str):
                 check_places(Path(source), Path(output_folder_or_list_of_truncated_output_files))
+            source = list(cases.values())  # nnU-Net starts twelve processes to list a folder
         inputs, outputs, _ = super()._manage_input_and_output_lists(
-            source if cases is None else list(cases.values()),  # nnU-Net starts twelve processes to list a folder
-            output_folder_or_list_of_truncated_output_files,
-            *(None, True, part_id, num_parts, save_probabilities),
+            source, output_folder_or_list_of_truncated_output_files, None, True, part_id, num_parts, save_probabilities
         )
         given: list[tuple[Nodule, ...]] = [()] * len(inputs)
         if cases is not None:
-            given = read_positions(Path(source), inputs, ending, [*cases], self.plan.covariates)
+            given = read_positions(Path(list_of_lists_or_source_folder), inputs, ending, [*cases], self.plan.covariates)
         todo = list(range(len(inputs)))
         if outputs:
             todo = self._prepare_output(inputs, outputs, given, overwrite, save_probabilities)

@@ -76,14 +76,14 @@ def centre_folds(
     }
 
 
-def link_preprocessed(source: Path, target: Path, folds: Mapping[str, Mapping[str, list[str]]]) -> None:
+def link_preprocessed(source: Path, target: Path, folds: Sequence[Mapping[str, list[str]]]) -> None:
     """A preprocessed data set of links to another one, with folds of its own; what is there already is kept."""
     target.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
         link = target / path.name
         if path.name != "splits_final.json" and not link.is_symlink() and not link.exists():
             link.symlink_to(path.resolve(), target_is_directory=path.is_dir())
-    write_json(target / "splits_final.json", list(folds.values()))
+    write_json(target / "splits_final.json", list(folds))
 
 
 def write_centres(folder: Path, centres: Sequence[str]) -> None:

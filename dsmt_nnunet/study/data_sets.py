@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dsmt_nnunet.dataloading.splits import grouped_splits
 from dsmt_nnunet.environment import worker_processes
+from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.study.centres import centre_folds, link_preprocessed
 from dsmt_nnunet.study.records import StudyIdentity
 from dsmt_nnunet.study.runner import PRESETS, Trainings
@@ -76,20 +78,22 @@ class CrossValidation(Trainings):
         dataset: str,
         folds: Sequence[int] | None,
         by: str | None = None,
+        fold_seed: int | None = None,
     ) -> None:
         from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
         name = maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
-        self.by = by
+        self.by, self.fold_seed = by, fold_seed
         self.planned = Path(os.environ["nnUNet_preprocessed"]) / name
-        """Of the user; with centres as folds the study has a folder of links to it, and folds of its own."""
-        if by is not None:
+        """Of the user; with centres as folds or a seed the study has a folder of links to it, and folds of its own."""
+        if by is not None or fold_seed is not None:
             self.own_folders = ("nnUNet_results", "nnUNet_preprocessed")
         super().__init__(out, preset, jobs, name)
         self.asked_folds = folds
 
     def identity(self) -> StudyIdentity:
-        return StudyIdentity(dataset=self.dataset, plans=self.plans, folds=tuple(self.folds()), by=self.by)
+        folds = tuple(self.folds())
+        return StudyIdentity(dataset=self.dataset, plans=self.plans, folds=folds, by=self.by, fold_seed=self.fold_seed)
 
     def make_ready(self) -> None:
         """Nothing is made: the data are the user's.
@@ -107,7 +111,9 @@ class CrossValidation(Trainings):
                     f"Or choose the plans that are there, {there or 'none'} ({presets})."
                 )
         if self.by is not None:
-            link_preprocessed(self.planned, self.preprocessed, self._centre_folds(self.by))
+            link_preprocessed(self.planned, self.preprocessed, list(self._centre_folds(self.by).values()))
+        elif self.fold_seed is not None:
+            link_preprocessed(self.planned, self.preprocessed, self._seeded_folds(self.fold_seed))
 
     def centres(self) -> tuple[str, ...]:
         """Centre that each fold leaves out, of those that are trained; none where folds are no centres."""
@@ -117,10 +123,18 @@ class CrossValidation(Trainings):
         return tuple(names[fold] for fold in self.folds())
 
     def _centre_folds(self, column: str) -> dict[str, dict[str, list[str]]]:
+        return centre_folds(self.raw / NODULE_TABLE_NAME, self._schema(), column, self._cases())
+
+    def _seeded_folds(self, seed: int) -> list[dict[str, list[str]]]:
+        table = NoduleTable.read(self.raw / NODULE_TABLE_NAME, self._schema())
+        return grouped_splits(table, self._cases(), self._schema(), seed=seed)
+
+    def _schema(self) -> ClassificationSchema:
+        return ClassificationSchema.from_dataset_json(json.loads((self.raw / "dataset.json").read_text("utf-8")))
+
+    def _cases(self) -> list[str]:
         there = json.loads((self.planned / "splits_final.json").read_text(encoding="utf-8"))
-        cases = sorted({case for fold in there for side in ("train", "val") for case in fold[side]})
-        schema = ClassificationSchema.from_dataset_json(json.loads((self.raw / "dataset.json").read_text("utf-8")))
-        return centre_folds(self.raw / NODULE_TABLE_NAME, schema, column, cases)
+        return sorted({case for fold in there for side in ("train", "val") for case in fold[side]})
 
     def folds(self) -> Sequence[int]:
         """Those asked for, or all.

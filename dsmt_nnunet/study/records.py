@@ -26,6 +26,7 @@ class StudyIdentity:
         dataset, plans: of all trainings.
         folds: of a cross-validation; None for phantoms.
         by: column of the centres that are left out in turn; None for the folds of the data set.
+        fold_seed: of folds of the study's own; None for those of the data set, or centres.
         cases, test_cases, external_cases, seed: of the phantom cohort; None for a data set of the user's own.
     """
 
@@ -34,6 +35,7 @@ class StudyIdentity:
     plans: str
     folds: tuple[int, ...] | None = None
     by: str | None = None
+    fold_seed: int | None = None
     cases: int | None = None
     test_cases: int | None = None
     external_cases: int | None = None

@@ -55,11 +55,11 @@ def test_the_users_folds_stay_as_they_are(tmp_path: Path) -> None:
     (source / "cases").mkdir(parents=True)
     (source / "cases" / "a.b2nd").write_text("image")
     (source / "splits_final.json").write_text("[]")
-    folds = {"A": {"train": ["b"], "val": ["a"]}}
+    folds = {"train": ["b"], "val": ["a"]}
     for _ in range(2):
-        link_preprocessed(source, target, folds)
+        link_preprocessed(source, target, [folds])
     assert (target / "cases" / "a.b2nd").read_text() == "image"
-    assert json.loads((target / "splits_final.json").read_text()) == [folds["A"]]
+    assert json.loads((target / "splits_final.json").read_text()) == [folds]
     assert (source / "splits_final.json").read_text() == "[]"
 
 
