@@ -117,7 +117,9 @@ def drawn_voxels(properties: Mapping[str, Any]) -> Voxels | None:
     """(N, 3) foreground voxels of the mask that nnU-Net preprocessed, a sample of large ones; None if it had none."""
     if "class_locations" not in properties:
         return None
-    found = [np.reshape(own, (-1, 4))[:, 1:] for label, own in properties["class_locations"].items() if label != -1]
+    # Of a label without a voxel nnU-Net notes an empty list.
+    lists = [np.asarray(own, dtype=int) for label, own in properties["class_locations"].items() if label != -1]
+    found = [own.reshape(-1, 4)[:, 1:] for own in lists]
     return np.concatenate(found) if found else np.zeros((0, 3), dtype=int)
 
 

@@ -8,10 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsmt_nnunet.dataloading.splits import grouped_splits
 from dsmt_nnunet.environment import worker_processes
-from dsmt_nnunet.nodules import NoduleTable
-from dsmt_nnunet.study.centres import centre_folds, link_preprocessed
+from dsmt_nnunet.study.own_folds import centre_folds, link_preprocessed, seeded_folds
 from dsmt_nnunet.study.records import StudyIdentity
 from dsmt_nnunet.study.runner import PRESETS, Trainings
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
@@ -126,8 +124,7 @@ class CrossValidation(Trainings):
         return centre_folds(self.raw / NODULE_TABLE_NAME, self._schema(), column, self._cases())
 
     def _seeded_folds(self, seed: int) -> list[dict[str, list[str]]]:
-        table = NoduleTable.read(self.raw / NODULE_TABLE_NAME, self._schema())
-        return grouped_splits(table, self._cases(), self._schema(), seed=seed)
+        return seeded_folds(self.raw / NODULE_TABLE_NAME, self._schema(), seed, self._cases())
 
     def _schema(self) -> ClassificationSchema:
         return ClassificationSchema.from_dataset_json(json.loads((self.raw / "dataset.json").read_text("utf-8")))

@@ -27,7 +27,8 @@ def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, CommandJ
         (tmp_path / variable / NAME).mkdir(parents=True)
         monkeypatch.setenv(variable, str(tmp_path / variable))
         monkeypatch.setattr(nnunetv2.paths, variable, str(tmp_path / variable))
-    (tmp_path / "nnUNet_preprocessed" / NAME / "splits_final.json").write_text(json.dumps([{}, {}, {}]))
+    folds = [{"train": ["a", "b"], "val": ["c"]}] * 3
+    (tmp_path / "nnUNet_preprocessed" / NAME / "splits_final.json").write_text(json.dumps(folds))
     jobs: dict[str, CommandJob] = {}
 
     class Queue:
