@@ -130,7 +130,9 @@ class CrossValidation(Trainings):
         return ClassificationSchema.from_dataset_json(json.loads((self.raw / "dataset.json").read_text("utf-8")))
 
     def _cases(self) -> list[str]:
-        there = json.loads((self.planned / "splits_final.json").read_text(encoding="utf-8"))
+        from dsmt_nnunet.nnunet_files import read_splits
+
+        there = read_splits(self.planned / "splits_final.json")
         return sorted({case for fold in there for side in ("train", "val") for case in fold[side]})
 
     def folds(self) -> Sequence[int]:
