@@ -14,13 +14,13 @@ from dsmt_nnunet.dataset_conversion.dates import read_date, ways_of_writing
 from dsmt_nnunet.dicom.export import Series
 
 _IDENTIFYING = re.compile(
-    r"name|birth|\bdob\b|born|accession|geburt|\bgeb(\b|_|dat|am\b)|姓名|氏名|生年月日|出生|检查号|身份证"
-    r"|\breferr|\bphysician|zuweis|überweis|hausarzt|\b(home )?address|\bphone|telefon|e-?mail"
+    r"name|birth|\bdob\b|born|accession|geburt|\bgeb(\b|dat|am\b)|姓名|氏名|生年月日|出生|检查号|身份证"
+    r"|\breferr|\bphysician|zuweis|überweis|hausarzt|\baddress|\bphone|telefon|e-?mail"
     r"|adresse|anschrift|wohnort|versicher|\binsurance|\bssn\b|电话|電話|住址|住所",
     re.IGNORECASE,
 )
 """Headers of columns that tell who a patient is, or who sent them and where they live."""
-_NOT_IDENTIFYING = re.compile(r"file_?name|series_?name|structure|image|mask", re.IGNORECASE)
+_NOT_IDENTIFYING = re.compile(r"file ?name|series ?name|structure|image|mask", re.IGNORECASE)
 _COLUMNS = ("patient_id", "pseudonym")
 _SHIFT_COLUMN = "shift_days"
 _LARGEST_SHIFT_DAYS = 365
@@ -29,8 +29,9 @@ _SEPARATORS = re.compile(r"[\W_]+")
 
 
 def tells_who(column: str) -> bool:
-    """Whether a column's header says that it holds a name, a birth date or an accession number."""
-    return bool(_IDENTIFYING.search(column)) and not _NOT_IDENTIFYING.fullmatch(column)
+    """Whether a column's header says that it holds a name, birth date, accession number, sender or address."""
+    words = column.replace("_", " ")
+    return bool(_IDENTIFYING.search(words)) and not _NOT_IDENTIFYING.fullmatch(words)
 
 
 def identifying_columns(table: CsvTable, patients: Iterable[tuple[Series, CsvRow]]) -> set[str]:

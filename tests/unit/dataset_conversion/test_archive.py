@@ -82,8 +82,9 @@ def test_a_hospitals_numbers_of_scans_go_with_the_pseudonyms() -> None:
     ("header", "tells"),
     [
         *((name, True) for name in ("Geb.-Datum", "GebDat", "geb. am", "Zuweiser", "Referring physician", "Telefon")),
+        *((name, True) for name in ("patient_dob", "home_address", "home_phone", "patient_SSN", "geb_am")),
         *((name, True) for name in ("Hausarzt", "E-Mail", "Anschrift", "身份证号", "电话")),
-        *((name, False) for name in ("Gebiet", "preferred side", "series_name", "Herd-Nr.", "OP-Datum")),
+        *((name, False) for name in ("Gebiet", "preferred_side", "series_name", "filename", "Herd-Nr.", "OP-Datum")),
     ],
 )
 def test_headers_that_tell_who_a_patient_is(header: str, tells: bool) -> None:
