@@ -12,7 +12,7 @@ from dsmt_nnunet.csv_table import CsvRow, CsvTable, number_or_nan, read_csv
 from dsmt_nnunet.evaluation.class_comparisons import ClassTable, class_comparisons, measure_value
 from dsmt_nnunet.evaluation.class_readers import class_readers
 from dsmt_nnunet.evaluation.families import adjusted_classes
-from dsmt_nnunet.evaluation.files import head_of, write_metrics
+from dsmt_nnunet.evaluation.files import head_of, whole_evaluation, write_metrics
 from dsmt_nnunet.evaluation.folds import fold_column, folds_of
 from dsmt_nnunet.evaluation.grades import RULE, median_grades
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
@@ -115,8 +115,8 @@ def evaluate_class_table_file(
         readers=readers,
     )
     metrics = adjusted_classes(metrics)
-    out.mkdir(parents=True, exist_ok=True)
-    write_metrics(out, metrics)
+    with whole_evaluation(out, path) as place:
+        write_metrics(place, metrics)
     return metrics
 
 

@@ -57,11 +57,13 @@ def settings_sentence(evaluation: EvaluationFolder) -> str:
     settings, maker, confidence = metrics.settings, metrics.created_by, metrics.confidence
     if isinstance(metrics, ReaderStudyMetrics):
         return f"{confidence} intervals. {metrics.method}. Made by {maker}."
+    proportions = f"{confidence} intervals; proportions after {settings.proportion_interval.title()}"
+    clustered = f"; the patient ({metrics.inputs.cluster}) is the unit" if metrics.inputs.cluster else ""
+    if isinstance(metrics, ClassTableMetrics):
+        return f"{proportions}{clustered}. Made by {maker}."
     resamples = settings.bootstrap_resamples
     bootstrap = f"{resamples} bootstrap resamples, seed {settings.seed}" if resamples else "no bootstrap"
-    clustered = f"; the patient ({metrics.inputs.cluster}) is the unit" if metrics.inputs.cluster else ""
     return (
-        f"{confidence} intervals; proportions after {settings.proportion_interval.title()}; "
-        f"{bootstrap}{clustered}. Positive when score >= threshold; no score is flipped. "
+        f"{proportions}; {bootstrap}{clustered}. Positive when score >= threshold; no score is flipped. "
         f"Made by {maker}."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import re
 from pathlib import Path
@@ -72,6 +73,8 @@ def test_graded_models_are_compared_over_patients_and_shown(tmp_path, capsys) ->
     assert "good - bad: quadratic kappa" in capsys.readouterr().out
     assert jsonable(read_metrics(tmp_path / "out")) == metrics
     section = build_section(read_evaluation(tmp_path / "out"), "1", "grades", FigureFolder(tmp_path / "figures"))
+    assert "the patient (patient_id) is the unit" in section.settings
+    assert not {"bootstrap", "threshold"} & {*section.settings.replace(";", "").split()}, "neither is made here"
     captions = [table.caption for table in section.panels[0].tables]
     assert {"Measures", "Models beside each other", "Subgroups: Sex", "Does a measure depend on the subgroup?"} <= {
         *captions
@@ -91,6 +94,18 @@ def test_classes_without_an_order_are_compared_within_folds(tmp_path) -> None:
     assert (macro["difference"], macro["p_value"]) == pytest.approx((expected.mean, expected.p_value), rel=1e-3)
     assert {item["test"] for item in metrics["comparisons"][0]["differences"]} == {"corrected resampled t within folds"}
     assert metrics["interactions"] == []
+
+
+def test_a_full_disk_leaves_no_folder(tmp_path, capsys, monkeypatch) -> None:
+    def full_disk(path: Path, _: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    table, out = write(tmp_path / "t.csv"), tmp_path / "out"
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    options = ["--truth", "grade", "--classes", *NAMES, "--model", "good", "--fold", "none", "-o", str(out)]
+    assert main(["evaluate", "classes", str(table), *options]) == 2
+    assert f"No space left on device: '{out / 'metrics.json'}'" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
