@@ -17,9 +17,10 @@ from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.table_file import TableColumns, evaluate_table_file
 
 
-@pytest.fixture
-def metrics(tmp_path: Path) -> TableMetrics:
+@pytest.fixture(scope="module")
+def metrics(tmp_path_factory: pytest.TempPathFactory) -> TableMetrics:
     """Three scores, three readers of whom one decides, two group columns."""
+    tmp_path = tmp_path_factory.mktemp("families")
     rng = np.random.default_rng(0)
     truth = np.arange(90) % 2
     columns = {"truth": truth} | {name: (rng.normal(size=90) + truth).round(2) for name in ("a", "b", "c")}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from dsmt_nnunet.evaluation.table_file import TableColumns, evaluate_table_file
 from dsmt_nnunet.records import jsonable
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An evaluation of a table, with readers."""
+    tmp_path = tmp_path_factory.mktemp("evaluated")
     rng = np.random.default_rng(0)
     truth = np.arange(60) % 2
     scores = rng.normal(size=60) + truth
@@ -27,6 +29,12 @@ def folder(tmp_path: Path) -> Path:
     columns = TableColumns("truth", ("model",), readers=("reader_1", "reader_2"))
     evaluate_table_file(tmp_path / "table.csv", columns, tmp_path / "out", EvaluationSettings(n_resamples=100))
     return tmp_path / "out"
+
+
+@pytest.fixture
+def folder(evaluated: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return shutil.copytree(evaluated, tmp_path / "out")
 
 
 def content_of(folder: Path, name: str = "metrics.json") -> dict:
