@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from statsmodels.stats.multitest import multipletests
+import numpy as np
+from numpy import typing as npt
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class HolmFamily:
 def holm(p_values: Mapping[str, float], over: str) -> HolmFamily:
     """Holm's step-down adjustment, which holds the familywise error whatever the dependence of the tests.
 
-    Source: Holm, Scandinavian Journal of Statistics 1979; 6: 65 (statsmodels).
+    Source: Holm, Scandinavian Journal of Statistics 1979; 6: 65. statsmodels gives the same numbers, but collects
+    garbage at every call, which took longer than all that a table is asked.
 
     Args:
         p_values: p value of each member; NaN where it could not be tested.
@@ -51,7 +53,15 @@ def holm(p_values: Mapping[str, float], over: str) -> HolmFamily:
     for name, value in known.items():
         if not 0 <= value <= 1:
             raise ValueError(f"The p value of '{name}' must lie in 0 to 1, got {value:g}.")
-    adjusted = multipletests(list(known.values()), method="holm")[1].tolist() if known else []
-    found = dict(zip(known, adjusted, strict=True))
+    found = dict(zip(known, _step_down(np.array(list(known.values()))).tolist(), strict=True))
     raw = {name: float(value) for name, value in p_values.items()}
     return HolmFamily(over, raw, {name: found.get(name, math.nan) for name in raw}, len(known))
+
+
+def _step_down(p_values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(M,) from (M,): the smallest times M, the next times M - 1, and so on, none smaller than those before it."""
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1.0)
+    return adjusted
