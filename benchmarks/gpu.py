@@ -195,18 +195,16 @@ def measure(place: Workplace, parts: Sequence[str], minutes: float, kept: Path |
         kept: file, or None to keep nothing.
     """
     end = time.monotonic() + 60 * minutes
-    found: dict[str, object] = {"where": description(), "device": device().type, "parts": {}}
     done: dict[str, object] = {}
+    found: dict[str, object] = {"where": description(), "device": device().type, "parts": done}
     for name in parts:
         if time.monotonic() > end:
             done[name] = f"not measured: {minutes:g} minutes were over"
-            continue
-        print(f"Measuring: {name} ...", flush=True)
-        done[name] = _part(name, place)
-        found["parts"] = done
+        else:
+            print(f"Measuring: {name} ...", flush=True)
+            done[name] = _part(name, place)
         if kept is not None:
             kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    found["parts"] = done
     return found
 
 
