@@ -1,4 +1,4 @@
-"""How far readers agree; intervals are BCa over patients."""
+"""How far readers agree; intervals are t with a jackknife of patients."""
 
 from __future__ import annotations
 
