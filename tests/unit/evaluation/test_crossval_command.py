@@ -11,27 +11,38 @@ import pytest
 
 from dsmt_nnunet.cli.main import main
 from dsmt_nnunet.diameter_range import DiameterRange
+from dsmt_nnunet.environment import FOLDERS
 from dsmt_nnunet.nodules import EmptyCase, NoduleTable
 from dsmt_nnunet.predictions.operating_point import OperatingPoint
 from dsmt_nnunet.statistics.calibration.scaling import apply_temperature
 from dsmt_nnunet.statistics.roc.delong import auc_score
 from tests.unit.evaluation.cohort import SCHEMA, found, make_truth, rows_of, write_prediction
 
+DATASET, MODEL = "Dataset501_Nodules", "DSMTTrainer__nnUNetPlans__3d_fullres"
 TEMPERATURE = 2.0
 """How overconfident the made-up model is."""
 
 
-@pytest.fixture
-def model(tmp_path, monkeypatch) -> Path:
-    """A model folder of three folds whose log-odds are twice too large."""
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        monkeypatch.setenv(name, str(tmp_path / name))
-        (tmp_path / name / "Dataset501_Nodules").mkdir(parents=True)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """nnU-Net's folders with a model of three folds whose log-odds are twice too large."""
+    base = tmp_path_factory.mktemp("trained")
+    for name in FOLDERS:
+        (base / name / DATASET).mkdir(parents=True)
     truth, log_odds = make_truth(150)
-    truth.write(tmp_path / "nnUNet_raw" / "Dataset501_Nodules" / "nodules.csv", SCHEMA)
-    folder = tmp_path / "nnUNet_results" / "Dataset501_Nodules" / "DSMTTrainer__nnUNetPlans__3d_fullres"
+    truth.write(base / "nnUNet_raw" / DATASET / "nodules.csv", SCHEMA)
+    folder = base / "nnUNet_results" / DATASET / MODEL
     write_folds(folder, truth.nodules, 1 / (1 + np.exp(-TEMPERATURE * log_odds)), {})
-    return folder
+    return base
+
+
+@pytest.fixture
+def model(trained, tmp_path, monkeypatch) -> Path:
+    """The model's folder in a copy of all, to be changed."""
+    for name in FOLDERS:
+        shutil.copytree(trained / name, tmp_path / name)
+        monkeypatch.setenv(name, str(tmp_path / name))
+    return tmp_path / "nnUNet_results" / DATASET / MODEL
 
 
 def write_folds(folder: Path, nodules, probs, model: dict) -> None:
@@ -151,9 +162,9 @@ def test_one_fold_reports_the_default_threshold(model, tmp_path) -> None:
 def test_without_raw_data_the_preprocessed_truth_is_used_and_the_default_folder_is_the_models(
     model, tmp_path, capsys
 ) -> None:
-    raw = tmp_path / "nnUNet_raw" / "Dataset501_Nodules" / "nodules.csv"
-    shutil.move(raw, tmp_path / "nnUNet_preprocessed" / "Dataset501_Nodules" / "nodules.csv")
-    assert main(["evaluate", "crossval", "-d", "Dataset501_Nodules", "--bootstrap", "0"]) == 0
+    raw = tmp_path / "nnUNet_raw" / DATASET / "nodules.csv"
+    shutil.move(raw, tmp_path / "nnUNet_preprocessed" / DATASET / "nodules.csv")
+    assert main(["evaluate", "crossval", "-d", DATASET, "--bootstrap", "0"]) == 0
     assert (model / "dsmt_crossval" / "metrics.json").is_file()
     assert "Mean AUC over 3 folds" in capsys.readouterr().out
 
@@ -233,7 +244,7 @@ def test_cases_that_no_fold_validated_are_named(model, tmp_path) -> None:
 
 
 def test_nodules_that_are_only_learnt_from_do_not_count(model, tmp_path, capsys) -> None:
-    raw = tmp_path / "nnUNet_raw" / "Dataset501_Nodules" / "nodules.csv"
+    raw = tmp_path / "nnUNet_raw" / DATASET / "nodules.csv"
     truth = NoduleTable.read(raw, SCHEMA)
     of_sizes = [replace(item, diameter_mm=6.0 if number % 4 else 14.0) for number, item in enumerate(truth.nodules)]
     NoduleTable(tuple(of_sizes)).write(raw, SCHEMA)
@@ -275,7 +286,7 @@ def test_a_full_disk_leaves_nothing_half_written(model, tmp_path, capsys, monkey
 
 
 def test_scans_without_a_nodule_change_no_answer(model, tmp_path) -> None:
-    folder = tmp_path / "nnUNet_raw" / "Dataset501_Nodules"
+    folder = tmp_path / "nnUNet_raw" / DATASET
     without = crossval(tmp_path / "without")
     truth = NoduleTable.read(folder / "nodules.csv", SCHEMA)
     empty = tuple(EmptyCase(f"empty{fold}", f"E{fold}") for fold in range(3))

@@ -17,6 +17,9 @@ from dsmt_nnunet.report.folder import read_evaluation
 from dsmt_nnunet.report.section import build_section
 from dsmt_nnunet.statistics.named_warnings import WarningLog
 from tests.unit.evaluation.cohort import SCHEMA, found, nodule, rows_of, write_prediction
+from tests.unit.report import conftest as report_fixtures
+
+_quick_fonts = report_fixtures._quick_fonts
 
 LABELS = {"invasiveness": "invasive", "texture": None}
 

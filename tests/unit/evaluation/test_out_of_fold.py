@@ -73,7 +73,7 @@ def test_a_useless_score_is_reported_as_useless() -> None:
     """Chosen and judged on the same cases noise reaches J > 0; chosen on other folds it does not."""
     rng = np.random.default_rng(1)
     own, honest = [], []
-    for _ in range(40):
+    for _ in range(20):
         y_true, folds = rng.integers(0, 2, 60), np.repeat(np.arange(3), 20)
         probs = binary(rng.uniform(0.2, 0.8, 60))
         with warnings.catch_warnings():
