@@ -230,8 +230,15 @@ def test_a_task_without_labels_and_a_group_of_any_name_have_a_page(tmp_path: Pat
 
 @pytest.mark.parametrize("ending", [".pdf", ".svg", ".html"])
 def test_a_full_disk_is_told_and_leaves_no_half_of_a_file(
-    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ending: str
+    cohort: Cohort,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+    ending: str,
 ) -> None:
+    if ending == ".html":
+        request.getfixturevalue("no_figures")
     write = Path.write_bytes
 
     def on_a_full_disk(path: Path, content: bytes) -> int:
