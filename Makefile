@@ -31,7 +31,7 @@ demo: install
 	$(BIN)/dsmt demo
 
 test: install
-	$(BIN)/python -m pytest tests/unit -n auto --maxprocesses 8 --durations=10
+	$(BIN)/python -m pytest tests/unit -n auto --maxprocesses 8 --dist worksteal --durations=10
 	$(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) e2e-with-a-model e2e-without-a-model
 
 test-archive: install
