@@ -25,7 +25,7 @@ def interactions_of(table: ScoreTable, log: WarningLog) -> tuple[LevelInteractio
         for subject in subjects if len(names) > 1 else ():
             with log.collect(f"{' - '.join(subject)}, {column}, interaction"):
                 scores = np.stack([table.scores[name] for name in subject])
-                result = auc_interaction(table.y_true, scores, masks, table.clusters)
+                result = auc_interaction(table.y_true, scores, masks, table.clusters, names)
             found.append(
                 LevelInteraction(
                     score=subject[0],

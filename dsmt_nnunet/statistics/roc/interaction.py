@@ -46,6 +46,7 @@ def auc_interaction(
     scores: npt.ArrayLike,
     levels: Sequence[npt.ArrayLike],
     clusters: Clusters = None,
+    names: Sequence[str] | None = None,
 ) -> Interaction:
     """Test over all levels at once that the AUC of a score (or the difference of two) does not depend on the level.
 
@@ -60,6 +61,7 @@ def auc_interaction(
         scores: shape (N,), or (2, N) for the interaction of their difference, first minus second.
         levels: which cases are at each level, masks of shape (N,) without a case in common.
         clusters: patient of each case.
+        names: of the levels, for warnings; None for their numbers.
     """
     labels = binary_labels(y_true)
     table = np.atleast_2d(finite_scores(scores, len(labels)))
@@ -69,7 +71,8 @@ def auc_interaction(
         inside = np.asarray(level, dtype=bool)
         held = [len(np.unique(codes[inside & part])) for part in (labels, ~labels)]
         if min(held) < MIN_HOLDERS:
-            message = f"Level {index} is left out of the interaction: {min(held)} patients hold one of its classes."
+            name = index if names is None else f"'{names[index]}'"
+            message = f"Level {name} is left out of the interaction: {min(held)} patients hold one of its classes."
             warnings.warn(message, OneCaseInClassWarning, stacklevel=2)
             continue
         found = [structural_components(labels[inside], score[inside]) for score in table]

@@ -45,3 +45,5 @@ def test_a_level_with_few_patients_is_left_out() -> None:
         found = auc_interaction(labels, scores, [*levels[:2], few])
     assert found.levels == (0, 1)
     assert np.isfinite(found.p_value)
+    with pytest.warns(OneCaseInClassWarning, match="Level 'west' is left out"):
+        auc_interaction(labels, scores, [*levels[:2], few], names=["north", "south", "west"])
