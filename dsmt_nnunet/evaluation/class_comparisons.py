@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from dsmt_nnunet.evaluation.comparisons import proportion_difference
+from dsmt_nnunet.evaluation.interactions import level_test
 from dsmt_nnunet.evaluation.records.class_comparisons import (
     ClassComparisons,
     ClassLevel,
@@ -22,6 +23,7 @@ from dsmt_nnunet.evaluation.records.class_comparisons import (
 from dsmt_nnunet.evaluation.records.score import Interval
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.subgroups import MAX_LEVELS_COMPARED, UNKNOWN_LEVEL, ordered_levels
+from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.checks import BoolArray
 from dsmt_nnunet.statistics.clusters.ratio import clustered_mean, clustered_proportion
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
@@ -35,7 +37,6 @@ from dsmt_nnunet.statistics.ordinal.comparison import (
 from dsmt_nnunet.statistics.ordinal.measures import ACCURACY, MEAN_ABSOLUTE_ERROR, Answers, ClassCases, Measure
 from dsmt_nnunet.statistics.proportions import UNDEFINED
 from dsmt_nnunet.statistics.resampled_t import corrected_resampled_t
-from dsmt_nnunet.statistics.roc.interaction import INTERACTION_TEST
 from dsmt_nnunet.statistics.roc.interval import bounded_interval
 
 
@@ -156,17 +157,12 @@ def _interactions(table: ClassTable, column: str, masks: Mapping[str, BoolArray]
         for measure in table.cases.measures:
             answers = [table.models[name] for name in subject]
             found = measure_interaction(measure, table.cases, answers, list(masks.values()))
-            yield MeasureInteraction(
+            yield widened(
+                MeasureInteraction,
+                level_test(found, column, names),
                 model=subject[0],
                 against=subject[1] if len(subject) > 1 else None,
-                group=column,
                 measure=measure.name,
-                levels=tuple(names[index] for index in found.levels),
-                estimates=found.estimates,
-                test=INTERACTION_TEST,
-                f=found.statistic,
-                df=found.df,
-                p_value=found.p_value,
             )
 
 

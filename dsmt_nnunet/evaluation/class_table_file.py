@@ -17,7 +17,7 @@ from dsmt_nnunet.evaluation.folds import fold_column, folds_of
 from dsmt_nnunet.evaluation.grades import RULE, median_grades
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.multiclass import confusion_matrix
-from dsmt_nnunet.evaluation.patients import PATIENT_COLUMN
+from dsmt_nnunet.evaluation.patients import patient_column
 from dsmt_nnunet.evaluation.records.class_readers import ClassReader
 from dsmt_nnunet.evaluation.records.metrics import ClassTableMetrics, TableSources
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
@@ -78,8 +78,7 @@ def evaluate_class_table_file(
             1; the rows are named by their line in the file.
     """
     log, content = WarningLog(), read_csv(path)
-    if columns.cluster is None and PATIENT_COLUMN in content.columns:
-        columns = replace(columns, cluster=PATIENT_COLUMN)
+    columns = replace(columns, cluster=patient_column(columns.cluster, content.columns))
     table, read = _read(content, columns, log)
     cases = table.cases
     readers: dict[str, dict[str, ClassReader]] = {name: {} for name in read}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 
-from dsmt_nnunet.evaluation.records.comparisons import LevelInteraction
+from dsmt_nnunet.evaluation.records.comparisons import LevelInteraction, LevelTest
 from dsmt_nnunet.evaluation.score_table import ScoreTable
+from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.named_warnings import WarningLog
-from dsmt_nnunet.statistics.roc.interaction import INTERACTION_TEST, auc_interaction
+from dsmt_nnunet.statistics.roc.interaction import INTERACTION_TEST, Interaction, auc_interaction
 
 
 def interactions_of(table: ScoreTable, log: WarningLog) -> tuple[LevelInteraction, ...]:
@@ -27,16 +29,24 @@ def interactions_of(table: ScoreTable, log: WarningLog) -> tuple[LevelInteractio
                 scores = np.stack([table.scores[name] for name in subject])
                 result = auc_interaction(table.y_true, scores, masks, table.clusters, names)
             found.append(
-                LevelInteraction(
+                widened(
+                    LevelInteraction,
+                    level_test(result, column, names),
                     score=subject[0],
                     against=subject[1] if len(subject) > 1 else None,
-                    group=column,
-                    levels=tuple(names[index] for index in result.levels),
-                    estimates=result.estimates,
-                    test=INTERACTION_TEST,
-                    f=result.statistic,
-                    df=result.df,
-                    p_value=result.p_value,
                 )
             )
     return tuple(found)
+
+
+def level_test(found: Interaction, column: str, names: Sequence[str]) -> LevelTest:
+    """The record of a test over all levels of a column, whose names are given in the order of its masks."""
+    return LevelTest(
+        group=column,
+        levels=tuple(names[index] for index in found.levels),
+        estimates=found.estimates,
+        test=INTERACTION_TEST,
+        f=found.statistic,
+        df=found.df,
+        p_value=found.p_value,
+    )

@@ -13,6 +13,11 @@ INDEPENDENT = "none"
 """What `--cluster` says to take every case for a patient of its own."""
 
 
+def patient_column(named: str | None, there: Sequence[str]) -> str | None:
+    """The column of the patients: the one that is named, or `PATIENT_COLUMN` where the table has it."""
+    return named or (PATIENT_COLUMN if PATIENT_COLUMN in there else None)
+
+
 def patients(names: Sequence[str], column: str, log: WarningLog) -> tuple[str, ...]:
     """Patient of each case; spellings that mean one person are one patient, which a warning says."""
     for group in look_alikes(names):

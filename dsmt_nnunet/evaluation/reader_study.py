@@ -10,7 +10,7 @@ from typing import TypedDict
 from dsmt_nnunet.csv_table import CsvTable, number_or_nan, read_csv
 from dsmt_nnunet.evaluation.families import adjusted_merits
 from dsmt_nnunet.evaluation.files import head_of, whole_evaluation, write_metrics
-from dsmt_nnunet.evaluation.patients import PATIENT_COLUMN, patients
+from dsmt_nnunet.evaluation.patients import patient_column, patients
 from dsmt_nnunet.evaluation.records.metrics import ReaderStudyMetrics, ReaderStudySources
 from dsmt_nnunet.evaluation.records.reader_study import (
     DesignResult,
@@ -139,8 +139,8 @@ def _patients(
     Raises:
         ValueError: the column is missing, a cell is empty, or a case has two patients.
     """
-    column = columns.cluster or PATIENT_COLUMN
-    if columns.independent or (columns.cluster is None and column not in table.columns):
+    column = None if columns.independent else patient_column(columns.cluster, table.columns)
+    if column is None:
         return None, None
     if column not in table.columns:
         raise ValueError(f"{table.path} has no column '{column}'; its columns are {list(table.columns)}.")

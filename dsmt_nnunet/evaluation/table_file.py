@@ -15,7 +15,7 @@ from dsmt_nnunet.evaluation.families import adjusted_added_values, adjusted_comp
 from dsmt_nnunet.evaluation.files import SCORES_NAME, head_of, whole_evaluation, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.folds import fold_column, folds_of
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
-from dsmt_nnunet.evaluation.patients import INDEPENDENT, PATIENT_COLUMN, patients, warn_of_independence
+from dsmt_nnunet.evaluation.patients import INDEPENDENT, patient_column, patients, warn_of_independence
 from dsmt_nnunet.evaluation.records.metrics import AddedValueTest, TableMetrics, TableSources
 from dsmt_nnunet.evaluation.score import is_probability
 from dsmt_nnunet.evaluation.score_table import ScoreTable
@@ -73,10 +73,6 @@ class TableColumns:
         if repeated:
             raise ValueError(f"Columns {repeated} are named more than once among truth, scores, readers and --beside.")
 
-    def with_patients(self, there: Sequence[str]) -> TableColumns:
-        """The same columns with that of the patients, which is taken where it is there and none is named."""
-        return self if self.cluster or PATIENT_COLUMN not in there else replace(self, cluster=PATIENT_COLUMN)
-
     @property
     def names(self) -> tuple[str, ...]:
         """All columns named."""
@@ -89,7 +85,7 @@ def evaluate_table_file(path: Path, columns: TableColumns, out: Path, settings: 
     """Evaluates a table and writes metrics.json, curves.json and scores.csv into `out`."""
     log = WarningLog()
     content = read_csv(path)
-    columns = columns.with_patients(content.columns)
+    columns = replace(columns, cluster=patient_column(columns.cluster, content.columns))
     table = read_score_table(content, columns, log)
     sources = TableSources(
         table=path.name,

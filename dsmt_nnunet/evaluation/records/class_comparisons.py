@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dsmt_nnunet.evaluation.records.comparisons import LevelTest
 from dsmt_nnunet.evaluation.records.score import Interval
 
 
@@ -59,20 +60,12 @@ class LevelComparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureInteraction:
-    """Test that a measure of a model, or its difference to `against`, is equal at all levels of a column."""
+class MeasureInteraction(LevelTest):
+    """Of a measure of a model, or of its difference to that of `against`."""
 
     model: str
     against: str | None = None
-    group: str
     measure: str
-    levels: tuple[str, ...]
-    estimates: tuple[float, ...]
-    test: str
-    f: float
-    df: tuple[int, int]
-    p_value: float
-    p_value_holm: float | None = None
 
     @property
     def subject(self) -> str:

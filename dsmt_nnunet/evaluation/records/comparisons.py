@@ -114,20 +114,17 @@ class UnpairedComparison(AucDifference):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LevelInteraction:
-    """Test over all levels of a column at once that an AUC, or the difference of two, is equal at all of them.
+class LevelTest:
+    """Test over all levels of a group column at once that a figure is equal at all of them.
 
     Attributes:
-        score: whose AUC it is.
-        against: whose AUC is subtracted; none where the AUC itself is tested.
-        levels: those with enough patients of either class.
-        estimates: AUC, or difference of AUCs, of each.
+        levels: those with enough patients.
+        estimates: the figure at each.
         test: name of the test.
         f, df: its statistic and degrees of freedom.
+        p_value_holm: adjusted over the family that `multiplicity` names.
     """
 
-    score: str
-    against: str | None = None
     group: str
     levels: tuple[str, ...]
     estimates: tuple[float, ...]
@@ -136,6 +133,19 @@ class LevelInteraction:
     df: tuple[int, int]
     p_value: float
     p_value_holm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelInteraction(LevelTest):
+    """Of an AUC, or of the difference of two.
+
+    Attributes:
+        score: whose AUC it is.
+        against: whose AUC is subtracted; none where the AUC itself is tested.
+    """
+
+    score: str
+    against: str | None = None
 
     @property
     def subject(self) -> str:
