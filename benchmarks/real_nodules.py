@@ -199,7 +199,7 @@ def describe_repeats(cohorts: Sequence[Cohort], smallest_mm: float, largest_mm: 
     Raises:
         ValueError: they are not of the same nodules.
     """
-    ordered = [_in_order(cohort) for cohort in cohorts]
+    ordered = [in_order(cohort) for cohort in cohorts]
     keys = [[(nodule.case_id, nodule.nodule_id) for nodule in cohort.nodules] for cohort in ordered]
     if any(own != keys[0] for own in keys):
         raise ValueError("Repeats must have validated the same nodules.")
@@ -230,7 +230,8 @@ def describe_repeats(cohorts: Sequence[Cohort], smallest_mm: float, largest_mm: 
     return lines
 
 
-def _in_order(cohort: Cohort) -> Cohort:
+def in_order(cohort: Cohort) -> Cohort:
+    """The same nodules by case and number, whichever fold left them out."""
     order = sorted(
         range(len(cohort.nodules)), key=lambda row: (cohort.nodules[row].case_id, cohort.nodules[row].nodule_id)
     )
