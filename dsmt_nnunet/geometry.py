@@ -172,6 +172,10 @@ def crop(
         (C, *size), of the array's type.
     """
     channels, *shape = array.shape
+    if all(s >= 0 and s + k <= n for s, k, n in zip(start, size, shape, strict=True)):
+        inside = array[(slice(None), *(slice(s, s + k) for s, k in zip(start, size, strict=True)))]
+        # What blosc2 reads is new; a view of a mapped file must not leave here.
+        return inside if inside.flags.owndata else np.array(inside)
     low = [min(max(s, 0), n) for s, n in zip(start, shape, strict=True)]
     high = [min(max(s + k, 0), n) for s, k, n in zip(start, size, shape, strict=True)]
     box = np.empty((channels, *size), dtype=array.dtype)
@@ -186,6 +190,11 @@ def crop(
 def centred_start(centre_voxel: Point, size: Sequence[int]) -> tuple[int, ...]:
     """First voxel of a box of `size` whose centre is nearest to a voxel coordinate."""
     return tuple(math.floor(c + 0.5 - (n - 1) / 2) for c, n in zip(centre_voxel, size, strict=True))
+
+
+def middle_start(start: Sequence[int], size: Sequence[int], inner: Sequence[int]) -> tuple[int, ...]:
+    """First voxel of the box of size `inner` in the middle of a box, where nnU-Net's own crop begins."""
+    return tuple(first + length // 2 - own // 2 for first, length, own in zip(start, size, inner, strict=True))
 
 
 def equivalent_diameter_mm(volume_mm3: float) -> float:

@@ -7,6 +7,7 @@ two scales are two views with their own noise.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseT
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
+from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTansform
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -27,6 +30,8 @@ Affine = npt.NDArray[np.float64]
 DataDict = dict[str, Any]
 """What batchgenerators hands from transform to transform: tensors, and what else a transform wants to know."""
 
+MOVE = "move"
+"""Entry of a sample: rotation and zoom, where they were drawn before it was read."""
 CONTEXT_MARGIN = 1.4
 """The context patch is read larger by this factor in training, so that rotation and zoom show scan, not padding."""
 
@@ -34,25 +39,43 @@ CONTEXT_MARGIN = 1.4
 class DualScaleSpatialTransform(BasicTransform):
     """nnU-Net's spatial transform, and the same rotation and zoom, in mm, of the context patch."""
 
-    def __init__(self, spatial: SpatialTransform, spacing_mm: Sequence[float], context_grid: int) -> None:
+    def __init__(
+        self,
+        spatial: SpatialTransform,
+        spacing_mm: Sequence[float],
+        context_grid: int,
+        outside_is_background: bool = False,
+    ) -> None:
         """
         Args:
             spatial: nnU-Net's transform, 3-D or (after its pseudo 2-D conversion) in plane.
             spacing_mm: voxel size of the local patch, along its axes.
             context_grid: voxels a side of the context patch that is returned.
+            outside_is_background: whether nothing that follows tells the label of what lies outside from background;
+                the mask is then sampled around the nodules alone.
         """
         super().__init__()
         self.spatial = spatial
         self.spacing_mm = tuple(float(value) for value in spacing_mm)
         self.context_grid = context_grid
+        self.outside_is_background = outside_is_background
+
+    def draw(self, shape: Sequence[int]) -> DataDict:
+        """Draws rotation and zoom of a patch that is read with a shape (Z, Y, X), before it is read."""
+        in_plane = shape[len(shape) - len(self.spatial.patch_size) :]
+        return self.get_parameters(image=torch.empty((1, *in_plane), device="meta"))
 
     def get_parameters(self, **data_dict: Any) -> DataDict:
+        if MOVE in data_dict:
+            drawn: DataDict = data_dict[MOVE]
+            return drawn
         parameters: DataDict = self.spatial.get_parameters(**data_dict)
         affine = parameters["affine"]
         parameters["context_affine"] = None if affine is None else self._in_millimetres(affine)
         return parameters
 
     def apply(self, data_dict: DataDict, **params: Any) -> DataDict:
+        data_dict.pop(MOVE, None)
         context, fill = data_dict["context"], torch.tensor(data_dict["context_fill"], dtype=torch.float32)
         affine = params.pop("context_affine")
         data_dict["context"] = (
@@ -60,14 +83,39 @@ class DualScaleSpatialTransform(BasicTransform):
             if affine is None
             else sample_affine(context, affine, self.context_grid, fill)
         )
+        if params["grid"] is None:
+            return self._middle(data_dict, **params)
         # nnU-Net pads every channel with one value; shifted by its own, each of them has 0 outside.
         image = data_dict["image"]
         shift = _of_each_channel(data_dict["image_fill"], image)
         data_dict["image"] = image - shift
         self.spatial.padding_mode_image, self.spatial.padding_value_image = "constant", 0.0
+        segmentation = data_dict.pop("segmentation")
         transformed: DataDict = self.spatial.apply(data_dict, **params)
         transformed["image"] = transformed["image"] + shift
+        transformed["segmentation"] = self._moved_mask(segmentation, **params)
         return transformed
+
+    def _moved_mask(self, segmentation: Tensor, **params: Any) -> Tensor:
+        """nnU-Net's sampling of the labels, which takes half of a sample's time, where there are some."""
+        spatial, patch = copy(self.spatial), [int(length) for length in self.spatial.patch_size]
+        box = [slice(0, length) for length in patch]
+        regular = params["elastic_offsets"] is None and not spatial.random_crop
+        if self.outside_is_background and regular:
+            box = _box_of_labels(segmentation, params["affine"], patch)
+        spatial.patch_size = tuple(side.stop - side.start for side in box)
+        moved = torch.zeros((segmentation.shape[0], *patch), dtype=segmentation.dtype)
+        if all(spatial.patch_size):
+            labels = spatial._apply_to_segmentation(segmentation, **{**params, "grid": params["grid"][tuple(box)]})
+            moved[(slice(None), *box)] = labels
+        return moved
+
+    def _middle(self, data_dict: DataDict, **params: Any) -> DataDict:
+        """What is neither turned nor zoomed is cropped, unless no more than its middle was read."""
+        if tuple(data_dict["image"].shape[1:]) == tuple(self.spatial.patch_size):
+            return data_dict
+        cropped: DataDict = self.spatial.apply(data_dict, **params)
+        return cropped
 
     def _in_millimetres(self, affine: Affine) -> Affine:
         """The voxel-space affine of the local patch as one of mm; the isotropic context grid takes it as it is."""
@@ -76,6 +124,25 @@ class DualScaleSpatialTransform(BasicTransform):
         spacing = np.asarray(self.spacing_mm)
         in_mm: Affine = full * spacing[:, None] / spacing[None, :]
         return in_mm
+
+
+class DualScaleTransforms(ComposeTransforms):
+    """nnU-Net's training transforms of both scales, which tell what they will do before a patch is read.
+
+    A patch is read larger than it is shown, since it may be turned or zoomed; most are not.
+    """
+
+    def draw(self, shape: Sequence[int]) -> tuple[DataDict, bool]:
+        """
+        Args:
+            shape: (Z, Y, X) of a patch that is read with a margin for rotation and zoom.
+
+        Returns:
+            What is drawn, to be handed in as `MOVE`, and whether only the middle of both patches will be looked at.
+        """
+        (transform,) = (own for own in self.transforms if isinstance(own, DualScaleSpatialTransform))
+        drawn = transform.draw(shape)
+        return drawn, drawn["grid"] is None and not transform.spatial.random_crop
 
 
 class DualScaleMirrorTransform(MirrorTransform):
@@ -151,23 +218,48 @@ def keeping_size_and_density(transforms: ComposeTransforms) -> ComposeTransforms
     return ComposeTransforms(kept)
 
 
-def dual_scale(transforms: ComposeTransforms, spacing_mm: Sequence[float], context_grid: int) -> ComposeTransforms:
+def dual_scale(transforms: ComposeTransforms, spacing_mm: Sequence[float], context_grid: int) -> DualScaleTransforms:
     """nnU-Net's training transforms with the context patch taken along.
 
     Raises:
         ValueError: nnU-Net's list holds no spatial transform, so that the scales would part ways unnoticed.
     """
     replaced: list[BasicTransform] = []
+    kinds = [type(transform) for transform in transforms.transforms]
+    outside_is_background = RemoveLabelTansform in kinds and MaskImageTransform not in kinds
     for transform in transforms.transforms:
         if isinstance(transform, SpatialTransform):
-            replaced.append(DualScaleSpatialTransform(transform, spacing_mm, context_grid))
+            replaced.append(DualScaleSpatialTransform(transform, spacing_mm, context_grid, outside_is_background))
         elif isinstance(transform, MirrorTransform):
             replaced.append(DualScaleMirrorTransform(transform.allowed_axes))
         else:
             replaced.append(transform)
     if not any(isinstance(transform, DualScaleSpatialTransform) for transform in replaced):
         raise ValueError("nnU-Net's training transforms hold no SpatialTransform to apply to both scales.")
-    return ComposeTransforms([*replaced, ContextIntensityTransform()])
+    return DualScaleTransforms([*replaced, ContextIntensityTransform()])
+
+
+def _box_of_labels(segmentation: Tensor, affine: Affine, patch: Sequence[int]) -> list[slice]:
+    """The part of a moved patch in which anything but background can lie; empty sides where there is none.
+
+    Args:
+        segmentation: (C, *axes) as read.
+        affine: what the voxel at an offset from the middle of the moved patch is read at, see `sample_affine`.
+        patch: voxels of the moved patch.
+    """
+    present = (segmentation != 0).any(dim=0).numpy()
+    corners = []
+    for axis, length in enumerate(present.shape):
+        found = np.flatnonzero(present.any(axis=tuple(other for other in range(present.ndim) if other != axis)))
+        if not len(found):
+            return [slice(0, 0)] * present.ndim
+        # A voxel is seen from less than one voxel away.
+        corners.append(np.array([found[0] - 1.0, found[-1] + 1.0]) - (length - 1) / 2)
+    offsets = np.stack(np.meshgrid(*corners, indexing="ij"), axis=-1).reshape(-1, present.ndim)
+    places = np.linalg.solve(affine, offsets.T).T + (np.array(patch) - 1) / 2
+    low = np.clip(np.floor(places.min(axis=0)), 0, patch).astype(int)
+    high = np.clip(np.ceil(places.max(axis=0)) + 1, low, patch).astype(int)
+    return [slice(int(first), int(last)) for first, last in zip(low, high, strict=True)]
 
 
 def _of_each_channel(values: Sequence[float], image: Tensor) -> Tensor:

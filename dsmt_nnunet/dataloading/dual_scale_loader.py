@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,11 @@ from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from dsmt_nnunet.dataloading.augmentation import CONTEXT_MARGIN
+from dsmt_nnunet.dataloading.augmentation import CONTEXT_MARGIN, MOVE, DualScaleTransforms
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, ContextVolume
 from dsmt_nnunet.dataloading.padding import fill_values
 from dsmt_nnunet.dataloading.sampling import NO_NODULE, NoduleSampler, SampledNodule, balanced_labels
-from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop
+from dsmt_nnunet.geometry import ArrayGeometry, Point, Scalar, centred_start, crop, middle_start
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.tasks import UNKNOWN_LABEL
 
@@ -27,7 +27,8 @@ EMPTY_SHARE = 0.5
 """Of them, what shows a case without any nodule, if there are some."""
 LUNG_HU = (-950.0, -500.0)
 _TRIES = 30
-_VOLUMES_AT_HAND = 64
+_CASES_AT_HAND = 64
+Item = TypeVar("Item")
 
 
 Voxel = npt.NDArray[np.float64]
@@ -59,6 +60,36 @@ class _Sample:
     labels: tuple[int, ...]
     nodule: int
     case_id: str
+
+
+@dataclass(frozen=True)
+class _OpenCase:
+    """A preprocessed case: its arrays (C, Z, Y, X), read by the piece, and the value a channel outside of it."""
+
+    data: Any
+    segmentation: Any
+    fill: list[float]
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A box of an array, which may reach outside: its first voxel and its size."""
+
+    start: tuple[int, ...]
+    size: tuple[int, ...]
+
+    @classmethod
+    def around(cls, voxel: Point, size: Sequence[float] | npt.NDArray[np.floating[Any]]) -> _Box:
+        whole = tuple(int(length) for length in size)
+        return cls(centred_start(voxel, whole), whole)
+
+    def middle(self, size: Sequence[int]) -> _Box:
+        whole = tuple(int(length) for length in size)
+        return _Box(middle_start(self.start, self.size, whole), whole)
+
+    def of(self, array: npt.NDArray[Scalar], fill: Sequence[float]) -> npt.NDArray[Scalar]:
+        """(C, *size) of an array, `fill` where the box reaches outside."""
+        return crop(array, self.start, self.size, fill)
 
 
 class DualScaleDataLoader(nnUNetDataLoader):
@@ -97,6 +128,7 @@ class DualScaleDataLoader(nnUNetDataLoader):
         self.sampler = NoduleSampler(balanced_labels(self.nodules, plan))
         self._geometries: dict[str, ArrayGeometry] = {}
         self._volumes: dict[str, ContextVolume] = {}
+        self._cases: dict[str, _OpenCase] = {}
         self._threads: ThreadpoolController | None = None
         self._next_in_turn, self._step = rank, ranks
 
@@ -136,21 +168,24 @@ class DualScaleDataLoader(nnUNetDataLoader):
             labels: tuple[int, ...] = (UNKNOWN_LABEL,) * len(self.plan.schema.tasks)
         else:
             case_id, labels = self.nodules[index].case_id, self.nodules[index].labels
-        data, segmentation, _, _ = self._data.load_case(case_id)
-        fill = fill_values(self.plan.padding_value, data)
-        centre = self._centre(index, case_id, data.shape[1:])
-        size = [int(length) for length in self.patch_size]
-        start = centred_start(centre, size)
-        grid = self.plan.context.grid
-        context_size = int(np.ceil(grid * CONTEXT_MARGIN)) if self.training else grid
-        volume = self._volume(case_id)
-        context = volume.patch(self._geometry(case_id).to_world(centre), context_size)
+        case = self._case(case_id)
+        centre = self._centre(index, case_id, case.data.shape[1:])
+        local = _Box.around(centre, self.patch_size)
+        volume, grid = self._volume(case_id), [self.plan.context.grid] * 3
+        point = volume.geometry.to_voxel(self._geometry(case_id).to_world(centre))
+        around = _Box.around(point, np.ceil(np.multiply(grid, CONTEXT_MARGIN)) if self.training else grid)
+        move: dict[str, Any] = {}
+        if isinstance(self.transforms, DualScaleTransforms):
+            move[MOVE], still = self.transforms.draw(local.size)
+            if still:
+                local, around = local.middle(self.final_patch_size), around.middle(grid)
         transformed = self.transforms(
-            image=torch.from_numpy(crop(data, start, size, fill)).float(),
-            segmentation=torch.from_numpy(crop(segmentation, start, size, [-1]).astype(np.int16)),
-            context=torch.from_numpy(context),
-            image_fill=fill,
+            image=torch.from_numpy(local.of(case.data, case.fill)).float(),
+            segmentation=torch.from_numpy(local.of(case.segmentation, [-1]).astype(np.int16)),
+            context=torch.from_numpy(around.of(volume.array, volume.fill)),
+            image_fill=case.fill,
             context_fill=volume.fill,
+            **move,
         )
         image, target, moved = (transformed[name] for name in ("image", "segmentation", "context"))
         return _Sample(image, target, moved, labels, index, case_id)
@@ -161,12 +196,18 @@ class DualScaleDataLoader(nnUNetDataLoader):
         return str(np.random.choice(self._empty_cases if of_empty else self.indices))
 
     def _volume(self, case_id: str) -> ContextVolume:
-        """The coarse copy, mapped rather than read; each mapping is an open file, so only the latest are kept."""
-        volume = self._volumes.pop(case_id, None)
-        self._volumes[case_id] = volume if volume is not None else self.store.load(case_id)
-        if len(self._volumes) > _VOLUMES_AT_HAND:
-            del self._volumes[next(iter(self._volumes))]
-        return self._volumes[case_id]
+        """The coarse copy, mapped rather than read."""
+        return _kept(self._volumes, case_id, self._volumes.get(case_id) or self.store.load(case_id))
+
+    def _case(self, case_id: str) -> _OpenCase:
+        """The preprocessed case; opened once where it is read by the piece."""
+        opened = self._cases.get(case_id)
+        if opened is None:
+            data, segmentation, _, _ = self._data.load_case(case_id)
+            opened = _OpenCase(data, segmentation, fill_values(self.plan.padding_value, data))
+            if isinstance(data, np.ndarray):  # in memory, which many of them would fill
+                return opened
+        return _kept(self._cases, case_id, opened)
 
     def _geometry(self, case_id: str) -> ArrayGeometry:
         if case_id not in self._geometries:
@@ -202,6 +243,15 @@ class DualScaleDataLoader(nnUNetDataLoader):
         jitter = self.plan.training.jitter_mm
         moved: Voxel = voxel + np.random.uniform(-jitter, jitter, size=3) / self.spacing_mm
         return moved
+
+
+def _kept(items: dict[str, Item], case_id: str, item: Item) -> Item:
+    """An item, which from now on is at hand: each is an open file, so only the latest are."""
+    items.pop(case_id, None)
+    items[case_id] = item
+    if len(items) > _CASES_AT_HAND:
+        del items[next(iter(items))]
+    return item
 
 
 def _stacked(targets: Sequence[Tensor | list[Tensor]]) -> Tensor | list[Tensor]:

@@ -140,6 +140,29 @@ def test_transforms_without_a_spatial_one_are_refused() -> None:
         dual_scale(ComposeTransforms([MirrorTransform((0,))]), SPACING, GRID)
 
 
+@pytest.mark.parametrize("in_plane", [False, True])
+@pytest.mark.parametrize("corner", [None, (0, 0, 0), (9, 20, 30), (20, 50, 60)])
+def test_around_the_nodule_the_mask_is_the_one_that_nnunet_samples(
+    corner: tuple[int, int, int] | None, in_plane: bool
+) -> None:
+    given = sample(initial=(LOCAL[0], *INITIAL[1:]) if in_plane else INITIAL)
+    mask = torch.zeros_like(given["segmentation"])
+    if corner is not None:
+        mask[(0, *(slice(low, low + 5) for low in corner))] = 1
+    stock = spatial(LOCAL[1:] if in_plane else LOCAL, rotation=1.0, p_rot_per_axis=1.0)
+    around, everywhere = (DualScaleSpatialTransform(stock, SPACING, GRID, background) for background in (True, False))
+    seen = 0
+    for _ in range(8):
+        image, labels = (mask[0], mask[0]) if in_plane else (given["image"], mask)
+        move = around.get_parameters(image=image)
+        data = {**given, "image": image.float(), "segmentation": labels, "move": move}
+        # Outside is -1, which later becomes background.
+        found, expected = (transform(**data)["segmentation"].clamp(min=0) for transform in (around, everywhere))
+        assert torch.equal(found, expected)
+        seen += int(found.sum())
+    assert seen if corner == (9, 20, 30) else corner is not None or not seen
+
+
 def test_outside_the_scan_both_scales_are_air() -> None:
     flat = sample()
     flat["image"] = torch.zeros_like(flat["image"])

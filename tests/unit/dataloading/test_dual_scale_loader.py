@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from dsmt_nnunet.dataloading.augmentation import dual_scale
 from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader
 from dsmt_nnunet.dataloading.padding import fill_values
 from dsmt_nnunet.dataloading.sampling import NO_NODULE, NoduleSampler, SampledNodule, class_weights, locate_nodules
+from dsmt_nnunet.geometry import crop
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.tasks import UNKNOWN_LABEL
 from tests.unit.dataloading.conftest import SPACING, SmallData
@@ -69,6 +71,33 @@ def test_a_training_batch_has_both_scales_labels_and_targets(small_data: SmallDa
     for position, index in enumerate(batch["nodules"]):
         assert batch["keys"][position] == f"case{index}"
         assert batch["labels"][position].tolist() == [2, index]
+
+
+def test_what_is_read_is_what_is_shown_and_the_batch_the_same(
+    small_data: SmallData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a loader that reads all that rotation and zoom might need before it is drawn whether they happen."""
+    sizes: list[list[int]] = [[], []]
+    own, eager = (loader(small_data, training=True, augmented=True, batch_size=12) for _ in range(2))
+    eager.transforms = ComposeTransforms(own.transforms.transforms)
+    batches = []
+    for reads, one in zip(sizes, (own, eager), strict=True):
+
+        def noted(array: Any, start: Any, size: Any, fill: Any, reads: list[int] = reads) -> np.ndarray:
+            reads.append(int(np.prod(size)))
+            return crop(array, start, size, fill)
+
+        monkeypatch.setattr("dsmt_nnunet.dataloading.dual_scale_loader.crop", noted)
+        np.random.seed(3)
+        torch.manual_seed(3)
+        batches.append(one.generate_train_batch())
+    for name in ("data", "context"):
+        torch.testing.assert_close(batches[0][name], batches[1][name], rtol=0, atol=1e-5)
+    assert all(torch.equal(*scales) for scales in zip(batches[0]["target"], batches[1]["target"], strict=True))
+    assert batches[0]["keys"] == batches[1]["keys"]
+    assert len(sizes[0]) == len(sizes[1])
+    assert 0 < np.count_nonzero(np.less(*sizes)) < len(sizes[0])
+    assert not np.greater(*sizes).any()
 
 
 def test_a_validation_patch_has_its_nodule_in_the_middle_of_both_scales(small_data: SmallData) -> None:
@@ -154,7 +183,7 @@ def test_processes_share_what_they_take_in_turn(small_data: SmallData) -> None:
 
 
 def test_few_context_volumes_are_kept_open(small_data: SmallData, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsmt_nnunet.dataloading.dual_scale_loader._VOLUMES_AT_HAND", 1)
+    monkeypatch.setattr("dsmt_nnunet.dataloading.dual_scale_loader._CASES_AT_HAND", 1)
     own = loader(small_data, training=True)
     cases = own._data.identifiers
     assert len(cases) > 1
@@ -162,6 +191,23 @@ def test_few_context_volumes_are_kept_open(small_data: SmallData, monkeypatch: p
         volume = own._volume(case_id)
         assert own._volume(case_id) is volume
         assert list(own._volumes) == [case_id]
+
+
+@pytest.mark.parametrize(("kept", "opened"), [(True, 2), (False, 4)])
+def test_a_case_that_is_read_by_the_piece_is_opened_once(
+    small_data: SmallData, monkeypatch: pytest.MonkeyPatch, kept: bool, opened: int
+) -> None:
+    own, calls = loader(small_data, training=False), []
+    array: Any = "a file" if kept else np.zeros((1, 2, 2, 2))
+
+    def load_case(case_id: str) -> tuple[Any, ...]:
+        calls.append(case_id)
+        return array, array, None, {}
+
+    monkeypatch.setattr(own, "_data", SimpleNamespace(load_case=load_case))
+    for case_id in ("case0", "case1") * 2:
+        assert own._case(case_id).data is array
+    assert len(calls) == opened
 
 
 def test_a_fold_without_nodules_gives_background(small_data: SmallData) -> None:
