@@ -176,10 +176,7 @@ class WidePart:
                 torch.where(hidden, torch.nan, own) if position in self._undecided else own
                 for position, own in enumerate(targets)
             ]
-        return (
-            [own.to(device, non_blocking=True) for own in targets],
-            [own[index].to(device, non_blocking=True) for own in self._offsets],
-        )
+        return [_copied(own, device) for own in targets], [_copied(own[index], device) for own in self._offsets]
 
     def decide_shares(self, last: bool) -> list[str]:
         """Gives heads the share of their deep part that the held-out patients justify; a sentence about each.
@@ -245,6 +242,11 @@ class WidePart:
                 take_weights(head, fit)
             else:
                 fit.give_to(head)
+
+
+def _copied(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device; a step does not wait for the copy, for which its memory has to be pinned."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def take_weights(head: TaskHead, fit: WideFit) -> None:

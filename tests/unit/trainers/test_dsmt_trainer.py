@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,48 @@ def batch() -> dict[str, Any]:
         "nodules": np.array([0, 1]),
         "keys": ["a", "b"],
     }
+
+
+def test_a_step_waits_for_no_copy_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies are asked for without blocking, and of pinned memory: of other memory they block all the same."""
+    own, cuda, given = trainer(monkeypatch=monkeypatch), torch.device("cuda"), batch()
+    pinned = [given["data"], given["context"], *given["target"]]  # nnU-Net's loader pins what it hands on
+    copied: list[tuple[torch.Tensor, bool]] = []
+    plain = torch.Tensor.to
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor)
+        return tensor
+
+    def to(tensor: torch.Tensor, *where: Any, **how: Any) -> torch.Tensor:
+        if where != (cuda,):
+            return plain(tensor, *where, **how)
+        copied.append((tensor, how.get("non_blocking", False)))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    own.device = cuda
+    own._forward(given)
+    assert len(copied) == len(given["target"]) + 2 + 2 * len(SCHEMA.tasks)
+    assert all(non_blocking for _, non_blocking in copied)
+    assert all(any(tensor is own for own in pinned) for tensor, _ in copied)
+
+
+@pytest.mark.parametrize("kind", ["cuda", "cpu"])
+def test_batches_for_a_gpu_are_pinned(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    asked: dict[str, Any] = {}
+
+    def augmenter(**options: Any) -> Iterator[None]:
+        asked.update(options)
+        return iter([None])
+
+    monkeypatch.setattr("dsmt_nnunet.trainers.data_trainer.NonDetMultiThreadedAugmenter", augmenter)
+    monkeypatch.setattr("dsmt_nnunet.trainers.data_trainer.get_allowed_n_proc_DA", lambda: 1)
+    own: Any = trainer(initialise=False)
+    own.device = torch.device(kind)
+    own._in_background(None, 1)
+    assert asked["pin_memory"] is (kind == "cuda")
 
 
 def test_stock_plans_get_a_block_that_is_saved_with_the_model() -> None:
