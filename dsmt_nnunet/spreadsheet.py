@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from odf.element import Element
     from odf.table import Table, TableCell
     from odf.text import P
     from openpyxl.cell import Cell, MergedCell
     from openpyxl.worksheet.worksheet import Worksheet
+
+logger = logging.getLogger(__name__)
 
 WORKBOOK_ENDINGS = (".xlsx", ".xlsm", ".ods")
 
@@ -21,13 +26,50 @@ _LEADING_ZEROS = re.compile(r"0{2,}")
 _MOST_COLUMNS = 1000
 """Sheets pad rows with empty cells to the last column that a program knows; no table is wider than this."""
 _MOST_EMPTY_ROWS = 1000
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """One sheet.
+
+    Attributes:
+        rows: row number from 1 on, and the cells, of every row that holds anything.
+        is_hidden: the whole sheet.
+        hidden_rows: numbers of rows that are hidden, by hand or by a filter.
+        hidden_columns: indices of columns that are hidden, from 0 on.
+    """
+
+    rows: list[tuple[int, list[str]]]
+    is_hidden: bool = False
+    hidden_rows: frozenset[int] = frozenset()
+    hidden_columns: frozenset[int] = frozenset()
+
+    def hidden(self) -> list[str]:
+        """What of the rows and columns that hold anything is hidden, in words."""
+        header = self.rows[header_index(self.rows)][1]
+        filled = {index for _, cells in self.rows for index, cell in enumerate(cells) if cell}
+        names = [
+            f"'{header[index]}'" if index < len(header) and header[index] else f"number {index + 1}"
+            for index in sorted(self.hidden_columns & filled)
+        ]
+        numbers = [str(number) for number, _ in self.rows if number in self.hidden_rows]
+        parts = ["the whole sheet"] if self.is_hidden else []
+        return parts + [
+            f"{len(items)} {kind}{'s' if len(items) > 1 else ''} ({', '.join(items[:_SHOWN])}"
+            f"{', ...' if len(items) > _SHOWN else ''})"
+            for kind, items in (("column", names), ("row", numbers))
+            if items
+        ]
 
 
 def read_sheet(path: Path, sheet: str | None = None) -> list[tuple[int, list[str]]]:
     """Reads one sheet.
 
     Numbers are written without a needless fraction and with the leading zeros that the cell's format shows, dates as
-    YYYY-MM-DD; merged cells all hold the merged value; formulas give the value that the workbook was saved with.
+    YYYY-MM-DD; merged cells all hold the merged value; formulas give the value that the workbook was saved with. What
+    is hidden is read as the rest, and a warning names it: a filter is a way to look at a table, not a decision on its
+    rows.
 
     Args:
         path: .xlsx, .xlsm or .ods.
@@ -49,11 +91,19 @@ def read_sheet(path: Path, sheet: str | None = None) -> list[tuple[int, list[str
         ) from error
     if sheet is not None and sheet not in sheets:
         raise ValueError(f"{path}: there is no sheet '{sheet}'; the workbook has {list(sheets)}.")
-    held = [rows for rows in sheets.values() if rows]
-    chosen = sheets[sheet] if sheet is not None else next(filter(_is_table, held), held[0] if held else [])
-    if not chosen:
+    held = [name for name, found in sheets.items() if found.rows]
+    tables = [name for name in held if _is_table(sheets[name].rows)]
+    name = sheet or next(iter(tables or held), None)
+    if name is None or not sheets[name].rows:
         raise ValueError(f"{path}: the {f'sheet {sheet}' if sheet else 'workbook'} is empty.")
-    return chosen
+    if hidden := sheets[name].hidden():
+        logger.warning(
+            "%s, sheet '%s': hidden in the workbook, and read as the rest: %s. Delete there what should not be used.",
+            path,
+            name,
+            "; ".join(hidden),
+        )
+    return sheets[name].rows
 
 
 def _is_table(rows: Sequence[tuple[int, list[str]]]) -> bool:
@@ -70,7 +120,7 @@ def header_index(rows: Sequence[tuple[int, list[str]]]) -> int:
     return next(index for index, (_, cells) in enumerate(rows) if len({*filter(None, cells)}) * 2 >= fullest)
 
 
-def _xlsx_sheets(path: Path) -> dict[str, list[tuple[int, list[str]]]]:
+def _xlsx_sheets(path: Path) -> dict[str, _Sheet]:
     from openpyxl import load_workbook
     from openpyxl.worksheet.worksheet import Worksheet
 
@@ -79,7 +129,17 @@ def _xlsx_sheets(path: Path) -> dict[str, list[tuple[int, list[str]]]]:
     for name in sorted(values.sheetnames, key=lambda name: values[name].sheet_state != "visible"):
         sheet, written = values[name], formulas[name]
         if isinstance(sheet, Worksheet) and isinstance(written, Worksheet):
-            found[name] = list(_xlsx_rows(path, sheet, written))
+            found[name] = _Sheet(
+                list(_xlsx_rows(path, sheet, written)),
+                sheet.sheet_state != "visible",
+                frozenset(number for number, row in sheet.row_dimensions.items() if row.hidden),
+                frozenset(
+                    index
+                    for group in sheet.column_dimensions.values()
+                    if group.hidden and group.min and group.max
+                    for index in range(group.min - 1, min(group.max, _MOST_COLUMNS))
+                ),
+            )
     return found
 
 
@@ -125,16 +185,34 @@ def _number_text(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
-def _ods_sheets(path: Path) -> dict[str, list[tuple[int, list[str]]]]:
+def _ods_sheets(path: Path) -> dict[str, _Sheet]:
     from odf import opendocument
     from odf.namespaces import TABLENS
-    from odf.table import Table
+    from odf.table import Table, TableColumn, TableRow
 
     document = opendocument.load(str(path))
     return {
-        str(table.getAttrNS(TABLENS, "name")): list(_ods_rows(table))
+        str(table.getAttrNS(TABLENS, "name")): _Sheet(
+            list(_ods_rows(table)),
+            hidden_rows=frozenset(number + 1 for number in _ods_hidden(table, TableRow, "number-rows-repeated")),
+            hidden_columns=_ods_hidden(table, TableColumn, "number-columns-repeated"),
+        )
         for table in document.spreadsheet.getElementsByType(Table)
     }
+
+
+def _ods_hidden(table: Table, kind: Callable[[], Element], repeated: str) -> frozenset[int]:
+    """Indices of the rows or columns that are hidden (collapsed) or filtered out."""
+    from odf.namespaces import TABLENS
+
+    hidden: set[int] = set()
+    index = 0
+    for item in table.getElementsByType(kind):
+        count = int(item.getAttrNS(TABLENS, repeated) or 1)
+        if item.getAttrNS(TABLENS, "visibility") in ("collapse", "filter"):
+            hidden |= set(range(index, index + min(count, _MOST_EMPTY_ROWS)))
+        index += count
+    return frozenset(hidden)
 
 
 def _ods_rows(table: Table) -> Iterator[tuple[int, list[str]]]:

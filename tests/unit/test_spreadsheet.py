@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from odf.opendocument import OpenDocumentSpreadsheet
-from odf.table import CoveredTableCell, Table, TableCell, TableRow
+from odf.table import CoveredTableCell, Table, TableCell, TableColumn, TableRow
 from odf.text import P
 from openpyxl import Workbook
 
@@ -36,6 +36,9 @@ def workbook(tmp_path: Path) -> Path:
     sheet["A4"].number_format = "0000"
     sheet.merge_cells("A4:A5")
     sheet["H20"] = "  "
+    sheet.column_dimensions["E"].hidden = True
+    sheet.row_dimensions[5].hidden = True
+    sheet.row_dimensions[30].hidden = True
     path = tmp_path / "cases.xlsx"
     book.save(path)
     return path
@@ -49,6 +52,14 @@ def test_a_workbook_as_people_keep_it(workbook: Path) -> None:
         (5, "0007", "8,5", "", "IAC", "x"),
         (6, "12", "9", "", "MIA", ""),
     ]
+
+
+def test_what_is_hidden_is_read_and_said(workbook: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read_table(workbook)
+    assert "sheet 'cases': hidden in the workbook, and read as the rest: 1 column ('remark'); 1 row (5)." in caplog.text
+    caplog.clear()
+    read_table(workbook, "lists")
+    assert "read as the rest: the whole sheet." in caplog.text
 
 
 def test_sheets_are_chosen_by_name(workbook: Path) -> None:
@@ -76,7 +87,7 @@ def test_no_workbook(tmp_path: Path) -> None:
         read_table(tmp_path / "t.xlsx")
 
 
-def test_open_document(tmp_path: Path) -> None:
+def test_open_document(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     document = OpenDocumentSpreadsheet()
     sheet = Table(name="cases")
     document.spreadsheet.addElement(sheet)
@@ -93,6 +104,8 @@ def test_open_document(tmp_path: Path) -> None:
             made.addElement(item)
         sheet.addElement(made)
 
+    sheet.addElement(TableColumn(numbercolumnsrepeated=2))
+    sheet.addElement(TableColumn(visibility="collapse"))
     row(cell("A title"), cell("", numbercolumnsrepeated=1023))
     row(cell(""), numberrowsrepeated=2)
     row(cell("patient_id"), cell("diameter_mm"), cell("operated"))
@@ -102,7 +115,7 @@ def test_open_document(tmp_path: Path) -> None:
         cell("01.03.20", valuetype="date", datevalue="2020-03-01"),
     )
     row(cell("", CoveredTableCell), cell("8", valuetype="float", value="8"))
-    row(cell("x"), numberrowsrepeated=2)
+    row(cell("x"), numberrowsrepeated=2, visibility="filter")
     row(cell(""), numberrowsrepeated=1000000)
     document.save(str(tmp_path / "t.ods"))
     table = read_table(tmp_path / "t.ods")
@@ -112,6 +125,7 @@ def test_open_document(tmp_path: Path) -> None:
         (7, "x", "", ""),
         (8, "x", "", ""),
     ]
+    assert "read as the rest: 1 column ('operated'); 2 rows (7, 8)." in caplog.text
 
 
 def test_text_files_are_read_as_before(tmp_path: Path) -> None:
