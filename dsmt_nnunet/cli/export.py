@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from dsmt_nnunet.dicom.export import Series
+    from dsmt_nnunet.dicom.series import CtVolume
+    from dsmt_nnunet.predictions.results import CasePrediction
+
+UTF_8 = "ISO_IR 192"
+"""Names of patients, tasks and classes are of any language, and their sources may differ."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -14,11 +25,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "dicom",
         help="as DICOM SEG and structured report",
         description="Writes the nodules of one case as DICOM SEG and a structured report (TID 1500), in the study of "
-        "the CT. Needs pip install 'dsmt-nnunet[dicom]'. docs/dicom.md describes it.",
+        "the CT, and with --cards and --pdf what people look at. Needs pip install 'dsmt-nnunet[dicom]'. "
+        "docs/dicom.md describes it.",
     )
     dicom.add_argument("predictions", type=Path, help="folder with CASE.json and CASE.nii.gz")
     dicom.add_argument("--series", type=Path, required=True, metavar="DIR", help="folder or zip with the CT")
     dicom.add_argument("--case", metavar="CASE", help="which case, where the folder holds several")
+    dicom.add_argument(
+        "--cards", action="store_true", help="also a picture of each nodule with its answers (secondary captures)"
+    )
+    dicom.add_argument(
+        "--pdf", type=Path, metavar="FILE", help="also this PDF, of this patient alone, as an encapsulated document"
+    )
     dicom.add_argument("-o", type=Path, dest="output", metavar="DIR", help="default: PREDICTIONS/dicom")
     dicom.add_argument(
         "--send",
@@ -33,42 +51,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run_dicom(args: argparse.Namespace) -> int:
     """Runs `dsmt export dicom`."""
     import pydicom
-    import SimpleITK as sitk
 
-    from dsmt_nnunet.dicom.export import read_export
-    from dsmt_nnunet.dicom.scan_source import SOURCES_FOLDER, read_source
     from dsmt_nnunet.dicom.sending import parse_archive, send
-    from dsmt_nnunet.dicom.series import ct_series, read_ct
-    from dsmt_nnunet.predictions.results import read_folder
+    from dsmt_nnunet.dicom.series import read_ct
 
     archive = parse_archive(args.send, args.own_title) if args.send else None
     try:
-        from dsmt_nnunet.dicom.results import make_report, make_segmentation, split_mask
+        import highdicom  # noqa: F401
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed: pip install 'dsmt-nnunet[dicom]'.") from error
-
-    cases = [case for case in read_folder(args.predictions) if args.case in (None, case.case_id)]
-    if len(cases) != 1:
-        raise ValueError(f"{args.predictions} holds {len(cases)} cases that fit; name one with --case.")
-    series = ct_series(read_export(args.series))
-    noted = args.predictions / SOURCES_FOLDER / f"{cases[0].case_id}.json"
-    if len(series) > 1 and noted.is_file():
-        uid = read_source(noted).series_uid
-        series = tuple(own for own in series if own.uid == uid)
-    if len(series) != 1:
-        raise ValueError(f"{args.series} holds {len(series)} CT series; give the one from which the case was made.")
-    (case,), ct = cases, read_ct(series[0])
-    parts = split_mask(sitk.ReadImage(str(args.predictions / f"{case.case_id}.nii.gz")), case, ct)
-    order = {uid: index for index, uid in enumerate(ct.source.sop_uids)}
-    sources = sorted((item.read() for item in ct.series.objects), key=lambda one: order[str(one.SOPInstanceUID)])
-    model = str(case.model.get("name") or "DSMT")
-    segmentation = make_segmentation(parts, sources, model)
-    report = make_report(case, segmentation, sources, model)
+    case = _only_case(args.predictions, args.case)
+    objects = _objects(args, case, read_ct(_series_of(args, case)))
     output = args.output or args.predictions / "dicom"
     output.mkdir(parents=True, exist_ok=True)
     written = []
-    for dataset, ending in ((segmentation, "seg"), (report, "report")):
+    for ending, dataset in objects.items():
         path = output / f"{case.case_id}_{ending}.dcm"
+        dataset.SpecificCharacterSet = UTF_8
         dataset.save_as(path, enforce_file_format=True)
         written.append(pydicom.dcmread(path))
         print(f"Wrote {path}")
@@ -76,3 +75,67 @@ def run_dicom(args: argparse.Namespace) -> int:
         for uid in send(written, archive):
             print(f"{args.send} keeps {uid}")
     return 0
+
+
+def _only_case(predictions: Path, name: str | None) -> CasePrediction:
+    """The case of that name; without a name the only one.
+
+    Raises:
+        ValueError: none, or several.
+    """
+    from dsmt_nnunet.predictions.results import read_folder
+
+    cases = read_folder(predictions)
+    fitting = [case for case in cases if name in (None, case.case_id)]
+    if len(fitting) != 1:
+        there = ", ".join(case.case_id for case in cases[:5]) + (", ..." if len(cases) > 5 else "")
+        raise ValueError(f"{predictions} holds {len(fitting)} cases that fit; name one with --case. There are {there}.")
+    return fitting[0]
+
+
+def _series_of(args: argparse.Namespace, case: CasePrediction) -> Series:
+    """The CT of a case, by the UID that its prediction noted where the export holds several.
+
+    Raises:
+        ValueError: none, or several.
+    """
+    from dsmt_nnunet.dicom.export import read_export
+    from dsmt_nnunet.dicom.scan_source import SOURCES_FOLDER, read_source
+    from dsmt_nnunet.dicom.series import ct_series
+
+    series = ct_series(read_export(args.series))
+    noted = args.predictions / SOURCES_FOLDER / f"{case.case_id}.json"
+    if len(series) > 1 and noted.is_file():
+        uid = read_source(noted).series_uid
+        series = tuple(own for own in series if own.uid == uid)
+    if len(series) != 1:
+        raise ValueError(f"{args.series} holds {len(series)} CT series; give the one from which the case was made.")
+    return series[0]
+
+
+def _objects(args: argparse.Namespace, case: CasePrediction, ct: CtVolume) -> dict[str, Dataset]:
+    """What is exported, by the ending of its file's name."""
+    import SimpleITK as sitk
+
+    from dsmt_nnunet.dicom.captures import make_captures, make_document
+    from dsmt_nnunet.dicom.results import make_report, make_segmentation, split_mask
+
+    mask = sitk.ReadImage(str(args.predictions / f"{case.case_id}.nii.gz"))
+    parts = split_mask(mask, case, ct)
+    order = {uid: index for index, uid in enumerate(ct.source.sop_uids)}
+    sources = sorted((item.read() for item in ct.series.objects), key=lambda one: order[str(one.SOPInstanceUID)])
+    model = str(case.model.get("name") or "DSMT")
+    segmentation = make_segmentation(parts, sources, model)
+    objects: dict[str, Dataset] = {"seg": segmentation, "report": make_report(case, segmentation, sources, model)}
+    if args.cards:
+        from dsmt_nnunet.report.nodule_capture import nodule_capture
+
+        pictures = [nodule_capture(ct.image, mask, nodule, case.schema, ct.source) for nodule in case.nodules]
+        captures = make_captures(pictures, sources[0], model)
+        objects |= {f"card{number}": capture for number, capture in enumerate(captures, start=1)}
+    if args.pdf:
+        try:
+            objects["document"] = make_document(args.pdf.read_bytes(), sources[0], "Nodules (DSMT)")
+        except ValueError as error:
+            raise ValueError(f"{args.pdf}: {error}") from error
+    return objects

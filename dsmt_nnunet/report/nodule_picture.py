@@ -88,7 +88,7 @@ def nodule_picture(
         raise OutsideImageError(
             f"The nodule at {[round(value, 1) for value in centre_mm]} mm does not lie in the image."
         )
-    field = FIELD_MM if math.isnan(diameter_mm) else max(FIELD_MM, FIELD_PER_DIAMETER * diameter_mm)
+    field = field_mm_of(diameter_mm)
     planes = [stored_shades(plane) for plane in sample_planes(image, centre_mm, field, AIR_HU)]
     stack = stored_shades(sample_stack(image, centre_mm, field, AIR_HU))
     layers = {name: sitk.Cast(_around(mask, centre_mm, field) != 0, sitk.sitkFloat32) for name, mask in masks.items()}
@@ -105,6 +105,11 @@ def nodule_picture(
         },
         field_mm=field,
     )
+
+
+def field_mm_of(diameter_mm: float) -> float:
+    """Side of the field of view of a nodule; NaN where its diameter is not known."""
+    return FIELD_MM if math.isnan(diameter_mm) else max(FIELD_MM, FIELD_PER_DIAMETER * diameter_mm)
 
 
 def read_volume(path: Path) -> sitk.Image:

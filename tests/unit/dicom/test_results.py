@@ -49,8 +49,8 @@ def write_prediction(folder: Path, ct: CtVolume) -> Path:
     return folder
 
 
-def export(predicted: Path) -> int:
-    return main(["export", "dicom", str(predicted), "--series", str(predicted.parent / "ct")])
+def export(predicted: Path, *more: str) -> int:
+    return main(["export", "dicom", str(predicted), "--series", str(predicted.parent / "ct"), *more])
 
 
 def test_segmentation_holds_the_voxels_of_the_mask(predicted: Path, ct: CtVolume) -> None:

@@ -25,12 +25,16 @@ def errors(path: Path) -> list[str]:
     return [line for line in (ended.stdout + ended.stderr).splitlines() if line.startswith("Error")]
 
 
-def test_segmentation_and_report_are_valid(tmp_path: Path) -> None:
+def test_what_is_exported_is_valid(tmp_path: Path) -> None:
     write_ct(tmp_path / "ct", heights=(0, 3, 6, 9, 12))
     predicted = write_prediction(tmp_path / "out", read_ct(ct_series(read_export(tmp_path / "ct"))[0]))
-    assert export(predicted) == 0
-    assert errors(predicted / "dicom" / "c1_seg.dcm") == []
-    assert errors(predicted / "dicom" / "c1_report.dcm") == []
+    (tmp_path / "page.pdf").write_bytes(b"%PDF-1.4 odd")
+    assert export(predicted, "--cards", "--pdf", str(tmp_path / "page.pdf")) == 0
+    written = sorted((predicted / "dicom").iterdir())
+    assert [path.name for path in written] == [
+        f"c1_{name}.dcm" for name in ("card1", "card2", "document", "report", "seg")
+    ]
+    assert [line for path in written for line in errors(path)] == []
 
 
 def test_the_validator_finds_what_is_wrong(tmp_path: Path) -> None:
