@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable, read_csv
-from dsmt_nnunet.dataset_conversion.dates import read_date, ways_of_writing
+from dsmt_nnunet.dataset_conversion.dates import holds_date, read_date, ways_of_writing
 from dsmt_nnunet.dicom.export import Series
 
 _IDENTIFYING = re.compile(
@@ -135,14 +135,14 @@ class Pseudonyms:
 
         Returns:
             For each of `cases`, the case_id with the pseudonym in the patient's place; where the patient's id is not in
-            it, the pseudonym, with a number where the patient has several cases.
+            it, or a date is, the pseudonym, with a number where the patient has several cases.
         """
         of_patient: dict[str, list[str]] = {}
         for patient_id, case_id in dict.fromkeys(cases):
             of_patient.setdefault(patient_id, []).append(case_id)
         return {
             (patient_id, case_id): self.replace(case_id, patient_id)
-            if _as_word(patient_id).search(case_id)
+            if _as_word(patient_id).search(case_id) and not holds_date(_as_word(patient_id).sub("", case_id))
             else f"{self.of(patient_id)}{f'_{number}' if len(case_ids) > 1 else ''}"
             for patient_id, case_ids in of_patient.items()
             for number, case_id in enumerate(case_ids, start=1)

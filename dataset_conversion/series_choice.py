@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dsmt_nnunet.csv_table import CsvRow
 from dsmt_nnunet.dataset_conversion.dates import read_date, ways_of_writing
 from dsmt_nnunet.dicom.export import Series
-from dsmt_nnunet.dicom.series import slice_distance_mm
+from dsmt_nnunet.dicom.slice_grid import slice_distance_mm
 from dsmt_nnunet.dicom.structures import matches
 
 CHOICE_KEY = "series_chosen_by"

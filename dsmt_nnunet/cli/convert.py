@@ -212,9 +212,10 @@ def _suggest(args: argparse.Namespace) -> int:
 def run_dicom(args: argparse.Namespace) -> int:
     """Runs `dsmt convert dicom`."""
     from dsmt_nnunet.csv_table import read_table
-    from dsmt_nnunet.dataset_conversion.archive import convert_dicom, find_sources
+    from dsmt_nnunet.dataset_conversion.archive import convert_dicom
     from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms
     from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING
+    from dsmt_nnunet.dataset_conversion.row_sources import find_sources
     from dsmt_nnunet.dataset_conversion.series_choice import Choice
     from dsmt_nnunet.dataset_conversion.terms import DICOM_COLUMNS
     from dsmt_nnunet.dicom.export import read_export
@@ -284,7 +285,7 @@ def describe(folder: Path, dataset_id: int) -> str:
     if dataset_json["numTraining"]:
         lines += _next_steps(folder.name, dataset_id)
     else:
-        lines.append(f"There are no training cases. Next: nnUNetv2_predict -i {folder / 'imagesTs'}")
+        lines.append(f"There are no training cases. Next: dsmt predict -i {folder / 'imagesTs'}")
     return "\n".join(lines)
 
 
@@ -315,11 +316,11 @@ def _describe_covariate(covariate: Covariate, table: NoduleTable) -> str:
 
 
 def _next_steps(folder_name: str, dataset_id: int) -> list[str]:
-    lines = [f"Next: nnUNetv2_plan_and_preprocess -d {dataset_id} -c 3d_fullres"]
+    lines = [f"Next: dsmt plan -d {dataset_id}"]
     preprocessed = os.environ.get(PREPROCESSED_VARIABLE)
     if preprocessed and (old := Path(preprocessed) / folder_name).is_dir():
         lines.append(
-            f"{old} comes from an earlier version of this data set. Remove it first: nnU-Net would go on using the "
-            f"fingerprint and the splits in it."
+            f"{old} comes from an earlier version of this data set. dsmt plan makes again what has changed; folds of "
+            f"other cases it refuses: remove splits_final.json then, or the whole folder before stock planning."
         )
     return lines

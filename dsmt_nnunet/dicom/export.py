@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,9 @@ _PREAMBLE = 128
 _MAGIC = b"DICM"
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 """Group numbers with which a data set without the 128 byte preamble begins (little endian)."""
+
+_MALFORMED = (ValueError, AttributeError, KeyError, TypeError, IndexError, EOFError, OverflowError)
+"""What reading an object raises that lacks something, or holds something else than its standard says."""
 
 _HEADER = (
     "SpecificCharacterSet",
@@ -79,6 +83,27 @@ class StoredObject:
             implicit = dataset.original_encoding[0]
             dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         return dataset
+
+    @contextmanager
+    def named(self, where: str) -> Iterator[None]:
+        """Lets errors of what is read from this object, and of what it lacks, name it.
+
+        Args:
+            where: `Series.where`; a message that begins so stays as it is.
+
+        Raises:
+            ValueError: in place of whatever pydicom and numpy raise.
+        """
+        try:
+            yield
+        except _MALFORMED as error:
+            if str(error).startswith(where):
+                raise
+            if isinstance(error, ValueError):
+                raise ValueError(f"{where}, {self.name}: {error}") from error
+            raise ValueError(
+                f"{where}: {self.name} is not as DICOM has it ({type(error).__name__}: {error}). Export it again."
+            ) from error
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from dsmt_nnunet.dicom.contours import StructureMask, fill_polygon
-from dsmt_nnunet.dicom.series import CtVolume
+from dsmt_nnunet.dicom.slice_grid import SliceGrid
 
 CONSENSUS_SHARE = 0.5
 """A voxel belongs to the consensus when at least this share of the readers who drew the nodule took it in."""
@@ -70,12 +70,12 @@ def lidc_series_uid(path: Path) -> str | None:
     return _text(root, "SeriesInstanceUid") or None if _local(root.tag) == "LidcReadMessage" else None
 
 
-def read_lidc(path: Path, ct: CtVolume) -> list[LidcNodule]:
+def read_lidc(path: Path, grid: SliceGrid) -> list[LidcNodule]:
     """Reads the nodules that were drawn (those of 3 mm and more), matched between the readers.
 
     Args:
         path: the XML.
-        ct: the series that it names.
+        grid: of the series that it names.
 
     Returns:
         The nodules, the largest consensus first. Marks of a single point (nodules below 3 mm, other findings) are left
@@ -89,18 +89,18 @@ def read_lidc(path: Path, ct: CtVolume) -> list[LidcNodule]:
     except ElementTree.ParseError as error:
         raise ValueError(f"{path} is not readable XML: {error}.") from error
     drawn_on = _text(root, "SeriesInstanceUid")
-    if _local(root.tag) != "LidcReadMessage" or drawn_on != ct.series.uid:
-        raise ValueError(f"{path} holds no LIDC reading of {ct.series.where}; it names series '{drawn_on}'.")
-    slices = {uid: index for index, uid in enumerate(ct.source.sop_uids)}
+    if _local(root.tag) != "LidcReadMessage" or drawn_on != grid.series.uid:
+        raise ValueError(f"{path} holds no LIDC reading of {grid.series.where}; it names series '{drawn_on}'.")
+    slices = {uid: index for index, uid in enumerate(grid.sop_uids)}
     readings = []
     for reader, session in enumerate(_children(root, "readingSession")):
         for nodule in _children(session, "unblindedReadNodule"):
             rois = _children(nodule, "roi")
             if len(rois) > 1 or any(len(_children(roi, "edgeMap")) > 1 for roi in rois):
-                structure = _structure(_text(nodule, "noduleID"), rois, slices, ct, path)
+                structure = _structure(_text(nodule, "noduleID"), rois, slices, grid, path)
                 if len(structure.voxels_zyx):
                     readings.append(LidcReading(reader, structure.name, _ratings(nodule), structure))
-    nodules = match_readings(readings, ct.image.GetSpacing())
+    nodules = match_readings(readings, grid.spacing_mm)
     return sorted(nodules, key=lambda one: -len(one.consensus().voxels_zyx))
 
 
@@ -128,6 +128,21 @@ def match_readings(readings: Sequence[LidcReading], spacing_mm: Sequence[float])
 def lidc_structures(nodules: Sequence[LidcNodule]) -> list[StructureMask]:
     """The consensus of every nodule, called `nodule 1`, `nodule 2`, ... in the order given."""
     return [nodule.consensus(f"nodule {number}") for number, nodule in enumerate(nodules, start=1)]
+
+
+def described(nodules: Sequence[LidcNodule], grid: SliceGrid) -> list[tuple[str, str]]:
+    """Names of the structures of `lidc_structures`, and what tells them apart: size, place, readers.
+
+    Args:
+        nodules: as `read_lidc` gives them.
+        grid: they were read on.
+    """
+    lines = []
+    for structure, nodule in zip(lidc_structures(nodules), nodules, strict=True):
+        diameter = (len(structure.voxels_zyx) * float(np.prod(grid.spacing_mm)) * 6 / np.pi) ** (1 / 3)
+        place = ", ".join(f"{value:.1f}" for value in grid.centre_mm(structure.voxels_zyx))
+        lines.append((structure.name, f"{diameter:.1f} mm at {place}, drawn by {len(set(nodule.readers))}"))
+    return lines
 
 
 def _split(
@@ -161,15 +176,15 @@ def _linked(members: Sequence[int], distances: NDArray[np.float64], tolerance_mm
 
 
 def _structure(
-    name: str, rois: Sequence[ElementTree.Element], slices: Mapping[str, int], ct: CtVolume, path: Path
+    name: str, rois: Sequence[ElementTree.Element], slices: Mapping[str, int], grid: SliceGrid, path: Path
 ) -> StructureMask:
-    columns, rows, count = ct.image.GetSize()
+    columns, rows, count = grid.size
     drawn: dict[int, NDArray[np.bool_]] = {}
     holes: dict[int, NDArray[np.bool_]] = {}
     for roi in rois:
         uid = _text(roi, "imageSOP_UID")
         if uid not in slices:
-            raise ValueError(f"{path}: a contour lies on image {uid}, which {ct.series.where} lacks.")
+            raise ValueError(f"{path}: a contour lies on image {uid}, which {grid.series.where} lacks.")
         edges = _children(roi, "edgeMap")
         points = np.array([[int(_text(edge, "xCoord")), int(_text(edge, "yCoord"))] for edge in edges])
         inside = fill_polygon(points.astype(float), (rows, columns))

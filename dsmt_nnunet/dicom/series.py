@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 
 from dsmt_nnunet.dicom.export import Export, Series, StoredObject, read_export
 from dsmt_nnunet.dicom.scan_source import ScanSource, SliceInArchive
+from dsmt_nnunet.dicom.slice_grid import SliceGrid
 
 CT = "CT"
 LOCALIZER = "LOCALIZER"
@@ -45,6 +46,18 @@ class CtVolume:
     image: sitk.Image
     source: ScanSource
     series: Series
+
+    @property
+    def grid(self) -> SliceGrid:
+        """Where its voxels lie."""
+        return SliceGrid(
+            series=self.series,
+            sop_uids=self.source.sop_uids,
+            size=self.image.GetSize(),
+            spacing_mm=self.image.GetSpacing(),
+            origin_mm=np.array(self.image.GetOrigin()),
+            axes=np.array(self.image.GetDirection()).reshape(3, 3),
+        )
 
 
 @dataclass(frozen=True)
@@ -108,7 +121,10 @@ def read_ct(series: Series) -> CtVolume:
         ValueError: no grey-scale CT with rising densities, slices of different size or orientation, missing or doubled
             slices, a tilted gantry, or pixels that cannot be decoded.
     """
-    planes = [plane for item in series.objects for plane in _planes(item, series)]
+    planes: list[_Plane] = []
+    for item in series.objects:
+        with item.named(series.where):
+            planes += _planes(item, series)
     first = planes[0]
     _check_uniform(series, planes)
     normal = first.normal
@@ -162,18 +178,6 @@ def _source(series: Series, planes: Sequence[_Plane]) -> ScanSource:
 def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
     first, second, third = values.tolist()
     return first, second, third
-
-
-def slice_distance_mm(series: Series) -> float | None:
-    """Usual distance of the slices from their headers alone; None for a multi-frame object or a single slice."""
-    heights = []
-    for item in series.objects:
-        position, orientation = item.header.get("ImagePositionPatient"), item.header.get("ImageOrientationPatient")
-        if not position or not orientation:
-            return None
-        axes = np.array(orientation, float)
-        heights.append(float(np.array(position, float) @ np.cross(axes[:3], axes[3:])))
-    return float(np.median(np.diff(sorted(heights)))) if len(heights) > 1 else None
 
 
 def _planes(item: StoredObject, series: Series) -> Iterator[_Plane]:

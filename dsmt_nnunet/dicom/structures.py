@@ -55,19 +55,21 @@ def read_structures(series: Series, ct: CtVolume, pattern: str = "*") -> list[St
     if series.modality not in (RTSTRUCT, SEG):
         raise ValueError(f"{series.where}: modality {series.modality} holds no structures; {RTSTRUCT} and {SEG} do.")
     read = _rtstruct if series.modality == RTSTRUCT else _segmentation
-    try:
-        return [found for item in series.objects for found in read(item.read(), ct, pattern)]
-    except ValueError as error:
-        raise ValueError(f"{series.where}: {error}") from error
+    structures: list[StructureMask] = []
+    for item in series.objects:
+        with item.named(series.where):
+            structures += read(item.read(), ct, pattern)
+    return structures
 
 
 def structure_names(series: Series) -> list[str]:
     """Names of the structures of a series, those without any contour too."""
     names = []
     for item in series.objects:
-        dataset = item.read()
-        names += [str(roi.get("ROIName", "")) for roi in dataset.get("StructureSetROISequence") or ()]
-        names += [str(segment.get("SegmentLabel", "")) for segment in dataset.get("SegmentSequence") or ()]
+        with item.named(series.where):
+            dataset = item.read()
+            names += [str(roi.get("ROIName", "")) for roi in dataset.get("StructureSetROISequence") or ()]
+            names += [str(segment.get("SegmentLabel", "")) for segment in dataset.get("SegmentSequence") or ()]
     return names
 
 
@@ -75,10 +77,12 @@ def contoured_names(series: Series) -> list[str]:
     """Names of the structures of a structure set that have a contour; none of segmentations: pixels would tell."""
     names = []
     for item in series.objects:
-        dataset = item.read()
-        drawn = {int(own.ReferencedROINumber) for own in dataset.get("ROIContourSequence") or () if _has_contour(own)}
-        rois = dataset.get("StructureSetROISequence") or ()
-        names += [str(roi.get("ROIName", "")) for roi in rois if int(roi.ROINumber) in drawn]
+        with item.named(series.where):
+            dataset = item.read()
+            contours = dataset.get("ROIContourSequence") or ()
+            drawn = {int(own.ReferencedROINumber) for own in contours if _has_contour(own)}
+            rois = dataset.get("StructureSetROISequence") or ()
+            names += [str(roi.get("ROIName", "")) for roi in rois if int(roi.ROINumber) in drawn]
     return names
 
 
@@ -117,6 +121,8 @@ def _segmentation(dataset: Dataset, ct: CtVolume, pattern: str) -> Iterator[Stru
     inside = pixels > 0 if kind == "BINARY" else pixels / int(dataset.MaximumFractionalValue) >= FRACTION_INSIDE
     shared = dataset.SharedFunctionalGroupsSequence[0]
     frames = dataset.PerFrameFunctionalGroupsSequence
+    if len(frames) != len(inside):
+        raise ValueError(f"the segmentation has {len(inside)} frames and places for {len(frames)}. Export it again.")
     for segment in dataset.SegmentSequence:
         name = str(segment.get("SegmentLabel", ""))
         if not matches(name, pattern):

@@ -43,7 +43,7 @@ def test_description_counts_and_names_the_next_command(tmp_path: Path) -> None:
         "    t: 1 low, 1 high, 1 not known",
         "  test: 1 cases, 1 nodules, 1 patients",
         "    t: 0 low, 1 high",
-        "Next: nnUNetv2_plan_and_preprocess -d 501 -c 3d_fullres",
+        "Next: dsmt plan -d 501",
     ]
 
 
@@ -57,7 +57,7 @@ def test_description_points_at_outdated_preprocessed_data(tmp_path: Path, monkey
 
 def test_description_of_a_test_set(tmp_path: Path) -> None:
     folder = data_set(tmp_path / "Dataset501_A", ("Ts",))
-    assert f"Next: nnUNetv2_predict -i {folder / 'imagesTs'}" in convert.describe(folder, 501)
+    assert f"Next: dsmt predict -i {folder / 'imagesTs'}" in convert.describe(folder, 501)
 
 
 def test_table_arguments_reach_the_converter(
@@ -87,7 +87,7 @@ def test_table_arguments_reach_the_converter(
         "encoding": None,
         "images_anywhere": False,
     }
-    assert "Next: nnUNetv2_plan_and_preprocess -d 501" in capsys.readouterr().out
+    assert "Next: dsmt plan -d 501" in capsys.readouterr().out
 
 
 def test_what_a_conversion_needs_is_named(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from dsmt_nnunet.dicom.scan_source import read_source
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
 from dsmt_nnunet.nodules import NoduleTable
 from tests.unit.dicom.made_series import FIRST_MM, SPACING_MM, write_ct
-from tests.unit.dicom.made_structures import write_rtstruct, write_seg
+from tests.unit.dicom.made_structures import lidc_xml, write_rtstruct, write_seg
 from tests.unit.dicom.test_contours import square
+from tests.unit.dicom.test_lidc import outline
 
 HEIGHTS = (0, 3, 6, 9, 12)
 HU = (np.arange(5 * 48).reshape(5, 6, 8) * 6 - 900).astype(np.int16)
@@ -69,12 +70,13 @@ def rows() -> list[dict[str, str]]:
 
 def test_a_hospitals_numbers_of_scans_go_with_the_pseudonyms() -> None:
     names = Pseudonyms(Path("names.csv"), {"7": "A", "8": "B", "9": "C"})
-    cases = [("7", "7-1"), ("8", "00812"), ("9", "F17"), ("9", "F17"), ("9", "F23")]
+    cases = [("7", "7-1"), ("8", "00812"), ("9", "F17"), ("9", "F17"), ("9", "F23"), ("7", "7_20240105")]
     assert names.of_cases(cases) == {
         ("7", "7-1"): "A-1",
         ("8", "00812"): "B",
         ("9", "F17"): "C_1",
         ("9", "F23"): "C_2",
+        ("7", "7_20240105"): "A_2",
     }
 
 
@@ -105,7 +107,9 @@ def convert(export: Path, table: Path, *more: str) -> int:
 def test_export_and_table_become_a_data_set(export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rules = ("--choose", "kernel=B50*", "--choose", "thinnest")
     assert convert(export, write_table(tmp_path / "t.csv", rows()), *rules) == 0
-    assert "line 2, patient 007: series 1, 5 slices, 3 mm apart, kernel not named" in capsys.readouterr().out
+    assert (
+        "line 2, patient 007: series 1, 5 slices, 3 mm apart, 0.5 x 0.25 mm in plane, kernel" in capsys.readouterr().out
+    )
     folder = tmp_path / "raw" / "Dataset501_Nodules"
     image = sitk.ReadImage(str(folder / "imagesTr" / "007_0000.nii.gz"))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), hu_of("007"))
@@ -181,6 +185,22 @@ def test_dates_of_a_patient_move_together(export: Path, tmp_path: Path) -> None:
     assert convert(export, tmp_path / "t.csv", "--pseudonyms", str(names), "--overwrite") == 2
 
 
+def test_no_date_stays_where_it_was(export: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = tmp_path / "names.csv"
+    names.write_text("patient_id,pseudonym,shift_days\n007,A1,-10\nP1,B1,-20\n")
+    cells = (("05.01.2024", "seen on 5.1.2024"), ("45296", "x"), ("early 2024", ""))
+    dated = [{**row, "scan_date": day, "text": text} for row, (day, text) in zip(rows(), cells, strict=True)]
+    options = ("--pseudonyms", str(names), "--overwrite")
+    assert convert(export, write_table(tmp_path / "t.csv", dated), *options) == 0
+    with (tmp_path / "raw" / "Dataset501_Nodules" / "nodules.csv").open() as stream:
+        kept = [(item["scan_date"], item["text"]) for item in csv.DictReader(stream)]
+    assert kept == [("26.12.2023", ""), ("2023-12-26", "x"), ("", "")]
+    assert "column 'scan_date': in line 4 something may be a date" in caplog.text
+    assert "column 'text': in line 2 something may be a date" in caplog.text
+    dated[0]["nodule_id"] = "2024-01-05"
+    assert convert(export, write_table(tmp_path / "t.csv", dated), *options) == 2
+
+
 def test_a_name_that_is_the_id_does_not_take_the_ids_away(export: Path, tmp_path: Path) -> None:
     write_ct(export / "a", heights=HEIGHTS, hu=HU, patient="007", PatientName="007")
     content = [{**row, "case_id": row["patient_id"], "centre": row["patient_id"]} for row in rows()]
@@ -205,6 +225,27 @@ def test_dry_run_says_what_is_missing(export: Path, tmp_path: Path, capsys: pyte
     assert convert(export, table) == 2
     assert "line 3, case '007': missing: a structure" in capsys.readouterr().err
     assert not (tmp_path / "raw").exists()
+
+
+def test_nodules_that_readers_marked_are_named(
+    export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ct = scan(export / "c", "P3")
+    inner = outline(1, 4)
+    small = {"a": [(1, outline(0, 3), True)], "b": [(3, inner, True), (4, inner, True)]}
+    (export / "c.xml").write_text(lidc_xml(ct, [small, small]))
+    content = [{**rows()[0], "patient_id": "P3", "structure": name} for name in ("", "nodule 2", "GTV")]
+    assert convert(export, write_table(tmp_path / "t.csv", content), "--dry-run") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "contour LIDC nodule 1 (" in lines[0]
+    assert "MISSING a decision between the structures ['nodule 1', 'nodule 2']" in lines[0]
+    # four voxels of 0.5 x 0.25 x 3 mm: a sphere of 1.5 mm3; their centre is voxel (1.5, 1.5, 1)
+    assert "contour LIDC nodule 2 (1.4 mm at -9.6, 5.8, 3.0, drawn by 2)" in lines[1]
+    assert "MISSING" not in lines[1]
+    assert "MISSING a structure called 'GTV'; there are ['nodule 1', 'nodule 2']" in lines[2]
+    (export / "c.xml").write_text(lidc_xml(ct, [small]).replace(ct.source.sop_uids[3], "1.2.4"))
+    assert convert(export, tmp_path / "t.csv", "--dry-run") == 1
+    assert "MISSING a contour that can be read: " in capsys.readouterr().out
 
 
 def test_the_position_decides_between_structures(export: Path, tmp_path: Path) -> None:

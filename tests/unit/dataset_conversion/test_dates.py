@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import pytest
 
-from dsmt_nnunet.dataset_conversion.dates import date_columns, read_date, shifted, ways_of_writing
+from dsmt_nnunet.dataset_conversion.dates import ColumnDates, holds_date, read_date, shifted, ways_of_writing
 
 
 @pytest.mark.parametrize(
@@ -37,25 +35,50 @@ def test_what_is_no_date() -> None:
         shifted("x", "%Y%m%d", 1)
 
 
-def test_columns_of_dates() -> None:
-    columns = {
-        "scan": ["2024-01-05", "", "2024-02-01"],
-        "size": ["12", "13"],
-        "mixed": ["2024-01-05", "later"],
-        "op": [],
-    }
-    assert date_columns(columns) == {"scan": "%Y-%m-%d"}
-    assert read_date("05.01.2024", "%d.%m.%Y") == date(2024, 1, 5)
+def moved(name: str, *cells: str) -> list[str | None]:
+    """The cells of a column, a day later."""
+    dates = ColumnDates.of(name, cells)
+    return [dates.moved(cell, 1) for cell in cells]
 
 
 @pytest.mark.parametrize(
-    ("cells", "words"),
+    ("name", "cells", "later"),
     [
-        ({"scan": ["", "03/04/2024"]}, "in '03/04/2024' day or month may come first"),
-        ({"scan date": ["2024-01-05", "spring"]}, "is called a date, but .*'spring'"),
-        ({"OP-Datum": ["2024-01-05", "05.01.2024"]}, "is called a date, but .*'2024-01-05'"),
+        ("scan", ["2024-01-05", "", "2024-02-01"], ["2024-01-06", "", "2024-02-02"]),
+        ("size", ["12", "13,5", "2019"], ["12", "13,5", "2019"]),
+        # each written in its own way, a serial number among them
+        ("OP-Datum", ["2024-01-31", "5.1.2024", "45296", "45296.5"], ["2024-02-01", "06.01.2024"] + ["2024-01-06"] * 2),
+        # a day beyond 12 settles the others of its kind
+        ("ct", ["31/01/2024", "03/04/2024", "2024年2月1日"], ["01/02/2024", "04/04/2024", "2024年02月02日"]),
+        ("ct", ["01-31-2024", "03-04-2024"], ["02-01-2024", "03-05-2024"]),
+        # contradictory: only what shows its own order is known
+        ("ct", ["31/01/2024", "01/31/2024", "03/04/2024"], ["01/02/2024", "02/01/2024", None]),
+        (
+            "scan_date",
+            ["2024-01-05", "spring", "Jan 2024", "5.1.24", "1.5.", "67"],
+            ["2024-01-06", "spring", None, None, None, "67"],
+        ),
+        ("candidate", ["yes", "no 3"], ["yes", "no 3"]),
+        # a date in a column of something else
+        (
+            "remark",
+            ["2024-01-05", *"abcd", "CT on 5.1.2024", "Jan 5th, 2024", "2024年1月", "20240105", "03/04/2024"],
+            ["2024-01-06", *"abcd", None, None, None, None, None],
+        ),
+        ("remark", ["a", "id 12345678", "1.2.840.10008.5", "45296"], ["a", "id 12345678", "1.2.840.10008.5", "45296"]),
     ],
 )
-def test_dates_that_cannot_be_moved_are_told(cells: dict[str, list[str]], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        date_columns(cells)
+def test_columns_of_dates(name: str, cells: list[str], later: list[str | None]) -> None:
+    assert moved(name, *cells) == later
+
+
+@pytest.mark.parametrize(("name", "cells"), [("scan", ["", "03/04/2024"]), ("CT date", ["spring", "03-04-2024", "x"])])
+def test_day_and_month_are_not_guessed(name: str, cells: list[str]) -> None:
+    with pytest.raises(ValueError, match=f"column '{name}': in '03.04.2024' day or month may come first"):
+        ColumnDates.of(name, cells)
+
+
+def test_dates_in_the_names_of_cases() -> None:
+    assert holds_date("P01_20240105")
+    assert holds_date("P01 5-1-24")
+    assert not holds_date("P01_0003-12")

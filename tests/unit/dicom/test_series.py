@@ -9,7 +9,8 @@ from pydicom.pixels.decoders import JPEGLSLosslessDecoder
 from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from dsmt_nnunet.dicom.export import read_export
-from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct, read_only_ct, slice_distance_mm
+from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct, read_only_ct
+from dsmt_nnunet.dicom.slice_grid import slice_distance_mm
 from tests.unit.dicom.conftest import unpack
 from tests.unit.dicom.made_series import base, set_pixels, volume, write_ct, write_enhanced_ct
 

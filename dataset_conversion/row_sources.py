@@ -1,0 +1,199 @@
+"""Which CT and which contour of a DICOM export each row of a table means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from dsmt_nnunet.csv_table import CsvRow, CsvTable
+from dsmt_nnunet.dataset_conversion.mapping import TableMapping
+from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
+from dsmt_nnunet.dataset_conversion.terms import SERIES_COLUMN, STRUCTURE_COLUMN
+from dsmt_nnunet.dicom.export import Export, Series
+from dsmt_nnunet.dicom.lidc import described, lidc_series_uid, read_lidc
+from dsmt_nnunet.dicom.series import ct_series, read_ct
+from dsmt_nnunet.dicom.slice_grid import grid_of_headers, pixel_spacing_mm, slice_distance_mm
+from dsmt_nnunet.dicom.structures import contoured_names, matches, structure_names, structures_of
+from dsmt_nnunet.nodules import NONE_ID
+from dsmt_nnunet.tasks import POSITION_COLUMNS
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """What a row of the table was found to mean.
+
+    Attributes:
+        row: the row.
+        case_id: nnU-Net's case identifier, before pseudonyms.
+        patient_id: as the table and the archive have it.
+        pattern: names of structures that the row may mean.
+        ct: the series; None when none could be told.
+        drawn: structure sets and segmentations of that series.
+        readings: LIDC files of that series.
+        read_nodules: the nodules in these files, name -> size, place and readers.
+        missing: what is missing, "" when nothing is.
+        is_damaged: whether a contour cannot be read.
+        is_empty: whether the row says that its scan holds no nodule, and needs no contour.
+    """
+
+    row: CsvRow
+    case_id: str
+    patient_id: str
+    pattern: str
+    ct: Series | None = None
+    drawn: tuple[Series, ...] = ()
+    readings: tuple[Path, ...] = ()
+    read_nodules: Mapping[str, str] = field(default_factory=dict)
+    missing: str = ""
+    is_damaged: bool = False
+    is_empty: bool = False
+
+    @cached_property
+    def contour(self) -> str:
+        """Kind of contour and names of the structures that the row may mean."""
+        parts = []
+        for series in self.drawn if not self.is_damaged else ():
+            names = [name for name in structure_names(series) if matches(name, self.pattern)]
+            parts.append(f"{series.modality} {', '.join(names)}")
+        found = [f"{name} ({what})" for name, what in self.read_nodules.items() if matches(name, self.pattern)]
+        return "; ".join([*parts, *([f"LIDC {', '.join(found)}"] if found else [])])
+
+    def __str__(self) -> str:
+        start = f"line {self.row.line}, patient {self.patient_id}: "
+        if self.ct is None:
+            return f"{start}MISSING {self.missing}"
+        distance, spacing = slice_distance_mm(self.ct), pixel_spacing_mm(self.ct)
+        facts = [
+            f"series {self.ct.text('SeriesNumber') or self.ct.uid}",
+            f"{len(self.ct.objects)} slices" if distance else "multi-frame",
+            *([f"{distance:.3g} mm apart"] if distance else []),
+            *([f"{' x '.join(f'{value:.3g}' for value in spacing)} mm in plane"] if spacing else []),
+            f"kernel {self.ct.kernel or 'not named'}",
+            f"contrast {self.ct.contrast or 'not named'}",
+            f"date {self.ct.date or 'not named'}",
+            f"contour {self.contour or 'none'}",
+        ]
+        return f"{start}{', '.join(facts)}{f'; MISSING {self.missing}' if self.missing else ''}"
+
+
+def find_sources(
+    export: Export,
+    table: CsvTable,
+    mapping: TableMapping,
+    choices: Sequence[Choice] = (),
+    structures: str = "*",
+) -> list[RowSource]:
+    """Finds for every row the CT and the contours that refer to it by UID.
+
+    Args:
+        export: what the archive gave.
+        table: one row a nodule. A column `series_uid` names the series, a column `structure` the contour.
+        mapping: which column holds patient_id and case_id.
+        choices: rules that decide between several series of a patient, in their order.
+        structures: pattern of the names of the structures, for rows without their own.
+
+    Raises:
+        ValueError: the table names neither patient nor case, or a rule names a column that it lacks.
+    """
+    patient_column = mapping.column_of("patient_id", table.columns) or mapping.column_of("case_id", table.columns)
+    if patient_column is None:
+        raise ValueError(f"{table.path}: a column patient_id is required; the table has {list(table.columns)}.")
+    case_column = case_column_of(mapping, table)
+    nodule_column = mapping.column_of("nodule_id", table.columns) or "nodule_id"
+    for choice in choices:
+        choice.check_columns(table.columns)
+    finder = _Finder(export, choices)
+    sources = []
+    for row in table.rows:
+        patient_id = row.get(patient_column)
+        source = RowSource(
+            row,
+            row.get(case_column) or patient_id,
+            patient_id,
+            row.get(STRUCTURE_COLUMN) or structures,
+            is_empty=row.get(nodule_column).casefold() == NONE_ID,
+        )
+        sources.append(finder.completed(source))
+    return sources
+
+
+class _Finder:
+    """Looks through an export for what rows mean; what several rows share is read once."""
+
+    def __init__(self, export: Export, choices: Sequence[Choice]) -> None:
+        self.export = export
+        self.choices = choices
+        self.volumes = ct_series(export)
+        self.readings: dict[str, list[Path]] = {}
+        for path in export.others:
+            if (uid := lidc_series_uid(path)) is not None:
+                self.readings.setdefault(uid, []).append(path)
+        self.read_nodules: dict[str, dict[str, str]] = {}
+
+    def completed(self, source: RowSource) -> RowSource:
+        """A row with its CT and contours, or with what is missing of them."""
+        candidates = [series for series in self.volumes if series.patient_id == source.patient_id]
+        if named := source.row.get(SERIES_COLUMN):
+            candidates = [series for series in candidates if series.uid == named]
+        drawn = {series.uid: structures_of(self.export, series) for series in candidates}
+        contoured = [series for series in candidates if drawn[series.uid] or series.uid in self.readings]
+        if source.is_empty:
+            contoured = []
+        chosen = choose_series(contoured or candidates, self.choices, source.row)
+        try:
+            if len(chosen) == 1:
+                (ct,) = chosen
+                readings = tuple(self.readings.get(ct.uid, ()))
+                source = replace(source, ct=ct, drawn=drawn[ct.uid], readings=readings)
+                if ct.uid not in self.read_nodules:
+                    self.read_nodules[ct.uid] = _read_nodules(source)
+                source = replace(source, read_nodules=self.read_nodules[ct.uid])
+            return replace(source, missing=_missing(source, chosen, self.export))
+        except ValueError as error:
+            return replace(source, missing=f"a contour that can be read: {error}", is_damaged=True)
+
+
+def _read_nodules(source: RowSource) -> dict[str, str]:
+    """The nodules of the LIDC files of a row's series, name -> size, place and readers."""
+    if source.ct is None or not source.readings:
+        return {}
+    grid = grid_of_headers(source.ct) or read_ct(source.ct).grid
+    return {name: what for path in source.readings for name, what in described(read_lidc(path, grid), grid)}
+
+
+def case_column_of(mapping: TableMapping, table: CsvTable) -> str:
+    """Column that names the case: its own, else the patient's."""
+    found = mapping.column_of("case_id", table.columns) or mapping.column_of("patient_id", table.columns)
+    return found or "case_id"
+
+
+def _missing(source: RowSource, chosen: Sequence[Series], export: Export) -> str:
+    if not chosen:
+        patients = sorted({series.patient_id for series in export.series})
+        shown = f"{', '.join(patients[:5])}{', ...' if len(patients) > 5 else ''}"
+        named = f" with series_uid {uid}" if (uid := source.row.get(SERIES_COLUMN)) else ""
+        return f"a CT{named} of this patient; the export has patients {shown}."
+    if len(chosen) > 1:
+        listed = "; ".join(
+            f"{series.uid}: {len(series.objects)} slices, {slice_distance_mm(series) or 0:.3g} mm, kernel "
+            f"{series.kernel or 'not named'}, date {series.date}"
+            for series in chosen
+        )
+        return f"a decision between {len(chosen)} CT series: use --choose, or a column series_uid ({listed})."
+    if source.is_empty:
+        return ""
+    if not source.drawn and not source.readings:
+        return "a contour (RTSTRUCT, SEG or LIDC XML) that refers to this series by its UID."
+    names = [name for series in source.drawn for name in structure_names(series)] + list(source.read_nodules)
+    if not any(matches(name, source.pattern) for name in names):
+        return f"a structure called '{source.pattern}'; there are {names}."
+    contoured = [name for series in source.drawn for name in contoured_names(series)] + list(source.read_nodules)
+    fitting = [name for name in contoured if matches(name, source.pattern)]
+    if len(fitting) > 1 and not all(source.row.get(column) for column in POSITION_COLUMNS):
+        return (
+            f"a decision between the structures {fitting}: name one in a column '{STRUCTURE_COLUMN}', or give the "
+            f"position of the nodule ({', '.join(POSITION_COLUMNS)})."
+        )
+    return ""
