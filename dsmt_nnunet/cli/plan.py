@@ -53,5 +53,5 @@ def run(args: argparse.Namespace) -> int:
             preprocess=not args.no_pp,
             verify=args.verify_dataset_integrity,
         )
-        print(f"Next: nnUNetv2_train {dataset_id} 3d_fullres 0 -tr DSMTTrainer -p {plans_name}")
+        print(f"Next: dsmt train {dataset_id} 3d_fullres 0 -p {plans_name}")
     return 0
