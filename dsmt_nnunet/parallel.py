@@ -53,7 +53,7 @@ def in_processes(
             except BrokenProcessPool as error:
                 raise OSError(
                     f"{description}: a worker process died, killed for want of memory perhaps. What is done is kept; "
-                    f"go on with fewer processes (-np {max(1, processes // 2)})."
+                    f"go on with fewer processes (-np {max(1, processes // 2)}, in a training nnUNet_def_n_proc)."
                 ) from error
     return results
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.configuration import default_num_processes
@@ -18,6 +17,7 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import distributed as dist
 
 from dsmt_nnunet.dataloading.augmentation import dual_scale, keeping_size_and_density
+from dsmt_nnunet.dataloading.background import WatchedAugmenter
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes, positions_of
 from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader
 from dsmt_nnunet.dataloading.mask_checks import check_preprocessed_masks
@@ -31,10 +31,11 @@ from dsmt_nnunet.tasks import UNKNOWN_LABEL
 from dsmt_nnunet.trainers.planned_trainer import PlannedTrainer
 from dsmt_nnunet.training.environment import seed_of_run, worker_seeds
 from dsmt_nnunet.training.losses import MultiTaskLoss
+from dsmt_nnunet.training.ranks import on_first_rank
 from dsmt_nnunet.training.wide_part import NodulePatches, WidePart
 
 MAX_VALIDATION_ITERATIONS = 50
-Augmenter: TypeAlias = SingleThreadedAugmenter | NonDetMultiThreadedAugmenter
+Augmenter: TypeAlias = SingleThreadedAugmenter | WatchedAugmenter
 
 
 class DataTrainer(PlannedTrainer):
@@ -77,25 +78,22 @@ class DataTrainer(PlannedTrainer):
         return ContextStore.beside(self.preprocessed_dataset_folder, self.dsmt_plan.context)
 
     def _make_context_volumes(self) -> None:
-        if self.local_rank == 0:
-            dataset, store, table = self._whole_dataset(), self._context_store(), self._nodule_table()
-            made = make_context_volumes(
-                dataset,
-                store,
-                training_images(self.plans_manager.dataset_name),
-                self.plans_manager,
-                self.configuration_manager.spacing,
-                max(1, min(default_num_processes, os.cpu_count() or 1)),
-                positions_of(table),
-            )
-            check_preprocessed_masks(table, dataset, store.local_geometry)
-            if made:
-                self.print_to_log_file(f"Made {made} context volumes.")
-        if self.is_ddp:
-            dist.barrier()
+        dataset, store, table = self._whole_dataset(), self._context_store(), self._nodule_table()
+        made = make_context_volumes(
+            dataset,
+            store,
+            training_images(self.plans_manager.dataset_name),
+            self.plans_manager,
+            self.configuration_manager.spacing,
+            max(1, min(default_num_processes, os.cpu_count() or 1)),
+            positions_of(table),
+        )
+        check_preprocessed_masks(table, dataset, store.local_geometry)
+        if made:
+            self.print_to_log_file(f"Made {made} context volumes.")
 
     def get_dataloaders(self) -> tuple[Augmenter, Augmenter]:
-        self._make_context_volumes()
+        on_first_rank(self._make_context_volumes, self.local_rank, self._ranks)
         patch_size = self.configuration_manager.patch_size
         scales = self._get_deep_supervision_scales()
         rotation, dummy_2d, initial_patch_size, mirror_axes = (
@@ -205,7 +203,7 @@ class DataTrainer(PlannedTrainer):
         seed = seed_of_run()
         if get_allowed_n_proc_DA() == 0:
             return SingleThreadedAugmenter(loader, None)
-        augmenter = NonDetMultiThreadedAugmenter(
+        augmenter = WatchedAugmenter(
             data_loader=loader,
             transform=None,
             num_processes=workers,

@@ -29,6 +29,7 @@ from dsmt_nnunet.training.checkpoints import whole_checkpoint
 from dsmt_nnunet.training.environment import VALIDATION_VARIABLE, validation_wanted
 from dsmt_nnunet.training.epoch_metrics import FloatArray, TaskOutputs, mean_of_defined, nodule_aucs, smoothed
 from dsmt_nnunet.training.places import forget_places
+from dsmt_nnunet.training.ranks import on_first_rank
 from dsmt_nnunet.training.stages import PRIMARY_HEAD, Stage, stage_of, task_weights
 
 BEST_CHECKPOINT = "checkpoint_best.pth"
@@ -245,14 +246,15 @@ class DSMTTrainer(DataTrainer):
         start = time.time()
         with validation_predictor(AirPaddedPredictor):
             super().perform_actual_validation(save_probabilities)
-        if self.local_rank == 0:
-            forget_places(Path(self.output_folder) / "validation" / "summary.json")
-            _, case_ids = self.do_split()
-            self.set_deep_supervision_enabled(False)
-            classified = classify_validation_cases(self, case_ids, self._nodule_table())
-            self.set_deep_supervision_enabled(self.enable_deep_supervision)
-            self.print_to_log_file(
-                f"Classified {classified} validation nodules; validation took {time.time() - start:.0f} s."
-            )
-        if self.is_ddp:
-            dist.barrier()
+        on_first_rank(lambda: self._classify_validation(start), self.local_rank, self._ranks)
+
+    def _classify_validation(self, start: float) -> None:
+        """Classifies the nodules of the validation, which began at `start`."""
+        forget_places(Path(self.output_folder) / "validation" / "summary.json")
+        _, case_ids = self.do_split()
+        self.set_deep_supervision_enabled(False)
+        classified = classify_validation_cases(self, case_ids, self._nodule_table())
+        self.set_deep_supervision_enabled(self.enable_deep_supervision)
+        self.print_to_log_file(
+            f"Classified {classified} validation nodules; validation took {time.time() - start:.0f} s."
+        )

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import collections
+import os
+import signal
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
+
+from dsmt_nnunet.dataloading.background import WatchedAugmenter, WorkersEnded, why_workers_ended
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="workers are forks of this process on Linux alone"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),  # upstream's own thread
+]
+
+
+class Batches:
+    """Batches as a loader in a worker process gives them; the third meets with an end."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self.end, self.given = end, 0
+
+    def set_thread_id(self, thread_id: int) -> None:
+        self.number = thread_id
+
+    def __next__(self) -> dict[str, Any]:
+        self.given += 1
+        if self.given == 3 and self.number == 0:
+            self.end()
+        return {"data": self.given}
+
+
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_while_it_writes() -> None:
+    """Leaves the length of a batch in the queue, and not the batch."""
+    queue = sys._getframe(2).f_locals["queue"]
+    queue._writer._send(struct.pack("!i", 10**6))
+    killed()
+
+
+def failed() -> None:
+    raise ZeroDivisionError
+
+
+def out_of_shared_memory() -> None:
+    os.kill(os.getpid(), signal.SIGBUS)
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (killed, "killed (signal 9), as a system does that runs out of memory; there are 2. Use fewer"),
+        (killed_while_it_writes, "killed (signal 9)"),
+        (failed, "ended by an error, which is printed above"),
+        (out_of_shared_memory, "--shm-size"),
+    ],
+)
+def test_the_end_of_a_worker_ends_the_training_and_says_what_to_do(
+    end: Callable[[], None], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = NonDetMultiThreadedAugmenter._finish
+    monkeypatch.setattr(WatchedAugmenter, "_finish", lambda own, **_: finish(own, timeout=0.3))
+    augmenter = WatchedAugmenter(Batches(end), None, 2, num_cached=3, seeds=[0, 1], wait_time=0.002)
+    with pytest.raises(WorkersEnded, match="then go on with --c") as caught:
+        collections.deque((next(augmenter) for _ in range(10_000)), maxlen=0)
+    assert told in str(caught.value)
+    assert "nnUNet_n_proc_DA=1" in str(caught.value)
+
+
+def test_a_worker_that_was_asked_to_end_is_not_what_ended_the_others() -> None:
+    assert "signal 11" in why_workers_ended([-signal.SIGTERM, -signal.SIGSEGV, None])
