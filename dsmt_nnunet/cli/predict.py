@@ -62,7 +62,7 @@ def _predict(command: str, arguments: Sequence[str], folder: Path | None, trust:
         _check_model(folder, arguments)
     from nnunetv2.inference import predict_from_raw_data
 
-    from dsmt_nnunet.inference.folder_run import CasesFailed
+    from dsmt_nnunet.inference.lost_cases import CasesFailed
 
     entry_points = {
         "nnUNetv2_predict": predict_from_raw_data.predict_entry_point,

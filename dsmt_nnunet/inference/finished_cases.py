@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
 from dsmt_nnunet.image_files import is_whole_image
+from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.nodules import Nodule
-from dsmt_nnunet.predictions.results import CasePrediction, is_case_file, read_case, write_case
+from dsmt_nnunet.predictions.results import (
+    CLASSIFICATION_TABLE_NAME,
+    CasePrediction,
+    is_case_file,
+    read_case,
+    read_folder,
+    write_case,
+    write_table,
+)
 
 _DECISIVE = ("weights", "mirroring")
 """What of CASE.json's `model` two predictions must share to lie in one folder."""
@@ -41,18 +52,31 @@ def check_output_folder(folder: Path, own: CasePrediction, replaced: Sequence[st
             )
 
 
-def is_finished(mask: Path, case_file: Path, image_crc32: str, given: Sequence[Nodule]) -> bool:
-    """Whether mask and CASE.json are whole, of this image, and of these positions and covariates where given."""
-    if not (mask.is_file() and case_file.is_file() and is_whole_image(mask)):
+def is_finished(
+    files: Sequence[str], output: str, file_ending: str, plans_manager: PlansManager, given: Sequence[Nodule]
+) -> bool:
+    """Whether a case has been predicted: mask and CASE.json are whole, of this image, positions and covariates.
+
+    Args:
+        files: of the case, one a channel.
+        output: path of its prediction, without ending.
+        file_ending: of masks.
+        plans_manager: of the model.
+        given: its nodules; none where they are searched.
+    """
+    mask, case_file = Path(output + file_ending), Path(f"{output}.json")
+    if not (mask.is_file() and case_file.is_file()):
         return False
     try:
-        case = read_case(case_file)
-    except ValueError:
+        image = ScanImage.read(files, plans_manager)
+        case = read_case(case_file) if is_whole_image(mask) else None
+    except (ValueError, OSError):
         return False
-    if case.image_crc32 != image_crc32:
+    if case is None or case.image_crc32 != image.checksum:
         return False
-    if not given:
-        return True
+    searched = case.candidates is not None
+    if not given or searched:
+        return searched and not given
     return len(case.nodules) == len(given) and all(
         found.nodule_id == nodule.nodule_id
         and all(abs(a - b) < _SAME_MM for a, b in zip(found.centre_mm, nodule.centre_mm, strict=True))
@@ -66,3 +90,14 @@ def write_finished(case: CasePrediction, output: str) -> None:
     write_case(case, f"{output}.json")
     for text in case.doubts:
         print(f"Case {case.case_id}: {text}")
+
+
+def write_whole_table(folder: Path) -> None:
+    """Writes classification.csv of all cases in an output folder; again, if another part finished meanwhile."""
+    seen: set[str] = set()
+    while True:
+        present = {path.name for path in folder.glob("*.json") if is_case_file(path)}
+        if present == seen:
+            return
+        write_table(read_folder(folder), folder / CLASSIFICATION_TABLE_NAME)
+        seen = present

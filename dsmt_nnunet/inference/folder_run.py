@@ -22,29 +22,20 @@ from tqdm import tqdm
 from dsmt_nnunet.files import clean_leftovers, whole_file
 from dsmt_nnunet.image_files import check_whole_image, is_whole_image
 from dsmt_nnunet.inference.candidates import Findings
-from dsmt_nnunet.inference.finished_cases import check_output_folder, is_finished, write_finished
+from dsmt_nnunet.inference.finished_cases import check_output_folder, is_finished, write_finished, write_whole_table
 from dsmt_nnunet.inference.given_nodules import GivenCase, read_positions
-from dsmt_nnunet.inference.input_folder import check_places, described, images_of_cases
+from dsmt_nnunet.inference.input_folder import check_lists, check_part, check_places, images_of_cases
+from dsmt_nnunet.inference.lost_cases import LOST_WITH_WORKERS, CasesFailed, is_of_workers
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.scan_predictor import ScanPredictor
 from dsmt_nnunet.nodules import Nodule
-from dsmt_nnunet.predictions.results import (
-    CLASSIFICATION_TABLE_NAME,
-    CasePrediction,
-    is_case_file,
-    read_folder,
-    write_table,
-)
+from dsmt_nnunet.predictions.results import CasePrediction
 
 Array = npt.NDArray[Any]
 
 
 _OF_A_CASE = (ValueError, OSError, RuntimeError)
 """What one case may bring; the others are predicted all the same."""
-
-
-class CasesFailed(RuntimeError):
-    """Some cases could not be predicted; all others were, and their results are written."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +85,22 @@ class FolderRun(ScanPredictor):
         Raises:
             CasesFailed: some cases could not be predicted; the others were.
         """
-        return self._with_given_cases(self.predict_from_files(*args, **kwargs))
+        searched: list[Any] | None = None
+        try:
+            searched = self.predict_from_files(*args, **kwargs)
+        except RuntimeError as error:
+            if not is_of_workers(error):
+                raise
+            self._note_unreached()
+        return self._with_given_cases(searched)
+
+    def _note_unreached(self) -> None:
+        """Notes the searched cases that got no answer before a worker process ended."""
+        self._write_waiting()
+        self.waiting = []
+        for case in self.searched:
+            if case.output is None or not Path(f"{case.output}.json").is_file():
+                self.failed[self._case_id(case.files)] = LOST_WITH_WORKERS
 
     def sequential(
         self,
@@ -159,9 +165,9 @@ class FolderRun(ScanPredictor):
             with self._telling_of(case.files):
                 given[position] = self.predict_given(case)
         if self.output_folder is not None:
-            self._write_table(self.output_folder)
+            write_whole_table(self.output_folder)
         if self.failed:
-            raise CasesFailed(described(self.failed, self.inputs))
+            raise CasesFailed.of(self.failed, self.inputs)
         others = iter(searched or [])
         return [given[position] if position in given else next(others) for position in range(self.inputs)]
 
@@ -244,6 +250,7 @@ class FolderRun(ScanPredictor):
         """
         if folder_with_segs_from_prev_stage is not None:
             raise ValueError("A DSMT model is no second stage of a cascade: give no -prev_stage_predictions.")
+        check_part(part_id, num_parts)
         ending, source = self.dataset_json["file_ending"], list_of_lists_or_source_folder
         cases: dict[str, list[str]] | None = None
         if isinstance(source, str):
@@ -251,6 +258,8 @@ class FolderRun(ScanPredictor):
             if isinstance(output_folder_or_list_of_truncated_output_files, str):
                 check_places(Path(source), Path(output_folder_or_list_of_truncated_output_files))
             source = list(cases.values())  # nnU-Net starts twelve processes to list a folder
+        else:
+            check_lists(source, output_folder_or_list_of_truncated_output_files, ending)
         inputs, outputs, _ = super()._manage_input_and_output_lists(
             source, output_folder_or_list_of_truncated_output_files, None, True, part_id, num_parts, save_probabilities
         )
@@ -296,25 +305,16 @@ class FolderRun(ScanPredictor):
         check_output_folder(self.output_folder, own, [Path(name).name for name in outputs] if overwrite else ())
         todo = list(range(len(outputs)))
         if not overwrite:
+            ending = self.dataset_json["file_ending"]
             todo = [
                 number for number, name in enumerate(outputs)
                 if (save_probabilities and not Path(f"{name}.npz").is_file())
-                or not self._is_finished(inputs[number], name, given[number])
+                or not is_finished(inputs[number], name, ending, self.plans_manager, given[number])
             ]  # fmt: skip
             print(f"{len(outputs) - len(todo)} cases are complete, {len(todo)} are left to predict.")
         for number in todo:
             Path(f"{outputs[number]}.json").unlink(missing_ok=True)
         return todo
-
-    def _is_finished(self, files: Sequence[str], output: str, given: Sequence[Nodule]) -> bool:
-        mask, case_file = Path(output + self.dataset_json["file_ending"]), Path(f"{output}.json")
-        if not (mask.is_file() and case_file.is_file()):
-            return False
-        try:
-            image = ScanImage.read(files, self.plans_manager)
-        except (ValueError, OSError):
-            return False
-        return is_finished(mask, case_file, image.checksum, given)
 
     def predict_from_data_iterator(self, data_iterator: Iterable[dict[str, Any]], *args: Any, **kwargs: Any) -> Any:
         return super().predict_from_data_iterator(self._noting_the_case(data_iterator), *args, **kwargs)
@@ -338,13 +338,3 @@ class FolderRun(ScanPredictor):
         if case.output is not None:
             self.waiting.append((case.output, self.case_prediction(Path(case.output).name, image, found)))
         return logits
-
-    def _write_table(self, folder: Path) -> None:
-        """classification.csv of all cases in the output folder; again, if another part finished meanwhile."""
-        seen: set[str] = set()
-        while True:
-            present = {path.name for path in folder.glob("*.json") if is_case_file(path)}
-            if present == seen:
-                return
-            write_table(read_folder(folder), folder / CLASSIFICATION_TABLE_NAME)
-            seen = present

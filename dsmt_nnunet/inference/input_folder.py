@@ -62,7 +62,39 @@ def check_places(source: Path, output: Path) -> None:
         raise ValueError(f"{output} is the input folder too. Give the predictions a folder of their own.")
 
 
-def described(failed: dict[str, str], total: int) -> str:
-    """One line a case that could not be predicted."""
-    listed: Sequence[str] = [f"  {case}: {reason}" for case, reason in failed.items()]
-    return f"{len(failed)} of {total} cases could not be predicted; the others are done.\n" + "\n".join(listed)
+def check_lists(files: Sequence[Sequence[str]], outputs: str | Sequence[str] | None, file_ending: str) -> None:
+    """Checks files that are listed one by one, as nnU-Net's predictor takes them in place of a folder.
+
+    Args:
+        files: of each case, one a channel.
+        outputs: folder of the predictions, the path of each without ending, or None where they are returned.
+        file_ending: of the data set that the model was trained on.
+
+    Raises:
+        ValueError: two predictions would have one name, or there are not as many paths as cases.
+    """
+    names = [Path(of_case[0]).name if of_case else "" for of_case in files]
+    if outputs is None:
+        return
+    if isinstance(outputs, str):
+        # nnU-Net takes the ending and five letters off, whatever they are.
+        wrong = [name for name in names if not _CHANNEL.fullmatch(name.removesuffix(file_ending))]
+        if wrong:
+            raise ValueError(
+                f"Predictions take their names from images called CASE_0000{file_ending}, got {wrong[:5]}. Rename "
+                f"them, or give the path of each prediction."
+            )
+        outputs = names
+    elif len(outputs) != len(files):
+        raise ValueError(f"There are {len(files)} cases and {len(outputs)} paths of predictions; give one each.")
+    if twice := sorted({path for path in outputs if [*outputs].count(path) > 1}):
+        raise ValueError(f"Several predictions would be written to {twice[:5]}. Give each a name of its own.")
+
+
+def check_part(part_id: int, num_parts: int) -> None:
+    """
+    Raises:
+        ValueError: there is no such part, and nnU-Net would predict some cases or none.
+    """
+    if not 0 <= part_id < num_parts:
+        raise ValueError(f"-part_id runs from 0 to {num_parts - 1} with -num_parts {num_parts}, got {part_id}.")

@@ -28,6 +28,7 @@ _WRAPPED = (
     "predict_single_npy_array",
     "predict_from_list_of_npy_arrays",
     "predict_from_data_iterator",
+    "predict_logits_from_preprocessed_data",
 )
 _MARK = "_dsmt_wrapped"
 _FOLDER = "_dsmt_model_folder"

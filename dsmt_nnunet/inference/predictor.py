@@ -85,11 +85,17 @@ class DSMTPredictor(ScanPredictor):
     @functools.wraps(nnUNetPredictor.predict_from_files)
     def predict_from_files(self, *args: Any, **kwargs: Any) -> list[Any]:
         asked = inspect.signature(nnUNetPredictor.predict_from_files).bind(self, *args, **kwargs).arguments
-        if [asked.get(name) for name in _WORKERS] == [0, 0] and asked.get("num_parts", 1) == 1:
+        workers = [asked.get(name, 1) for name in _WORKERS]
+        if workers == [0, 0] and asked.get("num_parts", 1) == 1:
             # nnU-Net's command for model folders hands zero workers on, which ends in an error of multiprocessing.
             sequential = inspect.signature(nnUNetPredictor.predict_from_files_sequential).parameters
             return self.predict_from_files_sequential(
                 **{name: value for name, value in asked.items() if name in sequential and name != "self"}
+            )
+        if min(workers) < 1:
+            raise ValueError(
+                f"-npp and -nps are both 0, for one process that predicts all cases (no -num_parts), or at least 1 "
+                f"each; got {workers[0]} and {workers[1]}."
             )
         return FolderRun.of(self).parallel(*args, **kwargs)
 
@@ -133,11 +139,19 @@ class DSMTPredictor(ScanPredictor):
         save_probabilities: bool = False,
         num_processes_segmentation_export: int = 8,
     ) -> list[Any]:
-        """`predict_single_npy_array` for each of several arrays, in this process alone."""
+        """`predict_single_npy_array` for each of several arrays, in this process alone.
+
+        Raises:
+            ValueError: not as many properties or names as images, or a name twice; else as for a single array.
+        """
         images = image_or_list_of_images if isinstance(image_or_list_of_images, list) else [image_or_list_of_images]
-        stages: Sequence[Array | None] = _listed(segs_from_prev_stage_or_list_of_segs_from_prev_stage, len(images))
-        properties = _listed(properties_or_list_of_properties, len(images))
-        names: Sequence[str | None] = _listed(truncated_ofname, len(images))
+        stages: Sequence[Array | None] = _listed(
+            "previous stages", segs_from_prev_stage_or_list_of_segs_from_prev_stage, len(images)
+        )
+        properties = _listed("properties", properties_or_list_of_properties, len(images))
+        names: Sequence[str | None] = _listed("output names", truncated_ofname, len(images))
+        if twice := sorted({name for name in names if name is not None and [*names].count(name) > 1}):
+            raise ValueError(f"Several predictions would be written to {twice}. Give each a name of its own.")
         return [
             self.predict_single_npy_array(image, own, stage, name, save_probabilities)
             for image, stage, own, name in zip(images, stages, properties, names, strict=True)
@@ -160,5 +174,9 @@ class DSMTPredictor(ScanPredictor):
             return self._segment(data)
 
 
-def _listed(value: Any, length: int) -> list[Any]:
-    return value if isinstance(value, list) else [value] * length
+def _listed(what: str, value: Any, length: int) -> list[Any]:
+    """One a image, as nnU-Net takes them: a list, or None or a single one for a single image."""
+    listed = value if isinstance(value, list) else [value] * (length if value is None else 1)
+    if len(listed) != length:
+        raise ValueError(f"There are {length} images and {len(listed)} {what}; give one each.")
+    return listed

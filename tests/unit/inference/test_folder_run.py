@@ -10,7 +10,8 @@ import SimpleITK as sitk
 import torch
 
 from dsmt_nnunet.inference.candidates import Findings
-from dsmt_nnunet.inference.folder_run import CasesFailed, FolderRun
+from dsmt_nnunet.inference.folder_run import FolderRun
+from dsmt_nnunet.inference.lost_cases import CasesFailed
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.scan_predictor import ScanPredictor
 from dsmt_nnunet.nodules import Nodule, NoduleTable
@@ -66,6 +67,10 @@ def test_continuing_sees_another_image_a_cut_mask_and_other_positions(scans: Any
     image = sitk.ReadImage(str(source / "a_0000.nii.gz"))
     sitk.WriteImage(image + 1, str(source / "a_0000.nii.gz"))
     assert again() == ["a.json"]
+    (source / "nodules.csv").unlink()
+    run(own, source, output, overwrite=False)
+    assert all(case.candidates is not None for case in read_folder(output)), "positions are searched now"
+    assert again() == ["a.json", "b.json"], "and given again"
 
 
 WRONG_IMAGES: dict[str, tuple[Any, str]] = {

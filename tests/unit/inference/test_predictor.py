@@ -227,6 +227,21 @@ def test_an_array_is_answered_as_its_file_is(scans: Any, tmp_path: Path, monkeyp
     np.testing.assert_array_equal(mask, sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "arrays" / "a.nii.gz"))))
 
 
+def test_arrays_that_are_listed_have_properties_and_names_of_their_own(scans: Any) -> None:
+    image, properties = image_and_properties(scans[0])
+    own = predictor()
+    for listed, names, told in (
+        (properties, None, "2 images and 1 properties"),
+        ([properties] * 3, None, "2 images and 3 properties"),
+        ([properties] * 2, "a", "2 images and 1 output names"),
+        ([properties] * 2, ["a", "a"], r"written to \['a'\]"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            own.predict_from_list_of_npy_arrays([image, image], None, listed, names)
+    with pytest.raises(ValueError, match="no second stage"):
+        own.predict_from_list_of_npy_arrays(image, np.zeros((1, 2, 2, 2)), properties, None)
+
+
 def test_an_array_after_a_folder_leaves_the_folder_alone(scans: Any, tmp_path: Path) -> None:
     source, _ = scans
     own = predictor()
