@@ -230,18 +230,20 @@ class Trainings(ABC):
     def _train(self, trainer: str, seed: int, fold: int) -> tuple[Path, float, float]:
         folder = self.fold_folder(trainer, seed, fold)
         note = folder / TRAINED_ON_NAME
-        if (folder / FINAL_CHECKPOINT).is_file():
-            if note.is_file() and not note_fits(note, self._learnt_from()):
-                raise ValueError(
-                    f"{folder} was trained on other folds, plans or nodules than there are now. Name another folder "
-                    f"with -o, or remove it to have it trained anew."
-                )
+        ended, begun = ((folder / name).is_file() for name in (FINAL_CHECKPOINT, "checkpoint_latest.pth"))
+        if (ended or begun) and note.is_file() and not note_fits(note, self._learnt_from()):
+            raise ValueError(
+                f"{folder} was trained on other folds, plans or nodules than there are now. Name another folder with "
+                f"-o, or remove it to have it trained anew."
+            )
+        if ended:
             cost = read_cost(folder)
             return folder, cost.minutes, cost.memory_gb
-        begun = (folder / "checkpoint_latest.pth").is_file()
+        if not begun:
+            folder.mkdir(parents=True, exist_ok=True)
+            note_files(note, self._learnt_from())  # before: a training that is killed goes on with these alone
         command = f"nnUNetv2_train {self.dataset} 3d_fullres {fold} -tr {trainer} -p {self.plans}"
         minutes, memory_gb = self.call(f"{command} -device {self.device}{' --c' if begun else ''}", seed)
-        note_files(note, self._learnt_from())
         if begun:
             return folder, math.nan, math.nan
         write_cost(folder, TrainingCost(minutes=minutes, memory_gb=memory_gb))

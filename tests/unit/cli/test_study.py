@@ -47,7 +47,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | N
         elif words[0] == "nnUNetv2_train":
             name = f"{words[words.index('-tr') + 1]}__DSMTPlansXS__3d_fullres"
             fold = Path(self.variables(seed)["nnUNet_results"]) / words[1] / name / f"fold_{words[3]}"
-            fold.mkdir(parents=True)
+            fold.mkdir(parents=True, exist_ok=True)
             (fold / "checkpoint_final.pth").touch()
         return 2.0, 1.5
 
@@ -254,11 +254,15 @@ def test_cases_that_have_changed_are_asked_anew(calls: Any, tmp_path: Path) -> N
     assert all(command.endswith(" t1") for command in asked), "the validation cases are what they were"
 
 
+@pytest.mark.parametrize("ended", [True, False])
 def test_folds_of_other_data_are_not_taken_for_trained(
-    own_data: Path, calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    ended: bool, own_data: Path, calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(study_tables.Question, "of_folds", lambda raw, folds: None)
     assert run(tmp_path, "-d", "777") == 0
+    if not ended:
+        for checkpoint in (tmp_path / "study").rglob("checkpoint_final.pth"):
+            checkpoint.rename(checkpoint.with_name("checkpoint_latest.pth"))
     (own_data / "splits_final.json").write_text('[{"train": ["b"], "val": ["a"]}, {"train": ["a"], "val": ["b"]}]')
     calls.clear()
     assert run(tmp_path, "-d", "777") == 2
