@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dsmt_nnunet.cli.arguments import file_to_read, folder_to_write
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from dsmt_nnunet.dicom.export import Series
     from dsmt_nnunet.dicom.series import CtVolume
     from dsmt_nnunet.predictions.results import CasePrediction
 
@@ -35,9 +37,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--cards", action="store_true", help="also a picture of each nodule with its answers (secondary captures)"
     )
     dicom.add_argument(
-        "--pdf", type=Path, metavar="FILE", help="also this PDF, of this patient alone, as an encapsulated document"
+        "--pdf",
+        type=file_to_read,
+        metavar="FILE",
+        help="also this PDF, of this patient alone, as an encapsulated document",
     )
-    dicom.add_argument("-o", type=Path, dest="output", metavar="DIR", help="default: PREDICTIONS/dicom")
+    dicom.add_argument("-o", type=folder_to_write, dest="output", metavar="DIR", help="default: PREDICTIONS/dicom")
     dicom.add_argument(
         "--send",
         metavar="ARCHIVE",
@@ -53,7 +58,7 @@ def run_dicom(args: argparse.Namespace) -> int:
     import pydicom
 
     from dsmt_nnunet.dicom.sending import parse_archive, send
-    from dsmt_nnunet.dicom.series import read_ct
+    from dsmt_nnunet.files import whole_file
 
     archive = parse_archive(args.send, args.own_title) if args.send else None
     try:
@@ -61,14 +66,15 @@ def run_dicom(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed: pip install 'dsmt-nnunet[dicom]'.") from error
     case = _only_case(args.predictions, args.case)
-    objects = _objects(args, case, read_ct(_series_of(args, case)))
+    objects = _objects(args, case, _predicted_ct(args, case))
     output = args.output or args.predictions / "dicom"
     output.mkdir(parents=True, exist_ok=True)
     written = []
     for ending, dataset in objects.items():
         path = output / f"{case.case_id}_{ending}.dcm"
         dataset.SpecificCharacterSet = UTF_8
-        dataset.save_as(path, enforce_file_format=True)
+        with whole_file(path) as place:
+            dataset.save_as(place, enforce_file_format=True)
         written.append(pydicom.dcmread(path))
         print(f"Wrote {path}")
     if archive is not None:
@@ -93,24 +99,33 @@ def _only_case(predictions: Path, name: str | None) -> CasePrediction:
     return fitting[0]
 
 
-def _series_of(args: argparse.Namespace, case: CasePrediction) -> Series:
-    """The CT of a case, by the UID that its prediction noted where the export holds several.
+def _predicted_ct(args: argparse.Namespace, case: CasePrediction) -> CtVolume:
+    """The CT of a case, by the UID where its prediction noted one; says so where its voxels are others.
 
     Raises:
-        ValueError: none, or several.
+        ValueError: the export holds none, several, or not the one that was noted.
     """
+    import SimpleITK as sitk
+
     from dsmt_nnunet.dicom.export import read_export
     from dsmt_nnunet.dicom.scan_source import SOURCES_FOLDER, read_source
-    from dsmt_nnunet.dicom.series import ct_series
+    from dsmt_nnunet.dicom.series import ct_series, read_ct
+    from dsmt_nnunet.image_files import voxel_checksum
 
     series = ct_series(read_export(args.series))
     noted = args.predictions / SOURCES_FOLDER / f"{case.case_id}.json"
-    if len(series) > 1 and noted.is_file():
-        uid = read_source(noted).series_uid
+    if noted.is_file():
+        uid, there = read_source(noted).series_uid, [own.uid for own in series]
         series = tuple(own for own in series if own.uid == uid)
+        if not series:
+            raise ValueError(f"case '{case.case_id}' was made from the series {uid}, and {args.series} holds {there}.")
     if len(series) != 1:
         raise ValueError(f"{args.series} holds {len(series)} CT series; give the one from which the case was made.")
-    return series[0]
+    ct = read_ct(series[0])
+    if case.image_crc32 and voxel_checksum(sitk.GetArrayViewFromImage(ct.image)) != case.image_crc32:
+        where = ct.series.where
+        print(f"The voxels of {where} are not those that were predicted. Is it the same series?", file=sys.stderr)
+    return ct
 
 
 def _objects(args: argparse.Namespace, case: CasePrediction, ct: CtVolume) -> dict[str, Dataset]:
@@ -119,14 +134,23 @@ def _objects(args: argparse.Namespace, case: CasePrediction, ct: CtVolume) -> di
 
     from dsmt_nnunet.dicom.captures import make_captures, make_document
     from dsmt_nnunet.dicom.results import make_report, make_segmentation, split_mask
+    from dsmt_nnunet.image_files import check_whole_image
 
-    mask = sitk.ReadImage(str(args.predictions / f"{case.case_id}.nii.gz"))
+    file = args.predictions / f"{case.case_id}.nii.gz"
+    check_whole_image(file)
+    mask = sitk.ReadImage(str(file))
     parts = split_mask(mask, case, ct)
+    if without := [nodule.nodule_id for nodule in case.nodules if nodule.nodule_id not in parts]:
+        print(
+            f"The nodules {without} have no part of the mask to themselves: neither segmentation nor report has them.",
+            file=sys.stderr,
+        )
     order = {uid: index for index, uid in enumerate(ct.source.sop_uids)}
     sources = sorted((item.read() for item in ct.series.objects), key=lambda one: order[str(one.SOPInstanceUID)])
     model = str(case.model.get("name") or "DSMT")
     segmentation = make_segmentation(parts, sources, model)
-    objects: dict[str, Dataset] = {"seg": segmentation, "report": make_report(case, segmentation, sources, model)}
+    report = make_report(case, segmentation, list(parts), sources, model)
+    objects: dict[str, Dataset] = {"seg": segmentation, "report": report}
     if args.cards:
         from dsmt_nnunet.report.nodule_capture import nodule_capture
 

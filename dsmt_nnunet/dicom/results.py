@@ -22,8 +22,8 @@ from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction
 from dsmt_nnunet.tasks import ClassificationSchema, TaskKind
 
 MANUFACTURER = "DSMT for nnU-Net"
-UNCLASSIFIED = "not classified"
-"""Label of the segment that holds what the mask has beside the classified nodules."""
+UNCLASSIFIED = ""
+"""Stands for a nodule_id, which is never empty, where the mask has something beside the classified nodules."""
 
 CODING_SCHEME = "99DSMT"
 """Private scheme for what has no standard code: tasks, classes and their probabilities."""
@@ -102,13 +102,13 @@ def make_segmentation(
     descriptions = [
         hd.seg.SegmentDescription(
             segment_number=number,
-            segment_label=f"nodule {name}"[:64],
+            segment_label=_label(name),
             segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
             segmented_property_type=codes.SCT.Nodule,
             algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=algorithm,
             tracking_uid=hd.UID(),
-            tracking_id=f"nodule {name}"[:64],
+            tracking_id=_label(name),
             anatomic_regions=[codes.SCT.Lung],
         )
         for number, name in enumerate(parts, start=1)
@@ -131,31 +131,41 @@ def make_segmentation(
     )
 
 
+def _label(nodule_id: str) -> str:
+    """Of a segment; no longer than DICOM allows."""
+    return f"nodule {nodule_id or 'not classified'}"[:64]
+
+
 def make_report(
-    prediction: CasePrediction, segmentation: hd.seg.Segmentation, sources: Sequence[Dataset], model_name: str
+    prediction: CasePrediction,
+    segmentation: hd.seg.Segmentation,
+    segments: Sequence[str],
+    sources: Sequence[Dataset],
+    model_name: str,
 ) -> hd.sr.Comprehensive3DSR:
     """A structured report (TID 1500): one measurement group for each nodule that has a segment.
 
     Args:
         prediction: CASE.json.
         segmentation: as `make_segmentation` gives it.
+        segments: nodule_id of each segment, in their order; labels are cut and need not tell nodules apart.
         sources: as for `make_segmentation`.
         model_name: name of the algorithm.
     """
-    by_label = {f"nodule {nodule.nodule_id}"[:64]: nodule for nodule in prediction.nodules}
+    nodules = {nodule.nodule_id: nodule for nodule in prediction.nodules}
     algorithm = hd.sr.AlgorithmIdentification(name=model_name, version=__version__)
     groups = [
         hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             tracking_identifier=hd.sr.TrackingIdentifier(uid=segment.tracking_uid, identifier=segment.tracking_id),
-            referenced_segment=_reference(segmentation, segment.segment_number),
+            referenced_segment=_reference(segmentation, number),
             finding_type=codes.SCT.Nodule,
             finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Lung)],
             algorithm_id=algorithm,
-            measurements=_measurements(by_label[segment.segment_label], prediction.schema),
-            qualitative_evaluations=_decisions(by_label[segment.segment_label], prediction.schema),
+            measurements=_measurements(nodules[nodule_id], prediction.schema),
+            qualitative_evaluations=_decisions(nodules[nodule_id], prediction.schema),
         )
-        for number in segmentation.segment_numbers
-        if (segment := segmentation.get_segment_description(number)).segment_label in by_label
+        for number, nodule_id in enumerate(segments, start=1)
+        if nodule_id in nodules and (segment := segmentation.get_segment_description(number))
     ]
     observer = hd.sr.ObserverContext(
         observer_type=codes.DCM.Device,

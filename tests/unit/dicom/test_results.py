@@ -11,8 +11,10 @@ import SimpleITK as sitk
 
 from dsmt_nnunet.cli.main import main
 from dsmt_nnunet.dicom.export import read_export
+from dsmt_nnunet.dicom.scan_source import write_sources
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
 from dsmt_nnunet.dicom.structures import read_structures, structures_of
+from dsmt_nnunet.image_files import voxel_checksum
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, read_case, write_case
 from dsmt_nnunet.tasks import ClassificationSchema, Question, Task
 from tests.unit.dicom.made_series import write_ct
@@ -100,6 +102,40 @@ def test_another_series_is_refused(predicted: Path, tmp_path: Path, capsys: pyte
     write_ct(tmp_path / "ct", series=2)
     assert export(predicted) == 2
     assert "holds 2 CT series" in capsys.readouterr().err
+
+
+def test_the_series_that_was_predicted_is_told_from_another_of_the_same_patient(
+    predicted: Path, ct: CtVolume, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another kernel or phase lies on the same grid."""
+    own = voxel_checksum(sitk.GetArrayFromImage(ct.image))
+    for checksum, told in ((own, ""), ("0badc0de", "are not those that were predicted")):
+        write_case(replace(read_case(predicted / "c1.json"), image_crc32=checksum), predicted / "c1.json")
+        assert export(predicted) == 0
+        assert told in (err := capsys.readouterr().err)
+        assert bool(err) == bool(told)
+    write_sources(predicted / "sources", {"c1": replace(ct.source, series_uid="1.2.3")})
+    assert export(predicted) == 2
+    assert "was made from the series 1.2.3, and" in capsys.readouterr().err
+
+
+def test_nodules_whose_names_begin_alike_keep_their_own_answers(
+    predicted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = read_case(predicted / "c1.json")
+    first, second = case.nodules
+    far = replace(first, nodule_id="far", centre_mm=(900.0, 900.0, 900.0))
+    long = [replace(nodule, nodule_id="left upper lobe " * 5 + end) for nodule, end in ((first, "1"), (second, "2"))]
+    write_case(replace(case, nodules=(*long, far)), predicted / "c1.json")
+    assert export(predicted) == 0
+    report = hd.sr.srread(predicted / "dicom" / "c1_report.dcm")
+    groups = report.content.get_volumetric_roi_measurement_groups()
+    probabilities = [
+        item.value for group in groups for item in group.get_measurements()
+        if item.name.meaning == "Probability of invasive, invasiveness"
+    ]  # fmt: skip
+    assert probabilities == [0.25, 0.75]
+    assert "['far'] have no part of the mask" in capsys.readouterr().err
 
 
 def test_an_empty_mask(predicted: Path, capsys: pytest.CaptureFixture[str]) -> None:
