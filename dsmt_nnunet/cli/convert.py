@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsmt_nnunet.cli.arguments import count, file_to_read, file_to_write, seed
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def _add_table_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
         description="Converts a table with one row a nodule, CTs and masks. Nothing is written unless all of it is "
         "right. docs/data-format.md describes the columns and the mapping file.",
     )
-    parser.add_argument("table", type=Path, help="CSV, .xlsx or .ods, one row a nodule")
+    parser.add_argument("table", type=file_to_read, help="CSV, .xlsx or .ods, one row a nodule")
     parser.add_argument(
         "--suggest",
         nargs="?",
@@ -71,7 +72,7 @@ def _add_dicom_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
         "nodule. Prints first what each row was found to mean. docs/dicom.md describes it.",
     )
     parser.add_argument("export", type=Path, help="folder or zip as the archive exported it")
-    parser.add_argument("table", type=Path, help="CSV, .xlsx or .ods, one row a nodule")
+    parser.add_argument("table", type=file_to_read, help="CSV, .xlsx or .ods, one row a nodule")
     _add_data_set_arguments(parser)
     _add_reading_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what each row means, and end")
@@ -88,7 +89,7 @@ def _add_dicom_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
     )
     parser.add_argument(
         "--pseudonyms",
-        type=Path,
+        type=file_to_write,
         metavar="FILE.csv",
         help="replace patient ids by the names in this file and move dates; patients that it lacks are added to it",
     )
@@ -96,7 +97,9 @@ def _add_dicom_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
 
 
 def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mapping", type=Path, metavar="FILE.yaml", help="what the columns mean, if not the usual")
+    parser.add_argument(
+        "--mapping", type=file_to_read, metavar="FILE.yaml", help="what the columns mean, if not the usual"
+    )
     parser.add_argument("--sheet", metavar="NAME", help="of a workbook; default: the first one that holds a table")
     parser.add_argument(
         "--grades",
@@ -127,11 +130,11 @@ def _add_phantom_parser(sources: argparse._SubParsersAction[argparse.ArgumentPar
     parser.add_argument("--test-cases", type=int, default=0, metavar="N", help="further cases of the same protocols")
     parser.add_argument("--external-cases", type=int, default=0, metavar="N", help="test cases of another protocol")
     parser.add_argument(
-        "--seed", type=int, default=1, help="the same seed makes the same cohort (default: %(default)s)"
+        "--seed", type=seed, default=1, help="the same seed makes the same cohort (default: %(default)s)"
     )
     parser.add_argument("--size", type=int, default=112, help="voxels a side (default: %(default)s)")
     parser.add_argument(
-        "-np", type=int, default=1, dest="processes", metavar="N", help="processes (default: %(default)s)"
+        "-np", type=count, default=1, dest="processes", metavar="N", help="processes (default: %(default)s)"
     )
     parser.set_defaults(run=run_phantom)
 

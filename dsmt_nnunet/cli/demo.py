@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
+from dsmt_nnunet.cli.arguments import folder_to_write
 from dsmt_nnunet.cli.commands import Commands, commands_with
 from dsmt_nnunet.environment import FOLDERS, best_device, variables_of_children, worker_processes
 from dsmt_nnunet.files import write_text
@@ -63,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
         help="run the main job on phantoms, from images to a report",
         description="Makes a phantom cohort, plans, trains, predicts, evaluates and writes a report.",
     )
-    parser.add_argument("-o", dest="out", type=Path, default=Path("demo"), help="folder (default: demo)")
+    parser.add_argument("-o", dest="out", type=folder_to_write, default=Path("demo"), help="folder (default: demo)")
     parser.add_argument("--cases", type=int, default=56, help="training cases")
     parser.add_argument("--test-cases", type=int, default=20, help="unseen cases of the same protocols")
     parser.add_argument("--external-cases", type=int, default=10, help="unseen cases of another protocol")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsmt_nnunet.cli import evaluate_classes, evaluate_power
+from dsmt_nnunet.cli.arguments import EachOnce, file_to_read, folder_to_write, seed
 from dsmt_nnunet.cli.evaluate_output import finish, holm, interval, print_added, print_score, print_tasks, shown
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_predictions(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = kinds.add_parser("predictions", help="a folder of predictions against nodules.csv")
     parser.add_argument("folder", type=Path, help="folder with CASE.json (and CASE.nii.gz for Dice)")
-    parser.add_argument("--truth", type=Path, required=True, help="nodules.csv")
-    parser.add_argument("-o", dest="out", type=Path, required=True, help="output folder")
+    parser.add_argument("--truth", type=file_to_read, required=True, help="nodules.csv")
+    parser.add_argument("-o", dest="out", type=folder_to_write, required=True, help="output folder")
     parser.add_argument("--labels", type=Path, help="folder of reference masks CASE.nii.gz, for Dice")
     parser.add_argument(
         "--only-predicted",
@@ -52,8 +53,8 @@ def _add_crossval(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("-c", dest="configuration", default="3d_fullres", help="configuration (3d_fullres)")
     parser.add_argument("-tr", dest="trainer", default="DSMTTrainer", help="trainer (DSMTTrainer)")
     parser.add_argument("-p", dest="plans", default="nnUNetPlans", help="plans (nnUNetPlans)")
-    parser.add_argument("-f", dest="folds", nargs="+", type=int, help="folds; all that were validated by default")
-    parser.add_argument("-o", dest="out", type=Path, help="output folder; dsmt_crossval in the model folder by default")
+    parser.add_argument("-f", dest="folds", nargs="+", type=int, action=EachOnce, help="folds (all that are validated)")
+    parser.add_argument("-o", dest="out", type=folder_to_write, help="output folder (dsmt_crossval in the model's)")
     parser.add_argument(
         "--target-sensitivity",
         type=float,
@@ -67,7 +68,7 @@ def _add_crossval(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_table(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = kinds.add_parser("table", help="any table with truth, scores and readers' ratings")
-    parser.add_argument("table", type=Path, help="CSV, one row a case")
+    parser.add_argument("table", type=file_to_read, help="CSV, one row a case")
     parser.add_argument("--truth", required=True, metavar="COLUMN", help="0/1, or two class names with --positive")
     parser.add_argument("--positive", metavar="NAME", help="the class name that means positive")
     parser.add_argument("--score", action="append", required=True, metavar="COLUMN", help="higher means positive")
@@ -95,7 +96,7 @@ def _add_table(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         choices=["youden"],
         help="choose the threshold on these very data; the result is optimistic and says so",
     )
-    parser.add_argument("-o", dest="out", type=Path, required=True, help="output folder")
+    parser.add_argument("-o", dest="out", type=folder_to_write, required=True, help="output folder")
     _add_settings(parser)
     parser.set_defaults(run=run_table)
 
@@ -110,7 +111,7 @@ def _add_classes(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_readers(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = kinds.add_parser("readers", help="multi-reader multi-case study (Obuchowski-Rockette)")
-    parser.add_argument("table", type=Path, help="CSV, one row a rating")
+    parser.add_argument("table", type=file_to_read, help="CSV, one row a rating")
     parser.add_argument("--reader-column", default="reader", metavar="COLUMN")
     parser.add_argument("--modality-column", default="modality", metavar="COLUMN")
     parser.add_argument("--case-column", default="case", metavar="COLUMN")
@@ -123,7 +124,7 @@ def _add_readers(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     _add_cluster(parser)
     parser.add_argument("--confidence", type=float, default=0.95)
-    parser.add_argument("-o", dest="out", type=Path, required=True, help="output folder")
+    parser.add_argument("-o", dest="out", type=folder_to_write, required=True, help="output folder")
     parser.set_defaults(run=run_readers)
 
 
@@ -149,7 +150,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ci", choices=["wilson", "clopper-pearson"], default="wilson", help="interval of proportions")
     parser.add_argument("--confidence", type=float, default=0.95, help="confidence level (0.95)")
     parser.add_argument("--bootstrap", type=int, default=2000, metavar="N", help="resamples (2000), 0 for none")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument(
         "--margin", type=float, metavar="M", help="is each AUC at most this much below the other? readers too"
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsmt_nnunet.cli.arguments import file_to_read, folder_to_write
 from dsmt_nnunet.cli.evaluate_output import finish, holm, interval, shown
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Adds `classes`; the caller adds what all kinds share."""
     parser = kinds.add_parser("classes", help="any table of models that decide among grades or several classes")
-    parser.add_argument("table", type=Path, help="CSV, one row a case")
+    parser.add_argument("table", type=file_to_read, help="CSV, one row a case")
     parser.add_argument("--truth", required=True, metavar="COLUMN", help="names of classes")
     parser.add_argument("--classes", nargs="+", required=True, metavar="NAME", help="all, of grades the lowest first")
     parser.add_argument("--ordered", action="store_true", help="the classes are grades")
@@ -28,7 +28,7 @@ def add_parser(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> ar
     parser.add_argument("--group", action="append", default=[], metavar="COLUMN[=EDGES]", help="subgroups, bands")
     parser.add_argument("--fold", metavar="COLUMN", help="fold of out-of-fold answers; none if one model gave all")
     parser.add_argument("--case", metavar="COLUMN", help="names of the cases; line numbers by default")
-    parser.add_argument("-o", dest="out", type=Path, required=True, help="output folder")
+    parser.add_argument("-o", dest="out", type=folder_to_write, required=True, help="output folder")
     return parser
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
+from dsmt_nnunet.cli.arguments import EachOnce
 from dsmt_nnunet.environment import best_device, prepare
 
 
@@ -23,11 +24,15 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-c", dest="configuration", default="3d_fullres")
     parser.add_argument("-tr", dest="trainer", default="DSMTTrainer")
     parser.add_argument("-p", dest="plans", default="nnUNetPlans")
-    parser.add_argument("-f", dest="folds", nargs="+", default=None, help="default: all that are trained")
+    parser.add_argument(
+        "-f", dest="folds", nargs="+", action=EachOnce, default=None, help="default: all that are trained"
+    )
     parser.add_argument("-chk", dest="checkpoint", default="checkpoint_final.pth")
     parser.add_argument("-device", default=None, help="cuda, cpu or mps; default: the first that is there")
     parser.add_argument("--task", default=None, help="default: the primary task")
-    parser.add_argument("--cases", nargs="+", default=(), metavar="CASE", help="default: all that were predicted")
+    parser.add_argument(
+        "--cases", nargs="+", action=EachOnce, default=(), metavar="CASE", help="default: all that were predicted"
+    )
     parser.add_argument("--trust", action="store_true", help="let checkpoint and plans run code that they bring")
     parser.set_defaults(run=run)
 

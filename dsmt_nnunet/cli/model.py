@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from dsmt_nnunet.cli.arguments import EachOnce, file_to_read, file_to_write
 from dsmt_nnunet.environment import prepare
 from dsmt_nnunet.shipped_models import CARD_NAME, card_of, model_place, shipped_models, what_is_shipped
 
@@ -21,8 +22,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "Flags as in nnU-Net.",
     )
     _add_model_arguments(export)
-    export.add_argument("-o", dest="output", type=Path, required=True, metavar="FILE.zip")
-    export.add_argument("-f", dest="folds", nargs="+", default=None, help="default: all that are trained")
+    export.add_argument("-o", dest="output", type=file_to_write, required=True, metavar="FILE.zip")
+    export.add_argument(
+        "-f", dest="folds", nargs="+", action=EachOnce, default=None, help="default: all that are trained"
+    )
     export.set_defaults(run=run_export)
     card = actions.add_parser(
         "card",
@@ -42,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Unpacks a model into nnUNet_results. Checkpoints are read as weights and plain values, plans may "
         "name layers of torch.nn alone; anything else is refused, since reading it could run code.",
     )
-    install.add_argument("archive", type=Path, metavar="FILE.zip")
+    install.add_argument("archive", type=file_to_read, metavar="FILE.zip")
     install.add_argument(
         "--trust", action="store_true", help="let the model run code of its own: only if you know who made it"
     )

@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import Any
 
+from dsmt_nnunet.cli.arguments import EachOnce, count
 from dsmt_nnunet.environment import prepare
 
 
@@ -15,7 +16,7 @@ def add_parser(subparsers: Any) -> None:
         help="plan and preprocess a data set with the patch sized from its nodules",
         description="Fingerprint, plan, preprocessing, context volumes and splits in one go. Flags as in nnU-Net.",
     )
-    parser.add_argument("-d", type=int, nargs="+", required=True, help="data set IDs")
+    parser.add_argument("-d", type=int, nargs="+", action=EachOnce, required=True, help="data set IDs")
     parser.add_argument("-pl", default="DSMTPlanner", help="DSMTPlanner, DSMTPlannerXS or DSMTPlannerResEncM")
     parser.add_argument("-c", nargs="+", default=["3d_fullres"], help="configurations; only 3d_fullres is of use")
     parser.add_argument("-gpu_memory_target", type=float, default=None, help="in GB; default: the planner's own")
@@ -23,7 +24,7 @@ def add_parser(subparsers: Any) -> None:
         "-overwrite_target_spacing", type=float, nargs=3, default=None, metavar="MM", help="voxel size (z, y, x) in mm"
     )
     parser.add_argument("-overwrite_plans_name", default=None, help="another name than the planner's own")
-    parser.add_argument("-np", type=int, default=None, help="processes; default: one a core, at most 8")
+    parser.add_argument("-np", type=count, default=None, help="processes; default: one a core, at most 8")
     parser.add_argument("--clean", action="store_true", help="make the fingerprint again")
     parser.add_argument("--no_pp", action="store_true", help="plan only, do not preprocess")
     parser.add_argument("--verify_dataset_integrity", action="store_true", help="check the raw data set first")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
+from dsmt_nnunet.cli.arguments import file_to_write
 
 
 def add_parser(subparsers: Any) -> None:
@@ -18,7 +19,9 @@ def add_parser(subparsers: Any) -> None:
         description="One self-contained page with figures, tables and the nodules, and its figures as SVG and PDF.",
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="OUT", help="folders written by 'dsmt evaluate'")
-    parser.add_argument("-o", dest="out", type=Path, default=Path("report.html"), help="page (default: report.html)")
+    parser.add_argument(
+        "-o", dest="out", type=file_to_write, default=Path("report.html"), help="page (default: report.html)"
+    )
     parser.add_argument("--title", default=None, help="heading of the page")
     for option, what in (
         ("images", "images, CASE_0000.nii.gz: the nodules are shown"),

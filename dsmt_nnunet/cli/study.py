@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
+from dsmt_nnunet.cli.arguments import EachOnce, file_to_read, folder_to_write, seed
 from dsmt_nnunet.cli.cluster import add_cluster_options, gpus_of_this_machine, queue_of, resources_of
 from dsmt_nnunet.environment import prepare, resolved, variables_of_children, worker_processes
 from dsmt_nnunet.study.clusters import jobs_at_once
@@ -41,9 +42,9 @@ def add_parser(subparsers: Any) -> None:
         "internal and external cases; with -d on a data set of yours, by cross-validation. Writes one row a run "
         "(runs.csv) and the scores of all unseen nodules (scores.csv). What is done is not done again.",
     )
-    parser.add_argument("-o", dest="out", type=Path, default=Path("study"), help="folder (default: study)")
+    parser.add_argument("-o", dest="out", type=folder_to_write, default=Path("study"), help="folder (default: study)")
     parser.add_argument("-d", dest="dataset", help="data set of yours, planned by 'dsmt plan'; default: phantoms")
-    parser.add_argument("-f", dest="folds", nargs="+", type=int, help="with -d: folds; default: all")
+    parser.add_argument("-f", dest="folds", nargs="+", type=int, action=EachOnce, help="with -d: folds; default: all")
     parser.add_argument(
         "--by",
         metavar="COLUMN",
@@ -52,21 +53,21 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--fold-seed",
-        type=int,
+        type=seed,
         metavar="SEED",
         help="with -d: deal patients to folds of the study's own, another repeat of the cross-validation a seed; a "
         "folder (-o) for each",
     )
-    parser.add_argument("--trainers", nargs="+", default=list(TRAINERS), help="default: all")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--trainers", nargs="+", action=EachOnce, default=list(TRAINERS), help="default: all")
+    parser.add_argument("--seeds", nargs="+", type=seed, action=EachOnce, default=[0, 1, 2])
     parser.add_argument("--preset", choices=sorted(PRESETS), default="XS", help="default: XS")
     parser.add_argument("--cases", type=int, default=320, help="phantoms to train on")
     parser.add_argument("--test-cases", type=int, default=400, help="unseen phantoms of the same protocols")
     parser.add_argument("--external-cases", type=int, default=200, help="unseen phantoms of another protocol")
-    parser.add_argument("--cohort-seed", type=int, default=1, help="of the phantoms; choices belong on another cohort")
+    parser.add_argument("--cohort-seed", type=seed, default=1, help="of the phantoms; choices belong on another cohort")
     parser.add_argument(
         "--preregister",
-        type=Path,
+        type=file_to_read,
         metavar="FILE",
         help="hypotheses, primary endpoint and analysis (JSON), sealed before training; the rest is exploratory",
     )

@@ -82,6 +82,8 @@ class CrossvalInputs:
 
     def __post_init__(self) -> None:
         check_max_distance(self.max_distance_mm)
+        if self.folds is not None and len(set(self.folds)) < len(self.folds):
+            raise ValueError(f"A fold counts once, got {list(self.folds)} (-f).")
         if self.target_sensitivity is not None and not 0 < self.target_sensitivity <= 1:
             raise ValueError(f"--target-sensitivity lies in 0 to 1 (0 excluded), got {self.target_sensitivity:g}.")
 

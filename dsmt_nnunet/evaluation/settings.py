@@ -34,6 +34,8 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         if not 0.5 <= self.level < 1:
             raise ValueError(f"The confidence level must lie in 0.5 to 1 (1 excluded), got {self.level:g}.")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"The seed of the bootstrap is a whole number from 0 to {2**32 - 1}, got {self.seed}.")
         if self.prevalence is not None and not 0 < self.prevalence < 1:
             raise ValueError(f"--prevalence lies strictly between 0 and 1, got {self.prevalence:g}.")
         if self.margin is not None and not 0 < self.margin < 1:
