@@ -12,24 +12,25 @@ import numpy as np
 import SimpleITK as sitk
 from tqdm import tqdm
 
-from dsmt_nnunet.csv_table import CsvRow, CsvTable
+from dsmt_nnunet.csv_table import CsvRow, CsvTable, parse_number
 from dsmt_nnunet.dataset_conversion.dates import ColumnDates, holds_date
 from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms, identifying_columns
 from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, DEFAULT_MAPPING, TableMapping
 from dsmt_nnunet.dataset_conversion.mask_voxels import POSITION_TOLERANCE_MM
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
-from dsmt_nnunet.dataset_conversion.row_sources import RowSource, case_column_of
+from dsmt_nnunet.dataset_conversion.row_sources import HOW_TO_DECIDE, RowSource, case_column_of
 from dsmt_nnunet.dataset_conversion.series_choice import CHOICE_KEY, Choice
 from dsmt_nnunet.dataset_conversion.table import convert_table
-from dsmt_nnunet.dataset_conversion.terms import DICOM_COLUMNS, STRUCTURE_COLUMN
+from dsmt_nnunet.dataset_conversion.terms import DICOM_ROLES
 from dsmt_nnunet.dicom.contours import StructureMask
 from dsmt_nnunet.dicom.lidc import lidc_structures, read_lidc
 from dsmt_nnunet.dicom.scan_source import ScanSource, write_sources
 from dsmt_nnunet.dicom.series import CtVolume, read_ct
 from dsmt_nnunet.dicom.structures import matches, read_structures
-from dsmt_nnunet.tasks import POSITION_COLUMNS
 
 logger = logging.getLogger(__name__)
+
+_STAGED_COLUMNS = {"image": "image", "mask": "mask", "mask_label": None, **dict.fromkeys(DICOM_ROLES)}
 
 
 def convert_dicom(
@@ -81,7 +82,7 @@ def convert_dicom(
             masks=Path(folder),
             dataset_id=dataset_id,
             name=name,
-            mapping=replace(mapping, columns={**mapping.columns, "image": "image", "mask": "mask", "mask_label": None}),
+            mapping=replace(mapping, columns={**mapping.columns, **_STAGED_COLUMNS}),
             diameter_range=diameter_range,
             train_also_outside=train_also_outside,
             raw_folder=raw_folder,
@@ -143,9 +144,8 @@ def _meant(source: RowSource, structures: Sequence[StructureMask], ct: CtVolume)
         ValueError: none, or several.
     """
     named = [found for found in structures if matches(found.name, source.pattern) and len(found.voxels_zyx)]
-    texts = [source.row.get(column) for column in POSITION_COLUMNS]
-    if all(texts) and len(named) > 1:
-        point = np.array([float(text.replace(",", ".")) for text in texts])
+    if source.position and len(named) > 1:
+        point = np.array([parse_number(text, f"the position of line {source.row.line}") for text in source.position])
         to_voxel = np.linalg.inv(np.array(ct.image.GetDirection()).reshape(3, 3))
         offset = to_voxel @ (point - np.array(ct.image.GetOrigin()))
         spacing = np.array(ct.image.GetSpacing())
@@ -160,8 +160,7 @@ def _meant(source: RowSource, structures: Sequence[StructureMask], ct: CtVolume)
     if len(named) != 1:
         raise ValueError(
             f"{len(named)} structures fit '{source.pattern}' and the position of the row; one is needed. Drawn are "
-            f"{[found.name for found in structures]}: name one in a column '{STRUCTURE_COLUMN}', or give its position "
-            f"({', '.join(POSITION_COLUMNS)})."
+            f"{[found.name for found in structures]}: {HOW_TO_DECIDE}."
         )
     return named[0]
 
@@ -174,9 +173,11 @@ def _staged_table(
     pseudonyms: Pseudonyms | None,
 ) -> CsvTable:
     """The table with the names of the staged files, without what tells who the patient is."""
-    kept = {mapping.column_of(role, table.columns) for role in COLUMN_ROLES} | {task.column for task in mapping.tasks}
+    of_dicom = {mapping.column_of(role, table.columns) for role in DICOM_ROLES}
+    kept = {mapping.column_of(role, table.columns) for role in COLUMN_ROLES} - of_dicom
+    kept |= {task.column for task in mapping.tasks}
     identities = [(source.ct, source.row) for source in sources if source.ct is not None]
-    left_out = {*identifying_columns(table, identities), *DICOM_COLUMNS} - kept
+    left_out = (identifying_columns(table, identities) | of_dicom) - kept
     case_column = case_column_of(mapping, table)
     patient_column = mapping.column_of("patient_id", table.columns)
     columns = [name for name in table.columns if name not in left_out]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from dsmt_nnunet.covariates import Covariate, CovariateValue
 from dsmt_nnunet.csv_table import CsvTable, parse_number
 from dsmt_nnunet.dataset_conversion.deidentification import tells_who
-from dsmt_nnunet.dataset_conversion.terms import GRADES_OR_INVASIVE, INVASIVENESS, NOT_KNOWN, SIGN
+from dsmt_nnunet.dataset_conversion.terms import DICOM_ROLES, GRADES_OR_INVASIVE, INVASIVENESS, NOT_KNOWN, SIGN
 from dsmt_nnunet.nodules import split_votes
 from dsmt_nnunet.tasks import ClassificationSchema, Question, Task
 
@@ -26,9 +26,10 @@ COLUMN_ROLES = (
     "z_mm",
     "diameter_mm",
     "split",
+    *DICOM_ROLES,
 )
 """What a column can be, apart from holding labels."""
-IDENTIFYING_ROLES = ("case_id", "patient_id", "nodule_id", "image", "mask", "mask_label", "split")
+IDENTIFYING_ROLES = ("case_id", "patient_id", "nodule_id", "image", "mask", "mask_label", "split", *DICOM_ROLES)
 """Roles of columns that say which case it is, from which nothing is to be learnt."""
 
 _WHOLE_OR_DECIMAL = re.compile(r"[+-]?(?P<whole>[0-9]+)(?:\.(?P<part>[0-9]+))?")

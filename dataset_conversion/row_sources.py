@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable
-from dsmt_nnunet.dataset_conversion.mapping import TableMapping
+from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, TableMapping
 from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
-from dsmt_nnunet.dataset_conversion.terms import SERIES_COLUMN, STRUCTURE_COLUMN
+from dsmt_nnunet.dataset_conversion.terms import SERIES_ROLE, STRUCTURE_ROLE
 from dsmt_nnunet.dicom.export import Export, Series
 from dsmt_nnunet.dicom.lidc import described, lidc_series_uid, read_lidc
 from dsmt_nnunet.dicom.series import ct_series, read_ct
@@ -18,6 +18,11 @@ from dsmt_nnunet.dicom.slice_grid import grid_of_headers, pixel_spacing_mm, slic
 from dsmt_nnunet.dicom.structures import contoured_names, matches, structure_names, structures_of
 from dsmt_nnunet.nodules import NONE_ID
 from dsmt_nnunet.tasks import POSITION_COLUMNS
+
+HOW_TO_DECIDE = (
+    f"name one in a column '{STRUCTURE_ROLE}' (or in any that the mapping calls so), or give the position of the "
+    f"nodule ({', '.join(POSITION_COLUMNS)})"
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class RowSource:
         case_id: nnU-Net's case identifier, before pseudonyms.
         patient_id: as the table and the archive have it.
         pattern: names of structures that the row may mean.
+        series_uid: of the CT, as the row names it, "" where it does not.
+        position: (x, y, z) as the row writes them, () where it does not.
         ct: the series; None when none could be told.
         drawn: structure sets and segmentations of that series.
         readings: LIDC files of that series.
@@ -42,6 +49,8 @@ class RowSource:
     case_id: str
     patient_id: str
     pattern: str
+    series_uid: str = ""
+    position: tuple[str, ...] = ()
     ct: Series | None = None
     drawn: tuple[Series, ...] = ()
     readings: tuple[Path, ...] = ()
@@ -101,19 +110,22 @@ def find_sources(
     if patient_column is None:
         raise ValueError(f"{table.path}: a column patient_id is required; the table has {list(table.columns)}.")
     case_column = case_column_of(mapping, table)
-    nodule_column = mapping.column_of("nodule_id", table.columns) or "nodule_id"
     for choice in choices:
         choice.check_columns(table.columns)
     finder = _Finder(export, choices)
     sources = []
     for row in table.rows:
         patient_id = row.get(patient_column)
+        told = {role: row.get(mapping.column_of(role, table.columns) or "") for role in COLUMN_ROLES}
+        position = tuple(told[role] for role in POSITION_COLUMNS)
         source = RowSource(
             row,
             row.get(case_column) or patient_id,
             patient_id,
-            row.get(STRUCTURE_COLUMN) or structures,
-            is_empty=row.get(nodule_column).casefold() == NONE_ID,
+            pattern=told[STRUCTURE_ROLE] or structures,
+            series_uid=told[SERIES_ROLE],
+            position=position if all(position) else (),
+            is_empty=told["nodule_id"].casefold() == NONE_ID,
         )
         sources.append(finder.completed(source))
     return sources
@@ -135,8 +147,8 @@ class _Finder:
     def completed(self, source: RowSource) -> RowSource:
         """A row with its CT and contours, or with what is missing of them."""
         candidates = [series for series in self.volumes if series.patient_id == source.patient_id]
-        if named := source.row.get(SERIES_COLUMN):
-            candidates = [series for series in candidates if series.uid == named]
+        if source.series_uid:
+            candidates = [series for series in candidates if series.uid == source.series_uid]
         drawn = {series.uid: structures_of(self.export, series) for series in candidates}
         contoured = [series for series in candidates if drawn[series.uid] or series.uid in self.readings]
         if source.is_empty:
@@ -170,10 +182,12 @@ def case_column_of(mapping: TableMapping, table: CsvTable) -> str:
 
 
 def _missing(source: RowSource, chosen: Sequence[Series], export: Export) -> str:
+    if not source.patient_id:
+        return "the patient: the row names none. Is it a remark below the table? Take it out then."
     if not chosen:
         patients = sorted({series.patient_id for series in export.series})
         shown = f"{', '.join(patients[:5])}{', ...' if len(patients) > 5 else ''}"
-        named = f" with series_uid {uid}" if (uid := source.row.get(SERIES_COLUMN)) else ""
+        named = f" with series_uid {source.series_uid}" if source.series_uid else ""
         return f"a CT{named} of this patient; the export has patients {shown}."
     if len(chosen) > 1:
         listed = "; ".join(
@@ -191,9 +205,6 @@ def _missing(source: RowSource, chosen: Sequence[Series], export: Export) -> str
         return f"a structure called '{source.pattern}'; there are {names}."
     contoured = [name for series in source.drawn for name in contoured_names(series)] + list(source.read_nodules)
     fitting = [name for name in contoured if matches(name, source.pattern)]
-    if len(fitting) > 1 and not all(source.row.get(column) for column in POSITION_COLUMNS):
-        return (
-            f"a decision between the structures {fitting}: name one in a column '{STRUCTURE_COLUMN}', or give the "
-            f"position of the nodule ({', '.join(POSITION_COLUMNS)})."
-        )
+    if len(fitting) > 1 and not source.position:
+        return f"a decision between the structures {fitting}: {HOW_TO_DECIDE}."
     return ""

@@ -15,6 +15,7 @@ from dsmt_nnunet.dataset_conversion.cells import parse_diameter, parse_mask_labe
 from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, TableMapping
 from dsmt_nnunet.dataset_conversion.problems import Problem
 from dsmt_nnunet.dataset_conversion.row_rules import LookAlike, check_cases
+from dsmt_nnunet.dataset_conversion.terms import DICOM_ROLES
 from dsmt_nnunet.identifiers import case_id_problem, same_person_key
 from dsmt_nnunet.nodules import NONE_ID, nodule_ids
 from dsmt_nnunet.tasks import FIXED_COLUMNS, POSITION_COLUMNS, VOTES_SUFFIX
@@ -87,7 +88,7 @@ class _RowParser:
         self.problems: list[Problem] = []
         self._mapping = mapping
         self._columns = {role: mapping.column_of(role, table.columns) for role in COLUMN_ROLES}
-        roles = {column for column in self._columns.values() if column}
+        roles = {column for role, column in self._columns.items() if column and role not in DICOM_ROLES}
         names = mapping.schema.task_names
         voted = {column for task in mapping.tasks for column in task.votes}
         told = {own.name for own in mapping.covariates}

@@ -13,7 +13,6 @@ from dsmt_nnunet.dataset_conversion.deidentification import tells_who
 from dsmt_nnunet.dataset_conversion.mapping import BY_GRADES, meanings, normalise_term
 from dsmt_nnunet.dataset_conversion.terms import (
     CATEGORY_HEADERS,
-    DICOM_COLUMNS,
     GRADES_OR_INVASIVE,
     INVASIVENESS,
     NOT_KNOWN,
@@ -87,8 +86,7 @@ def suggest(table: CsvTable, grades: bool = False) -> Suggestion:
         ValueError: no column holds anything to classify; each column is named with what it holds.
     """
     roles = _roles(table)
-    of_dicom = [name for name in table.columns if name in DICOM_COLUMNS]
-    left = [name for name in table.columns if name not in (*roles.values(), *of_dicom) and not tells_who(name)]
+    left = [name for name in table.columns if name not in roles.values() and not tells_who(name)]
     pathology = _pathology(table, left, grades)
     if pathology is not None:
         left.remove(pathology.column)
@@ -111,7 +109,6 @@ def suggest(table: CsvTable, grades: bool = False) -> Suggestion:
     lines += [f"task {name}: column '{own.column}': {own.summary}" for name, own in tasks.items()]
     lines += [f"covariate {name}: column '{own.column}': {own.summary}" for name, own in categories.items()]
     lines += [f"covariate {name}: column '{column}', {unit or 'no unit'}" for name, (column, unit) in numbers.items()]
-    lines += [f"read by dsmt convert dicom: column '{name}'" for name in of_dicom]
     lines += [f"left out, it tells who a patient is: column '{name}'" for name in table.columns if tells_who(name)]
     lines += [f"not used: column '{name}': {_examples(table, name)}" for name in left if name not in used]
     strange = [term for own in (*tasks.values(), *categories.values()) for term in own.strange]

@@ -101,7 +101,7 @@ SIGN = MappingProxyType(
 )
 NOT_KNOWN = (
     *("na", "n/a", "nan", "none", "null", "unknown", "not known", "?", "未知", "不详"),
-    *("unbekannt", "k. A.", "k.A.", "nicht bekannt", "不明"),
+    *("unbekannt", "k. A.", "k.A.", "n. b.", "n.b.", "nicht bekannt", "nicht beurteilbar", "不明"),
 )
 
 SEX = MappingProxyType(
@@ -131,10 +131,10 @@ LOBES = MappingProxyType(
     }
 )
 
-SERIES_COLUMN = "series_uid"
-STRUCTURE_COLUMN = "structure"
-DICOM_COLUMNS = (SERIES_COLUMN, STRUCTURE_COLUMN)
-"""Which series and which contour of a DICOM export a row means."""
+SERIES_ROLE = "series_uid"
+STRUCTURE_ROLE = "structure"
+DICOM_ROLES = (SERIES_ROLE, STRUCTURE_ROLE)
+"""Which series and which contour of a DICOM export a row means; no other conversion reads them."""
 ROLE_HEADERS = MappingProxyType(
     {
         "patient_id": r"(patient|pat|subject)(s|en)?(id|no|nr|number|nummer)?|id|pid|mrn"
@@ -149,12 +149,14 @@ ROLE_HEADERS = MappingProxyType(
         "y_mm": r"y(mm)?",
         "z_mm": r"z(mm)?",
         "split": r"split|traintest|cohort(split)?",
+        STRUCTURE_ROLE: r"structure(name)?|roi(name)?|contour|kontur|struktur|靶区|轮廓|輪郭",
+        SERIES_ROLE: r"series(instance)?(uid)?",
     }
 )
 """Role of a column -> its header, without blanks and signs, in lower case."""
 SIGN_HEADERS = MappingProxyType(
     {
-        "bubble_lucency": r"bubblelucency|bubblelikelucency|vacuole(sign)?|空泡征?|blasigeaufhellung",
+        "bubble_lucency": r"bubble(like)?lucency|vacuole(sign)?|空泡征?|blasigeaufhellung|bläschen(zeichen)?",
         "pleural_retraction": r"pleural(retraction|indentation|tag)|胸膜(凹陷|牵拉)征?|pleuraretraktion|胸膜陥入像?",
         "spiculation": r"spiculat(ion|ed)|毛刺征?|spikulation|スピキュラ",
         "lobulation": r"lobulat(ion|ed)|分叶征?|lobulierung|分葉",

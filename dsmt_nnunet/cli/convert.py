@@ -220,13 +220,11 @@ def run_dicom(args: argparse.Namespace) -> int:
     from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING
     from dsmt_nnunet.dataset_conversion.row_sources import find_sources
     from dsmt_nnunet.dataset_conversion.series_choice import Choice
-    from dsmt_nnunet.dataset_conversion.terms import DICOM_COLUMNS
     from dsmt_nnunet.dicom.export import read_export
 
     mapping = _chosen_mapping(args) or DEFAULT_MAPPING
     choices = [Choice.parse(text) for text in args.choose]
-    table = read_table(args.table, args.sheet, args.encoding).spelt(DICOM_COLUMNS)
-    table = mapping.spelt(table)
+    table = mapping.spelt(read_table(args.table, args.sheet, args.encoding))
     sources = find_sources(read_export(args.export), table, mapping, choices, args.structures)
     for source in sources:
         print(source)

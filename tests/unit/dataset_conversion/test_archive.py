@@ -214,6 +214,7 @@ def test_dry_run_says_what_is_missing(export: Path, tmp_path: Path, capsys: pyte
     content = rows()
     content[1]["structure"] = "nodule*"
     content += [{**content[0], "patient_id": "P2"}, {**content[0], "patient_id": "P3"}]
+    content += [{**dict.fromkeys(content[0], ""), "note": "n.b. = not seen"}]
     table = write_table(tmp_path / "t.csv", content)
     assert convert(export, table, "--dry-run") == 1
     lines = capsys.readouterr().out.splitlines()
@@ -221,7 +222,8 @@ def test_dry_run_says_what_is_missing(export: Path, tmp_path: Path, capsys: pyte
     assert "MISSING a structure called 'nodule*'; there are ['GTV-1', 'GTV-2', 'Lung']" in lines[1]
     assert "MISSING a CT of this patient; the export has patients 007, P1" in lines[3]
     assert "MISSING a contour" in lines[4]
-    assert lines[5] == "2 of 5 rows are complete; nothing was written."
+    assert "line 7, patient : MISSING the patient: the row names none. Is it a remark" in lines[5]
+    assert lines[6] == "2 of 6 rows are complete; nothing was written."
     assert convert(export, table) == 2
     assert "line 3, case '007': missing: a structure" in capsys.readouterr().err
     assert not (tmp_path / "raw").exists()
@@ -256,6 +258,24 @@ def test_the_position_decides_between_structures(export: Path, tmp_path: Path) -
     assert convert(export, write_table(tmp_path / "t.csv", content), "--structures", "GTV*|first") == 0
     mask = sitk.ReadImage(str(tmp_path / "raw" / "Dataset501_Nodules" / "labelsTr" / "007.nii.gz"))
     assert np.flatnonzero(sitk.GetArrayFromImage(mask).any(axis=(1, 2))).tolist() == [3]
+
+
+def test_a_mapping_names_the_columns_of_contour_and_position(export: Path, tmp_path: Path) -> None:
+    content = [
+        {"Pat": "007", "Herd": "gtv-1", "X": "", "Y": "", "Z": "", "pathology": "AIS"},
+        {"Pat": "007", "Herd": "", "X": "-9,0", "Y": "7", "Z": "9", "pathology": "IAC"},
+    ]
+    mapping = tmp_path / "m.yaml"
+    roles = "{patient_id: Pat, structure: Herd, x_mm: X, y_mm: Y, z_mm: Z}"
+    mapping.write_text(
+        f"columns: {roles}\nprimary_task: t\ntasks:\n  t: {{column: pathology, classes: {{low: AIS, high: IAC}}}}\n"
+    )
+    options = ("--mapping", str(mapping), "--structures", "GTV*")
+    assert convert(export, write_table(tmp_path / "t.csv", content), *options) == 0
+    folder = tmp_path / "raw" / "Dataset501_Nodules"
+    mask = sitk.ReadImage(str(folder / "labelsTr" / "007.nii.gz"))
+    assert np.flatnonzero(sitk.GetArrayFromImage(mask).any(axis=(1, 2))).tolist() == [1, 3]
+    assert "Herd" not in (folder / "nodules.csv").read_text()
 
 
 def test_several_structures_are_not_guessed(export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

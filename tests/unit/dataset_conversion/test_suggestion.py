@@ -47,7 +47,7 @@ def suggested(tmp_path: Path, grades: bool = False) -> tuple[Suggestion, TableMa
 
 def test_what_a_table_tells_is_not_asked(tmp_path: Path) -> None:
     found, mapping = suggested(tmp_path)
-    assert mapping.columns == {"patient_id": "患者ID", "diameter_mm": "直径(mm)"}
+    assert mapping.columns == {"patient_id": "患者ID", "diameter_mm": "直径(mm)", "structure": "structure"}
     assert [(task.name, task.column) for task in mapping.tasks] == [
         ("invasiveness", "病理"),
         ("pleural_retraction", "胸膜凹陷征"),
@@ -70,7 +70,7 @@ def test_what_a_table_tells_is_not_asked(tmp_path: Path) -> None:
     assert "left out, it tells who a patient is: column '姓名'" in found.lines
     assert "not used: column '备注': 复查 (1)" in found.lines
     assert "not used: column 'pack-years': 20 (6)" in found.lines, "one value teaches nothing"
-    assert "read by dsmt convert dicom: column 'structure'" in found.lines
+    assert "structure: column 'structure'" in found.lines
 
 
 def test_terms_are_counted_and_what_is_not_known_is_left_to_a_person(tmp_path: Path) -> None:
