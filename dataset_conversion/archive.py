@@ -143,7 +143,10 @@ def _meant(source: RowSource, structures: Sequence[StructureMask], ct: CtVolume)
     Raises:
         ValueError: none, or several.
     """
-    named = [found for found in structures if matches(found.name, source.pattern) and len(found.voxels_zyx)]
+    fitting = [found for found in structures if matches(found.name, source.pattern)]
+    named = [found for found in fitting if len(found.voxels_zyx)]
+    if fitting and not named:
+        raise ValueError(f"{[found.name for found in fitting]} encloses no voxel of the CT. Is it drawn to the end?")
     if source.position and len(named) > 1:
         point = np.array([parse_number(text, f"the position of line {source.row.line}") for text in source.position])
         to_voxel = np.linalg.inv(np.array(ct.image.GetDirection()).reshape(3, 3))

@@ -13,7 +13,7 @@ from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
 from dsmt_nnunet.dataset_conversion.terms import SERIES_ROLE, STRUCTURE_ROLE
 from dsmt_nnunet.dicom.export import Export, Series
 from dsmt_nnunet.dicom.lidc import described, lidc_series_uid, read_lidc
-from dsmt_nnunet.dicom.series import ct_series, read_ct
+from dsmt_nnunet.dicom.series import CT, ct_series, read_ct
 from dsmt_nnunet.dicom.slice_grid import grid_of_headers, pixel_spacing_mm, slice_distance_mm
 from dsmt_nnunet.dicom.structures import contoured_names, matches, structure_names, structures_of
 from dsmt_nnunet.nodules import NONE_ID
@@ -76,7 +76,7 @@ class RowSource:
         distance, spacing = slice_distance_mm(self.ct), pixel_spacing_mm(self.ct)
         facts = [
             f"series {self.ct.text('SeriesNumber') or self.ct.uid}",
-            f"{len(self.ct.objects)} slices" if distance else "multi-frame",
+            f"{len(self.ct.objects)} {'slices' if distance else 'objects'}",
             *([f"{distance:.3g} mm apart"] if distance else []),
             *([f"{' x '.join(f'{value:.3g}' for value in spacing)} mm in plane"] if spacing else []),
             f"kernel {self.ct.kernel or 'not named'}",
@@ -147,8 +147,9 @@ class _Finder:
     def completed(self, source: RowSource) -> RowSource:
         """A row with its CT and contours, or with what is missing of them."""
         candidates = [series for series in self.volumes if series.patient_id == source.patient_id]
-        if source.series_uid:
-            candidates = [series for series in candidates if series.uid == source.series_uid]
+        if source.series_uid:  # which leads to a scan whose Patient ID was taken away, too
+            own = [series for series in self.volumes if series.patient_id in (source.patient_id, "")]
+            candidates = [series for series in own if series.uid == source.series_uid]
         drawn = {series.uid: structures_of(self.export, series) for series in candidates}
         contoured = [series for series in candidates if drawn[series.uid] or series.uid in self.readings]
         if source.is_empty:
@@ -185,7 +186,9 @@ def _missing(source: RowSource, chosen: Sequence[Series], export: Export) -> str
     if not source.patient_id:
         return "the patient: the row names none. Is it a remark below the table? Take it out then."
     if not chosen:
-        patients = sorted({series.patient_id for series in export.series})
+        if kinds := {series.modality or "not named" for series in export.of_patient(source.patient_id)} - {CT}:
+            return f"a CT of this patient; there are objects of modality {', '.join(sorted(kinds))}."
+        patients = sorted({series.patient_id or "'' (no Patient ID)" for series in export.series})
         shown = f"{', '.join(patients[:5])}{', ...' if len(patients) > 5 else ''}"
         named = f" with series_uid {source.series_uid}" if source.series_uid else ""
         return f"a CT{named} of this patient; the export has patients {shown}."
@@ -205,6 +208,12 @@ def _missing(source: RowSource, chosen: Sequence[Series], export: Export) -> str
         return f"a structure called '{source.pattern}'; there are {names}."
     contoured = [name for series in source.drawn for name in contoured_names(series)] + list(source.read_nodules)
     fitting = [name for name in contoured if matches(name, source.pattern)]
+    if len(fitting) > 1 and len(set(fitting)) == 1 and len(source.drawn) > 1:
+        sets = ", ".join(f"{series.uid} of {series.date or 'no date'}" for series in source.drawn)
+        return (
+            f"a decision between several contours called '{fitting[0]}', in the series {sets}: take out of the export "
+            f"what does not count."
+        )
     if len(fitting) > 1 and not source.position:
         return f"a decision between the structures {fitting}: {HOW_TO_DECIDE}."
     return ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, MediaStorageDirectoryStorage
+
+logger = logging.getLogger(__name__)
 
 _PREAMBLE = 128
 _MAGIC = b"DICM"
@@ -66,14 +69,22 @@ class StoredObject:
         path: the file, or the zip that holds it.
         member: name inside the zip, None for a file.
         header: what tells objects apart (`_HEADER`); no pixels.
+        rival: another file with the same SOP Instance UID and other pixels, "" where there is none.
     """
 
     path: Path
     member: str | None
     header: Dataset
+    rival: str = ""
 
     def read(self) -> Dataset:
-        """The whole object."""
+        """The whole object.
+
+        Raises:
+            ValueError: another file has the same UID and other pixels.
+        """
+        if self.rival:
+            raise ValueError(f"{self.rival} has the same SOP Instance UID and other pixels. Take out the wrong one.")
         if self.member is None:
             dataset = pydicom.dcmread(self.path, force=True)
         else:
@@ -214,7 +225,10 @@ def read_export(path: str | Path) -> Export:
             others.append(file)
         for item in found:
             if item.header.SOPClassUID != MediaStorageDirectoryStorage:
-                objects.setdefault(item.text("SOPInstanceUID"), item)
+                uid = item.text("SOPInstanceUID")
+                first = objects.setdefault(uid, item)
+                if first is not item and _differ(first, item):
+                    objects[uid] = replace(first, rival=item.name)
     if not objects:
         raise ValueError(
             f"{path} holds no DICOM object among {len(files)} files. Give the folder or zip of the export."
@@ -235,33 +249,49 @@ def _number(series: Series) -> int:
     return int(text) if text.lstrip("-").isdigit() else 0
 
 
+def _differ(first: StoredObject, second: StoredObject) -> bool:
+    """Whether two objects of one UID hold other pixels; they may be written in different ways."""
+    if first.rival:
+        return False
+    pixels = [item.read().get("PixelData") for item in (first, second)]
+    return len({item.read().file_meta.TransferSyntaxUID for item in (first, second)}) == 1 and pixels[0] != pixels[1]
+
+
 def _objects_of(file: Path) -> Iterator[StoredObject]:
     if zipfile.is_zipfile(file):
         try:
             with zipfile.ZipFile(file) as archive:
+                if inner := [name for name in archive.namelist() if name.lower().endswith(".zip")]:
+                    raise ValueError(f"{file}: it holds a zip itself ({inner[0]}). Unpack the outer one.")
                 for name in sorted(archive.namelist()):
-                    if (header := _header(io.BytesIO(archive.read(name)))) is not None:
+                    if (header := _header(io.BytesIO(archive.read(name)), f"{file}:{name}")) is not None:
                         yield StoredObject(file, name, header)
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
             raise ValueError(f"{file}: the zip cannot be read ({error}). Export it again, without password.") from error
     else:
         with file.open("rb") as stream:
-            header = _header(stream)
+            header = _header(stream, str(file))
         if header is not None:
             yield StoredObject(file, None, header)
 
 
-def _header(stream: io.BufferedIOBase) -> Dataset | None:
-    """Header of a DICOM object; None when it is something else."""
+def _header(stream: io.BufferedIOBase, name: str) -> Dataset | None:
+    """Header of a DICOM object; None when it is something else, or damaged, which a warning tells."""
     start = stream.read(_PREAMBLE + len(_MAGIC))
-    if start[_PREAMBLE:] != _MAGIC and start[:2] not in _FIRST_GROUPS:
+    is_marked = start[_PREAMBLE:] == _MAGIC
+    if not is_marked and start[:2] not in _FIRST_GROUPS:
         return None
     stream.seek(0)
+    header = Dataset()
     try:
         header = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(_HEADER))
     except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError):
-        return None
-    return header if "SOPClassUID" in header and "SOPInstanceUID" in header else None
+        logger.debug("%s cannot be read.", name, exc_info=True)
+    if header.get("SOPClassUID") and header.get("SOPInstanceUID"):
+        return header
+    if is_marked:
+        logger.warning("%s begins as a DICOM object does, but is cut off or lacks its UIDs; it is left out.", name)
+    return None
 
 
 def _referenced_series(header: Dataset) -> Iterator[UID]:

@@ -11,21 +11,14 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from dsmt_nnunet.dicom.export import Export, Series, StoredObject, read_export
 from dsmt_nnunet.dicom.scan_source import ScanSource, SliceInArchive
-from dsmt_nnunet.dicom.slice_grid import SliceGrid
+from dsmt_nnunet.dicom.slice_grid import SliceGrid, check_stack, numbers_of
 
 CT = "CT"
 LOCALIZER = "LOCALIZER"
-
-SLICE_DISTANCE_TOLERANCE = 0.02
-"""Share of the slice distance by which single distances may differ: positions are rounded to a few digits in DICOM, a
-missing or doubled slice changes a distance by all of it."""
-COARSE_ROUNDING_MM = 0.1
-"""Some archives keep one decimal; then distances differ by as much, and a missing slice still by all of one."""
-ROUNDING_MM = 0.01
-"""Positions with two decimals are common; no two slices are this close."""
 
 AIR_HU = -1024
 _SCANNER_RANGE_HU = (-1024.0, 3071.0)
@@ -77,6 +70,12 @@ class _Plane:
     def normal(self) -> NDArray[np.float64]:
         return np.cross(self.orientation[:3], self.orientation[3:])
 
+    @property
+    def looks(self) -> str:
+        """Size, pixel spacing and orientation in words."""
+        axes = np.round(self.orientation, 3).tolist()
+        return f"{self.stored.shape[0]} x {self.stored.shape[1]} pixels of {self.spacing_mm} mm along {axes}"
+
     @cached_property
     def is_whole(self) -> bool:
         """Whether slope and intercept keep whole numbers whole."""
@@ -103,9 +102,14 @@ def ct_series(export: Export) -> tuple[Series, ...]:
     kept = []
     for series in export.series:
         images = tuple(item for item in series.objects if not is_localizer(item) and "Rows" in item.header)
+        images = tuple(filter(_is_ct, images)) or images  # a screen shot among them is none
         if series.modality == CT and images:
             kept.append(Series(images))
     return tuple(kept)
+
+
+def _is_ct(item: StoredObject) -> bool:
+    return item.header.SOPClassUID in (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 
 
 def read_ct(series: Series) -> CtVolume:
@@ -130,7 +134,7 @@ def read_ct(series: Series) -> CtVolume:
     normal = first.normal
     planes.sort(key=lambda plane: float(plane.position_mm @ normal))
     positions = np.array([plane.position_mm for plane in planes])
-    distance_mm = _check_stack(series, positions, normal, first.spacing_mm)
+    distance_mm = check_stack(series, positions, normal, first.spacing_mm)
     array = np.stack([plane.hu() for plane in planes])
     if all(plane.is_whole for plane in planes) and np.abs(array).max() <= np.iinfo(np.int16).max:
         image = sitk.GetImageFromArray(array.astype(np.int16))
@@ -244,19 +248,19 @@ def _plane(
 ) -> _Plane:
     missing = [
         name
-        for part, name in (
-            (position, "ImagePositionPatient"),
-            (orientation, "ImageOrientationPatient"),
-            (measures, "PixelSpacing"),
-            (transformation, "RescaleSlope"),
-            (transformation, "RescaleIntercept"),
+        for part, name, count in (
+            (position, "ImagePositionPatient", 3),
+            (orientation, "ImageOrientationPatient", 6),
+            (measures, "PixelSpacing", 2),
+            (transformation, "RescaleSlope", None),
+            (transformation, "RescaleIntercept", None),
         )
-        if part.get(name) in (None, "")
+        if (numbers_of(part, name, count) is None if count else part.get(name) in (None, ""))
     ]
     if missing:
         raise ValueError(
-            f"{series.where}: {item.name} lacks {', '.join(missing)}, without which it has no place or no HU. Export "
-            f"the original series."
+            f"{series.where}: {item.name} lacks {', '.join(missing)}, or holds no numbers there, without which it has "
+            f"no place or no HU. Export the original series."
         )
     padding = dataset.get("PixelPaddingValue")
     row_mm, column_mm = (float(value) for value in measures.PixelSpacing)
@@ -287,51 +291,7 @@ def _check_uniform(series: Series, planes: Sequence[_Plane]) -> None:
         )
         if not same:
             raise ValueError(
-                f"{series.where}: slices differ in size, pixel spacing or orientation ({first.stored.shape}, "
-                f"{first.spacing_mm} mm and {plane.stored.shape}, {plane.spacing_mm} mm). Export one reconstruction."
+                f"{series.where}: slices differ in size, pixel spacing or orientation: image {first.archived.number} "
+                f"has {first.looks}, image {plane.archived.number} {plane.looks}. Is a localizer among them? Export "
+                f"one reconstruction."
             )
-
-
-def distance_tolerance_mm(positions: NDArray[np.float64], usual_mm: float) -> float:
-    """By how much single distances of slices may differ from the usual one, from the digits of their positions.
-
-    Args:
-        positions: (slices, 3) in mm.
-        usual_mm: median distance of neighbours.
-    """
-    tenths = positions / COARSE_ROUNDING_MM
-    is_coarse = bool(np.abs(tenths - np.rint(tenths)).max() < 1e-6) and usual_mm > 3 * COARSE_ROUNDING_MM
-    rounding = COARSE_ROUNDING_MM * 1.001 if is_coarse else ROUNDING_MM
-    return max(SLICE_DISTANCE_TOLERANCE * usual_mm, rounding)
-
-
-def _check_stack(
-    series: Series, positions: NDArray[np.float64], normal: NDArray[np.float64], spacing_mm: tuple[float, float]
-) -> float:
-    """Distance of the slices in mm, after a look at whether they form a regular stack."""
-    if len(positions) < 2:
-        raise ValueError(f"{series.where}: the series has one slice; a volume has at least two.")
-    heights = positions @ normal
-    distances = np.diff(heights)
-    usual = float(np.median(distances))
-    if distances.min() < ROUNDING_MM:
-        place = heights[int(distances.argmin())]
-        raise ValueError(
-            f"{series.where}: two slices lie at the same position ({place:.5g} mm along the normal); the series holds "
-            f"several acquisitions or phases. Export them as series of their own."
-        )
-    worst = int(np.abs(distances - usual).argmax())
-    if abs(distances[worst] - usual) > distance_tolerance_mm(positions, usual):
-        raise ValueError(
-            f"{series.where}: the slices do not form a regular stack: between {heights[worst]:.5g} and "
-            f"{heights[worst + 1]:.5g} mm they lie {distances[worst]:.3g} mm apart, usually {usual:.3g}. Slices are "
-            f"missing, or the spacing varies; export the series again."
-        )
-    path = positions[-1] - positions[0]
-    drift = float(np.linalg.norm(path - (path @ normal) * normal))
-    if drift > min(spacing_mm):
-        raise ValueError(
-            f"{series.where}: the slices are sheared against each other by {drift:.3g} mm over the stack (gantry "
-            f"tilt). Resample the series to a straight grid first."
-        )
-    return float(distances.mean())

@@ -1,4 +1,4 @@
-"""Where the slices of a series lie, told by their headers without their pixels."""
+"""Where the slices of a series lie, told without their pixels, and whether they form a regular stack."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from dsmt_nnunet.dicom.export import Series, StoredObject
+
+SLICE_DISTANCE_TOLERANCE = 0.02
+"""Share of the slice distance by which single distances may differ: positions are rounded to a few digits in DICOM, a
+missing or doubled slice changes a distance by all of it."""
+COARSE_ROUNDING_MM = 0.1
+"""Some archives keep one decimal; then distances differ by as much, and a missing slice still by all of one."""
+ROUNDING_MM = 0.01
+"""Positions with two decimals are common; no two slices are this close."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ def grid_of_headers(series: Series) -> SliceGrid | None:
     spacing = pixel_spacing_mm(series)
     if distance is None or spacing is None:
         return None
-    placed = sorted(((_height(item), item) for item in series.objects), key=lambda one: one[0])
+    placed = sorted(((_height(item) or 0.0, item) for item in series.objects), key=lambda one: one[0])
     first = placed[0][1].header
     axes = np.array(first.ImageOrientationPatient, float)
     return SliceGrid(
@@ -57,23 +66,87 @@ def grid_of_headers(series: Series) -> SliceGrid | None:
 
 def slice_distance_mm(series: Series) -> float | None:
     """Usual distance of the slices from their headers alone; None for a multi-frame object or a single slice."""
-    if not all(_is_placed(item) for item in series.objects):
+    heights = [_height(item) for item in series.objects]
+    placed = [height for height in heights if height is not None]
+    if len(placed) < len(heights) or len(placed) < 2:
         return None
-    heights = sorted(_height(item) for item in series.objects)
-    return float(np.median(np.diff(heights))) if len(heights) > 1 else None
+    return float(np.median(np.diff(sorted(placed))))
 
 
 def pixel_spacing_mm(series: Series) -> tuple[float, float] | None:
     """Row and column spacing, from the header of the first slice; None where it has none (a multi-frame object)."""
-    spacing = series.objects[0].header.get("PixelSpacing")
-    return (float(spacing[0]), float(spacing[1])) if spacing else None
+    spacing = numbers_of(series.objects[0].header, "PixelSpacing", 2)
+    return None if spacing is None else (float(spacing[0]), float(spacing[1]))
 
 
-def _is_placed(item: StoredObject) -> bool:
-    return bool(item.header.get("ImagePositionPatient")) and bool(item.header.get("ImageOrientationPatient"))
+def numbers_of(header: Dataset, keyword: str, count: int) -> NDArray[np.float64] | None:
+    """The values of an attribute; None where it is absent or holds something else than so many numbers."""
+    try:
+        values = np.array(header.get(keyword), float)
+    except (ValueError, TypeError):
+        return None
+    return values if values.shape == (count,) and bool(np.isfinite(values).all()) else None
 
 
-def _height(item: StoredObject) -> float:
+def _height(item: StoredObject) -> float | None:
     """Along the normal of the slices."""
-    axes = np.array(item.header.ImageOrientationPatient, float)
-    return float(np.array(item.header.ImagePositionPatient, float) @ np.cross(axes[:3], axes[3:]))
+    position = numbers_of(item.header, "ImagePositionPatient", 3)
+    axes = numbers_of(item.header, "ImageOrientationPatient", 6)
+    if position is None or axes is None:
+        return None
+    return float(position @ np.cross(axes[:3], axes[3:]))
+
+
+def distance_tolerance_mm(positions: NDArray[np.float64], usual_mm: float) -> float:
+    """By how much single distances of slices may differ from the usual one, from the digits of their positions.
+
+    Args:
+        positions: (slices, 3) in mm.
+        usual_mm: median distance of neighbours.
+    """
+    tenths = positions / COARSE_ROUNDING_MM
+    is_coarse = bool(np.abs(tenths - np.rint(tenths)).max() < 1e-6) and usual_mm > 3 * COARSE_ROUNDING_MM
+    rounding = COARSE_ROUNDING_MM * 1.001 if is_coarse else ROUNDING_MM
+    return max(SLICE_DISTANCE_TOLERANCE * usual_mm, rounding)
+
+
+def check_stack(
+    series: Series, positions: NDArray[np.float64], normal: NDArray[np.float64], spacing_mm: tuple[float, float]
+) -> float:
+    """Distance of the slices in mm, after a look at whether they form a regular stack.
+
+    Args:
+        series: for messages.
+        positions: (slices, 3) in mm, in the order of their height.
+        normal: of the slices.
+        spacing_mm: of rows and columns.
+
+    Raises:
+        ValueError: one slice alone, missing or doubled slices, or slices that are sheared against each other.
+    """
+    if len(positions) < 2:
+        raise ValueError(f"{series.where}: the series has one slice; a volume has at least two.")
+    heights = positions @ normal
+    distances = np.diff(heights)
+    usual = float(np.median(distances))
+    if distances.min() < ROUNDING_MM:
+        place = heights[int(distances.argmin())]
+        raise ValueError(
+            f"{series.where}: two slices lie at the same position ({place:.5g} mm along the normal); the series holds "
+            f"several acquisitions or phases. Export them as series of their own."
+        )
+    worst = int(np.abs(distances - usual).argmax())
+    if abs(distances[worst] - usual) > distance_tolerance_mm(positions, usual):
+        raise ValueError(
+            f"{series.where}: the slices do not form a regular stack: between {heights[worst]:.5g} and "
+            f"{heights[worst + 1]:.5g} mm they lie {distances[worst]:.3g} mm apart, usually {usual:.3g}. Slices are "
+            f"missing, or the spacing varies; export the series again."
+        )
+    path = positions[-1] - positions[0]
+    drift = float(np.linalg.norm(path - (path @ normal) * normal))
+    if drift > min(spacing_mm):
+        raise ValueError(
+            f"{series.where}: the slices are sheared against each other by {drift:.3g} mm over the stack (gantry "
+            f"tilt). Resample the series to a straight grid first."
+        )
+    return float(distances.mean())

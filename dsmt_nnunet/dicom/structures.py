@@ -36,7 +36,12 @@ def structures_of(export: Export, ct: Series) -> tuple[Series, ...]:
         if series.modality in (RTSTRUCT, SEG)
         and (
             ct.uid in series.referenced_series
-            or (not series.referenced_series and frame and series.text("FrameOfReferenceUID") == frame)
+            or (
+                not series.referenced_series
+                and frame
+                and series.text("FrameOfReferenceUID") == frame
+                and series.patient_id == ct.patient_id
+            )
         )
     )
 
@@ -104,7 +109,7 @@ def _rtstruct(dataset: Dataset, ct: CtVolume, pattern: str) -> Iterator[Structur
     for roi in dataset.get("StructureSetROISequence") or ():
         name = str(roi.get("ROIName", ""))
         closed = [
-            np.array(contour.ContourData, float).reshape(-1, 3)
+            _points_mm(contour, name)
             for contour in contours.get(int(roi.ROINumber), ())
             if contour.ContourGeometricType in CLOSED
         ]
@@ -112,10 +117,23 @@ def _rtstruct(dataset: Dataset, ct: CtVolume, pattern: str) -> Iterator[Structur
             yield fill_contours(closed, ct.image, name)
 
 
+def _points_mm(contour: Dataset, name: str) -> NDArray[np.float64]:
+    """(N, 3), the corners of a contour."""
+    values = np.array(contour.ContourData, float)
+    if len(values) % 3 or not np.isfinite(values).all():
+        raise ValueError(
+            f"structure '{name}': a contour holds {len(values)} values, which are not three numbers a point. Export it "
+            f"again."
+        )
+    return values.reshape(-1, 3)
+
+
 def _segmentation(dataset: Dataset, ct: CtVolume, pattern: str) -> Iterator[StructureMask]:
     kind = str(dataset.get("SegmentationType", ""))
     if kind not in ("BINARY", "FRACTIONAL"):
-        raise ValueError(f"segmentations are BINARY or FRACTIONAL, this one is {kind or 'of unknown type'}.")
+        raise ValueError(
+            f"segmentations are BINARY or FRACTIONAL, this one is {kind or 'not named'}; export it as one of them."
+        )
     pixels = np.asarray(dataset.pixel_array)
     pixels = pixels[None] if pixels.ndim == 2 else pixels
     inside = pixels > 0 if kind == "BINARY" else pixels / int(dataset.MaximumFractionalValue) >= FRACTION_INSIDE
@@ -123,6 +141,9 @@ def _segmentation(dataset: Dataset, ct: CtVolume, pattern: str) -> Iterator[Stru
     frames = dataset.PerFrameFunctionalGroupsSequence
     if len(frames) != len(inside):
         raise ValueError(f"the segmentation has {len(inside)} frames and places for {len(frames)}. Export it again.")
+    described = {int(segment.SegmentNumber) for segment in dataset.SegmentSequence}
+    if strange := {_segment_number(frame, shared) for frame in frames} - described:
+        raise ValueError(f"frames belong to segments {sorted(strange)}, which it does not describe. Export it again.")
     for segment in dataset.SegmentSequence:
         name = str(segment.get("SegmentLabel", ""))
         if not matches(name, pattern):

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
@@ -258,6 +259,36 @@ def test_the_position_decides_between_structures(export: Path, tmp_path: Path) -
     assert convert(export, write_table(tmp_path / "t.csv", content), "--structures", "GTV*|first") == 0
     mask = sitk.ReadImage(str(tmp_path / "raw" / "Dataset501_Nodules" / "labelsTr" / "007.nii.gz"))
     assert np.flatnonzero(sitk.GetArrayFromImage(mask).any(axis=(1, 2))).tolist() == [3]
+
+
+def test_what_a_row_may_mean_is_told(export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ct = scan(export / "c", "P3")
+    speck = [(0.5, 0.5), (0.6, 0.5), (0.6, 0.6)]
+    write_rtstruct(export / "c-set", ct, {"GTV": [(3, square(0, 2))], "speck": [(3, speck)]})
+    again = pydicom.dcmread(export / "c-set")
+    for name in ("SOPInstanceUID", "SeriesInstanceUID"):
+        setattr(again, name, f"{again[name].value}.2")
+    again.save_as(export / "c-set-2")
+    write_ct(export / "pet", patient="P4", Modality="PT")
+    write_ct(export / "nobody", patient="", heights=HEIGHTS, hu=HU)
+    nobody = next(own for own in ct_series(read_export(export)) if not own.patient_id)
+    cells = [("P3", "GTV", ""), ("P4", "", ""), ("P5", "", nobody.uid), ("P5", "", "1.2"), ("P3", "speck", "")]
+    content = [
+        {"patient_id": patient, "structure": name, "series_uid": uid, "pathology": "AIS"}
+        for patient, name, uid in cells
+    ]
+    table = write_table(tmp_path / "t.csv", content)
+    assert convert(export, table, "--dry-run") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "MISSING a decision between several contours called 'GTV', in the series " in lines[0]
+    assert "MISSING a CT of this patient; there are objects of modality PT." in lines[1]
+    assert "line 4, patient P5: series 1, 5 slices" in lines[2]
+    assert (
+        "MISSING a CT with series_uid 1.2 of this patient; the export has patients '' (no Patient ID), 007" in lines[3]
+    )
+    (export / "c-set-2").unlink()
+    assert convert(export, write_table(tmp_path / "t.csv", content[4:])) == 2
+    assert "['speck'] encloses no voxel of the CT" in capsys.readouterr().err
 
 
 def test_a_mapping_names_the_columns_of_contour_and_position(export: Path, tmp_path: Path) -> None:
