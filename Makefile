@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test e2e-with-a-model e2e-without-a-model test-archive test-cluster docs coverage lint imports bench study clean
+.PHONY: help install demo test test-archive test-cluster docs coverage lint imports bench study clean
 
 help:
 	@echo "make demo     install, then run the main job on phantoms; ends with a report"
@@ -30,9 +30,9 @@ $(STAMP): pyproject.toml
 demo: install
 	$(BIN)/dsmt demo
 
+# One run: who waits for a training's end leaves the small tests to the other processes.
 test: install
-	$(BIN)/python -m pytest tests/unit -n auto --maxprocesses 8 --dist worksteal --durations=10
-	$(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) e2e-with-a-model e2e-without-a-model
+	$(BIN)/python -m pytest tests/e2e tests/unit -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder --durations=10
 
 test-archive: install
 	$(BIN)/python -m pytest tests/archive -rs
@@ -43,13 +43,6 @@ test-cluster: install
 docs: install
 	$(BIN)/python -m pip install --quiet -e ".[docs]"
 	$(BIN)/python -m mkdocs build
-
-# Side by side: one process trains the model that many tests share and asks it, the other does the rest.
-e2e-with-a-model: install
-	$(BIN)/python -m pytest tests/e2e -m model --durations=10
-
-e2e-without-a-model: install
-	$(BIN)/python -m pytest tests/e2e -m "not model" --durations=10
 
 coverage: install
 	$(BIN)/python -m pytest tests/unit -n auto --maxprocesses 8 --cov --cov-branch --cov-report=term:skip-covered

@@ -8,6 +8,7 @@ from pathlib import Path
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from dsmt_nnunet.files import write_bytes
+from dsmt_nnunet.nnunet_listing import listed_in_this_process
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME, ClassificationSchema
 
@@ -30,7 +31,8 @@ def training_images(dataset_name: str) -> dict[str, list[str]]:
     folder = Path(raw) / dataset_name if raw else None
     if folder is None or not (folder / "dataset.json").is_file():
         return {}
-    cases = get_filenames_of_train_images_and_targets(str(folder))
+    with listed_in_this_process(folder):
+        cases = get_filenames_of_train_images_and_targets(str(folder))
     return {case_id: list(case["images"]) for case_id, case in cases.items()}
 
 

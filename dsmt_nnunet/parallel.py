@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_all_start_methods
 from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 Result = TypeVar("Result")
+
+WORKERS_START_S = 4.0
+"""About what the start of workers takes, nearly all of it imports."""
 
 IMPORTED_ONCE = ("torch", "SimpleITK", "nnunetv2.preprocessing.preprocessors.default_preprocessor")
 """Modules of seconds; where this process has them, its workers are forks of one process that imported them once."""
@@ -24,8 +29,9 @@ def in_processes(
 ) -> list[Result]:
     """Results of a function for each job, in the order of the jobs; the first error ends the work.
 
-    Few jobs run in this process, since others take seconds to start. Workers are no forks of this process, which would
-    be unsafe beside its threads, but of one that has imported what they need and done nothing else.
+    The first jobs run in this process, and all of them where they take no longer than others take to start. Workers are
+    no forks of this process, which would be unsafe beside its threads, but of one that has imported what they need and
+    done nothing else.
 
     Args:
         function: can be pickled.
@@ -38,14 +44,16 @@ def in_processes(
     """
     results: list[Any] = [None] * len(jobs)
     with tqdm(total=len(jobs), desc=description, disable=None if jobs else True) as progress:
-        if processes <= 1 or len(jobs) < 2 * processes:
-            for position, job in enumerate(jobs):
-                results[position] = function(*job)
-                progress.update()
+        begun, alone = time.monotonic(), 0
+        while alone < len(jobs) and not _others_pay(time.monotonic() - begun, alone, len(jobs), processes):
+            results[alone] = function(*jobs[alone])
+            alone += 1
+            progress.update()
+        if alone == len(jobs):
             return results
         here = (dict(os.environ), os.getcwd())
-        with ProcessPoolExecutor(processes, _context(function), _come_here, here) as pool:
-            positions = {pool.submit(function, *job): position for position, job in enumerate(jobs)}
+        with ProcessPoolExecutor(processes, _context(function), come_here, here) as pool:
+            positions = {pool.submit(function, *jobs[position]): position for position in range(alone, len(jobs))}
             try:
                 for future in as_completed(positions):
                     results[positions[future]] = future.result()
@@ -58,15 +66,23 @@ def in_processes(
     return results
 
 
+def _others_pay(elapsed_s: float, done: int, jobs: int, processes: int) -> bool:
+    """Whether other processes, which take some time to start, would be done sooner with what is left."""
+    if processes <= 1 or not done:
+        return False
+    left_s = elapsed_s / done * (jobs - done)
+    return left_s > WORKERS_START_S + left_s / min(processes, jobs - done)
+
+
 def _context(function: Callable[..., Any]) -> BaseContext:
     if "forkserver" not in get_all_start_methods():  # Windows
-        return get_context("spawn")
-    context = get_context("forkserver")
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([name for name in IMPORTED_ONCE if name in sys.modules] + [function.__module__])
     return context
 
 
-def _come_here(variables: dict[str, str], folder: str) -> None:
+def come_here(variables: dict[str, str], folder: str) -> None:
     """Gives a worker the environment of this process now; the one it is forked from may be older."""
     os.environ.clear()
     os.environ.update(variables)

@@ -20,6 +20,7 @@ from dsmt_nnunet.dataloading.splits import check_patients, grouped_splits
 from dsmt_nnunet.files import write_json
 from dsmt_nnunet.nnunet_files import CaseFiles, NnunetPlans, read_splits
 from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
+from dsmt_nnunet.nnunet_listing import listed_in_this_process
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.planners.dsmt_planner import PLANNERS
@@ -51,21 +52,24 @@ def plan_and_preprocess(
     if planner not in PLANNERS:
         raise ValueError(f"Unknown planner '{planner}'. There are: {', '.join(PLANNERS)}.")
     dataset_name = convert_id_to_dataset_name(dataset_id)
-    _extract_fingerprint(dataset_id, dataset_name, processes, verify, clean)
-    plans, plans_name = plan_experiment_dataset(
-        dataset_id,
-        PLANNERS[planner],
-        gpu_memory_target_gb,
-        overwrite_target_spacing=target_spacing_mm,
-        overwrite_plans_name=plans_name,
-    )
+    raw = folder_from_environment("nnUNet_raw") / dataset_name
+    with listed_in_this_process(raw):
+        _extract_fingerprint(dataset_id, dataset_name, processes, verify, clean)
+        plans, plans_name = plan_experiment_dataset(
+            dataset_id,
+            PLANNERS[planner],
+            gpu_memory_target_gb,
+            overwrite_target_spacing=target_spacing_mm,
+            overwrite_plans_name=plans_name,
+        )
     plan = DSMTPlan.from_plans(plans)
     table = read_nodule_table(dataset_name, plan.schema)
     if not preprocess:
         return plans_name
     configuration = NnunetPlans.parse(plans).configuration(CONFIGURATION)
     folder = folder_from_environment("nnUNet_preprocessed") / dataset_name / configuration.data_identifier
-    preprocess_what_is_missing(dataset_id, plans_name, folder, processes, clean)
+    with listed_in_this_process(raw):
+        preprocess_what_is_missing(dataset_id, plans_name, folder, processes, clean)
     dataset = infer_dataset_class(str(folder))(str(folder))
     store = ContextStore.beside(folder, plan.context)
     make_context_volumes(

@@ -1,7 +1,8 @@
 """Running commands of this package and of nnU-Net one after the other, as if each was typed.
 
 `WarmCommands` runs them in forks of a process that has imported torch and nnU-Net once: each fork is a process of its
-own that runs the command's entry point, only the seconds of importing are shared. `PlainCommands` starts each from
+own that runs the command's entry point, only the seconds of importing are shared; so are those of the workers that
+nnU-Net spawns (`warm_workers.py`). `PlainCommands` starts each from
 nothing, as a GPU needs it (a fork cannot use one that its parent has asked about), and systems that do not fork well.
 """
 
@@ -15,13 +16,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
+from dsmt_nnunet.cli.warm_workers import share_warm_workers, start_warm_workers
 from dsmt_nnunet.environment import resolved
 
 IMPORTED_ONCE = (
@@ -136,7 +138,8 @@ class WarmCommands:
         request = _Request(
             shlex.split(command), dict(variables or {}), None if output is None else str(output), at_most_s
         )
-        print(json.dumps(asdict(request)), file=self._process.stdin, flush=True)
+        with suppress(BrokenPipeError):  # there is no answer then
+            print(json.dumps(asdict(request)), file=self._process.stdin, flush=True)
         answer = self._answers.readline()
         if not answer:
             raise OSError(f"The process that runs commands ended with status {self._process.wait()} at: {command}")
@@ -150,6 +153,7 @@ class WarmCommands:
 
 def serve(answers: int, imported: Sequence[str]) -> None:
     """Answers requests, one a line on standard input, until it ends; a line of JSON each to the file `answers`."""
+    start_warm_workers(imported)
     for name in imported:
         import_module(name)
     gc.freeze()  # else each fork copies, at its end, all that was imported, to look for garbage: a second and more
@@ -167,6 +171,7 @@ def serve(answers: int, imported: Sequence[str]) -> None:
 def become(request: _Request) -> None:
     """Runs the entry point of a command in this process and ends it."""
     os.environ.update(request.variables)
+    share_warm_workers()
     _redirect(request.output)
     if request.at_most_s:
         os.setsid()

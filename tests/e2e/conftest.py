@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from dsmt_nnunet.cli.commands import WarmCommands
 from dsmt_nnunet.environment import FOLDERS, plugin_folder
@@ -26,8 +27,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "e2e" in item.path.parts:
             item.add_marker(pytest.mark.e2e)
-            if "trained" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.model)
 
 
 @dataclass
@@ -95,10 +94,22 @@ class Workspace:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Ten training and three test phantoms, planned and preprocessed with the smallest preset."""
     space = Workspace(tmp_path_factory.mktemp("nnunet"))
-    space.run(f"dsmt convert phantom -d {DATASET_ID} --cases 10 --test-cases 3 --seed 3 --size 64 -np 1")
-    space.run(f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np 1")
+    made = made_once(tmp_path_factory)
+    with FileLock(made.with_suffix(".lock")):
+        if not made.is_dir():
+            space.run(f"dsmt convert phantom -d {DATASET_ID} --cases 10 --test-cases 3 --seed 3 --size 64 -np 1")
+            space.run(f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np 1")
+            shutil.copytree(space.base, made)
+        else:
+            shutil.copytree(made, space.base, dirs_exist_ok=True)
     yield space
     space.close()
+
+
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the processes of one run of the tests, if there are several, find what the first of them has made."""
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "planned"
 
 
 TRAIN = f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr DSMTTrainerShort -p DSMTPlansXS -device cpu"

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
@@ -59,29 +58,35 @@ def test_no_patient_or_case_is_named_in_what_is_exported(trained: Workspace) -> 
         assert "P000" not in text, path.name
 
 
-@pytest.mark.parametrize("epoch", [1, 2])
-def test_training_killed_in_a_stage_continues_in_it(workspace: Workspace, epoch: int) -> None:
-    model = workspace.model("DSMTTrainerShort", "DSMTPlansXS")
-    fold = 1 + epoch
-    command = TRAIN.replace("3d_fullres 0", f"3d_fullres {fold}")
+def killed_after(workspace: Workspace, command: str, checkpoint: Path, epochs: int) -> tuple[int, str]:
+    """Starts a training, kills it once so many epochs are saved; how many then are, and what it printed."""
     process = workspace.start(command, dsmt_validation="off")
-    checkpoint = model / f"fold_{fold}" / "checkpoint_latest.pth"
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
-        if checkpoint.is_file() and torch.load(checkpoint, weights_only=False)["current_epoch"] == epoch:
+        if checkpoint.is_file() and torch.load(checkpoint, weights_only=False)["current_epoch"] >= epochs:
             break
         time.sleep(0.05)
     # The workers too: orphans would keep the pipe open.
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
-    saved = torch.load(checkpoint, weights_only=False)["current_epoch"]
-    output = workspace.run(f"{command} --c", dsmt_validation="off")
-    assert f"Epoch {saved}" in output
-    assert "Epoch 0 " not in output
-    log = torch.load(model / f"fold_{fold}" / "checkpoint_final.pth", weights_only=False)["logging"]
+    printed, _ = process.communicate(timeout=60)
+    return torch.load(checkpoint, weights_only=False)["current_epoch"], printed
+
+
+def test_training_killed_in_each_stage_continues_in_it(workspace: Workspace) -> None:
+    fold = workspace.model("DSMTTrainerShort", "DSMTPlansXS") / "fold_2"
+    checkpoint = fold / "checkpoint_latest.pth"
+    command = TRAIN.replace("3d_fullres 0", "3d_fullres 2")
+    in_joint, _ = killed_after(workspace, command, checkpoint, 1)
+    in_fine_tuning, continued = killed_after(workspace, f"{command} --c", checkpoint, 2)
+    last = workspace.run(f"{command} --c", dsmt_validation="off")
+    assert in_joint < in_fine_tuning < 4, "killed too late to see"
+    for saved, output in ((in_joint, continued), (in_fine_tuning, last)):
+        assert f"Epoch {saved}" in output
+        assert "Epoch 0 " not in output
+        assert f"Stage: {'joint' if saved < 2 else 'fine-tuning'}" in output
+    log = torch.load(fold / "checkpoint_final.pth", weights_only=False)["logging"]
     assert {len(values) for values in log.values()} == {4}
-    assert f"Stage: {'joint' if saved < 2 else 'fine-tuning'}" in output
-    shutil.rmtree(model / f"fold_{fold}")
+    shutil.rmtree(fold)
 
 
 def test_val_writes_the_validation_again(trained: Workspace) -> None:

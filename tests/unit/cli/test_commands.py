@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -60,3 +61,34 @@ def test_nothing_is_forked_beside_a_gpu_or_where_forks_are_not_safe(
     monkeypatch.setattr(commands.sys, "platform", platform)
     with commands_with({}, device) as chosen:
         assert isinstance(chosen, PlainCommands)
+
+
+TELLER = """
+import json, multiprocessing, os
+
+def of_worker():
+    return os.getppid(), os.environ.get("DSMT_TEST_VALUE"), os.getcwd()
+
+def main():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        parent, heard, folder = pool.apply(of_worker)
+    print(json.dumps([parent, os.getpid(), heard, folder]))
+"""
+
+
+def test_spawned_workers_are_forks_of_one_process_and_know_the_environment_of_the_command(tmp_path: Path) -> None:
+    (tmp_path / "teller.py").write_text(TELLER)
+    entry_points = tmp_path / "teller-0.dist-info" / "entry_points.txt"
+    entry_points.parent.mkdir()
+    entry_points.write_text("[console_scripts]\ntell-of-workers = teller:main\n")
+    output, told = tmp_path / "told.txt", []
+    warm = WarmCommands({**os.environ, "PYTHONPATH": str(tmp_path)}, tmp_path, imported=())
+    for value in ("one", "two"):
+        ended = warm.run("tell-of-workers", output, {"DSMT_TEST_VALUE": value}, at_most_s=60)
+        assert ended.status == 0, output.read_text()
+        parent, command, heard, folder = json.loads(output.read_text())
+        assert (heard, folder) == (value, str(tmp_path))
+        assert parent != command, "a fork of the command would be unsafe beside its threads"
+        told.append(parent)
+    warm.close()
+    assert told[0] == told[1]

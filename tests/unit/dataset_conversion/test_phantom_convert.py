@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from dsmt_nnunet import parallel
 from dsmt_nnunet.dataset_conversion.phantom import SCHEMA, convert_phantom
 from dsmt_nnunet.dataset_conversion.phantom.cohort import draw_cohort
 from dsmt_nnunet.nodules import NoduleTable
@@ -61,7 +62,8 @@ def test_truth_table_holds_every_nodule_and_agrees_with_the_labels(folder):
     assert float(truth[drawn.case_id, "1"]["haze"]) == pytest.approx(drawn.haze, abs=1e-4)
 
 
-def test_several_processes_and_fewer_cases_give_the_same_images(folder, tmp_path):
+def test_several_processes_and_fewer_cases_give_the_same_images(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "WORKERS_START_S", -1.0)
     other = convert_phantom(501, cases=2, seed=2, raw_folder=tmp_path, size=40, processes=2)
     for case_id in ("phantom_0001", "phantom_0002"):
         images = [sitk.ReadImage(str(root / "imagesTr" / f"{case_id}_0000.nii.gz")) for root in (folder, other)]

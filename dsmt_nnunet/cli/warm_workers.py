@@ -1,0 +1,58 @@
+"""Workers of the commands that one process runs, without seconds of importing for each.
+
+nnU-Net spawns the workers of planning, validation, export and evaluation: new interpreters that import torch before
+they do anything. Where many commands run one after the other, all of their workers can be forks of one process that
+has imported once and done nothing else, the fork server of Python's multiprocessing.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext, ForkServerContext
+from multiprocessing.pool import Pool
+from typing import Any
+
+from dsmt_nnunet.parallel import come_here
+
+
+class WarmContext(ForkServerContext):
+    """The fork server in place of spawning; its workers have the environment and the folder of who asks for them."""
+
+    def Pool(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+    ) -> Pool:
+        here = (dict(os.environ), os.getcwd(), initializer, tuple(initargs))
+        return super().Pool(processes, _begin, here, maxtasksperchild)
+
+
+def _begin(
+    variables: dict[str, str], folder: str, initializer: Callable[..., Any] | None, arguments: Sequence[Any]
+) -> None:
+    come_here(variables, folder)
+    if initializer is not None:
+        initializer(*arguments)
+
+
+def start_warm_workers(imported: Sequence[str]) -> None:
+    """Starts the fork server, in the process that will fork the commands."""
+    forkserver.set_forkserver_preload(list(imported))
+    forkserver.ensure_running()
+
+
+def share_warm_workers() -> None:
+    """In a fork: whoever asks for spawned workers gets some of the fork server that its parent has started."""
+    # It would ask whether its child still runs, and it is its parent's child.
+    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
+    context, original = WarmContext(), multiprocessing.get_context
+
+    def get_context(method: str | None = None) -> BaseContext:
+        return context if method in ("spawn", "forkserver") else original(method)
+
+    multiprocessing.get_context = get_context  # type: ignore[assignment]
