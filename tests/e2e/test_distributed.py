@@ -17,12 +17,16 @@ from dsmt_nnunet.training.epoch_metrics import nodule_aucs
 from tests.e2e.conftest import Workspace
 
 RANKS = 2
+IMPORTED_ONCE = ["nnunetv2.training.nnUNetTrainer.nnUNetTrainer", "dsmt_nnunet.trainers.dsmt_trainer"]
 
 
 def train(rank: int, port: int, folder: str, variables: dict[str, str]) -> None:
     """What nnU-Net's command does on each GPU, on a CPU; leaves what the test asks for in `folder`."""
     os.environ.update(variables, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), dsmt_validation="off")
     torch.set_num_threads(1)
+    torch.multiprocessing.set_start_method(
+        "fork", force=True
+    )  # of the loaders' workers, which would import it all again
     dist.init_process_group("gloo", rank=rank, world_size=RANKS)
     from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as upstream
 
@@ -60,7 +64,9 @@ def test_two_processes_train_one_model_and_measure_it_as_one_process_would(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     variables = {**workspace.variables, "nnUNet_results": str(tmp_path / "results")}
-    torch.multiprocessing.spawn(train, (port, str(tmp_path), variables), nprocs=RANKS)
+    # Forks of one process that has imported once.
+    torch.multiprocessing.get_context("forkserver").set_forkserver_preload(IMPORTED_ONCE)
+    torch.multiprocessing.start_processes(train, (port, str(tmp_path), variables), RANKS, start_method="forkserver")
     first, second = (pickle.loads((tmp_path / f"{rank}.pkl").read_bytes()) for rank in range(RANKS))
     for name, value in first["weights"].items():
         assert torch.equal(value, second["weights"][name]), name

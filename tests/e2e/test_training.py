@@ -119,7 +119,7 @@ def test_stock_plans_train_from_stock_weights_and_predict(workspace: Workspace) 
     plans_file.write_text(json.dumps(plans))
     stock = stock_weights(configuration, workspace.base / "stock.pth")
     command = f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr DSMTTrainerShort -device cpu"
-    printed = workspace.run(f"{command} -pretrained_weights {stock}")
+    printed = workspace.run(f"{command} -pretrained_weights {stock}", dsmt_validation="off")
     assert "Start from stock.pth of nnUNetTrainer" in printed
     model = workspace.model("DSMTTrainerShort", "nnUNetPlans")
     assert "dsmt" in json.loads((model / "plans.json").read_text())
