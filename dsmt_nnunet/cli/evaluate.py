@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from dsmt_nnunet.cli import evaluate_classes, evaluate_power
 from dsmt_nnunet.cli.arguments import EachOnce, file_to_read, folder_to_write, seed
-from dsmt_nnunet.cli.evaluate_output import finish, holm, interval, print_added, print_score, print_tasks, shown
+from dsmt_nnunet.cli.evaluate_output import (
+    decided,
+    finish,
+    holm,
+    interval,
+    print_added,
+    print_score,
+    print_tasks,
+    shown,
+)
 
 if TYPE_CHECKING:
     from dsmt_nnunet.evaluation.settings import EvaluationSettings
@@ -174,7 +183,7 @@ def run_predictions(args: argparse.Namespace) -> int:
         if isinstance(task, PredictedBinaryTask) and task.intention_to_diagnose.n_lost:
             lost = task.intention_to_diagnose
             print(f"{name}, all that were to be diagnosed ({lost.n_lost} without an answer). {lost.auc_sentence}")
-            print(f"  sensitivity {shown(lost.sensitivity)}, specificity {shown(lost.specificity)}")
+            print(f"  {decided(lost)}")
     detection = metrics.detection
     print(
         f"{detection.n_scans} scans, {detection.n_scans_crashed} of them without a prediction: {detection.n_matched} "
@@ -184,7 +193,7 @@ def run_predictions(args: argparse.Namespace) -> int:
     if detection.free_response:
         print(detection.free_response.sentence)
     if metrics.dice:
-        print(f"Dice {metrics.dice.mean:.3f} over {metrics.dice.n} cases")
+        print(f"Dice {shown(metrics.dice.mean)} ({interval(metrics.dice.mean_ci)}) over {metrics.dice.n} cases")
     return finish(metrics, args.out)
 
 

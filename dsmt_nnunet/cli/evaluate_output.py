@@ -12,7 +12,7 @@ from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
 
 if TYPE_CHECKING:
     from dsmt_nnunet.evaluation.records.metrics import AddedValueTest, Metrics
-    from dsmt_nnunet.evaluation.records.score import Score
+    from dsmt_nnunet.evaluation.records.score import DecisionValues, Score
     from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
 
 
@@ -48,11 +48,8 @@ def print_score(name: str, score: Score) -> None:
             f"({interval(part.standardised_ci)})"
         )
     for point in score.operating_points:
-        values = ", ".join(
-            f"{metric} {shown(point.metric(metric)[0])}" for metric in ("sensitivity", "specificity", "f1", "accuracy")
-        )
         threshold = "each fold its own" if math.isnan(point.threshold) else f"{point.threshold:.4g}"
-        print(f"  threshold {threshold}: {values}")
+        print(f"  threshold {threshold}: {decided(point, ('sensitivity', 'specificity', 'f1', 'accuracy'))}")
         if point.elsewhere:
             print(
                 f"  chosen on these cases; on others expect a sensitivity of {shown(point.elsewhere.sensitivity)} "
@@ -63,8 +60,15 @@ def print_score(name: str, score: Score) -> None:
             rare = point.at_prevalence
             print(
                 f"  at a prevalence of {rare.prevalence:g}: PPV {shown(rare.ppv)} ({interval(rare.ppv_ci)}), "
-                f"NPV {shown(rare.npv)} ({interval(rare.npv_ci)})"
+                f"NPV {shown(rare.npv)} ({interval(rare.npv_ci)}), net benefit {shown(rare.net_benefit)} "
+                f"({interval(rare.net_benefit_ci)})"
             )
+
+
+def decided(values: DecisionValues, metrics: Sequence[str] = ("sensitivity", "specificity")) -> str:
+    """Metrics of decisions with their intervals."""
+    found = {metric: values.metric(metric) for metric in metrics}
+    return ", ".join(f"{metric} {shown(value)} ({interval(ci)})" for metric, (value, ci) in found.items())
 
 
 def print_added(tests: Sequence[AddedValueTest]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from scipy.stats import norm, t
 
+from dsmt_nnunet.statistics.t_test import t_quantile
+
 
 @dataclass(frozen=True)
 class NonInferiority:
@@ -44,6 +46,7 @@ def non_inferiority(difference: float, se: float, df: float, margin: float, leve
         raise ValueError(f"A margin of non-inferiority is positive, got {margin:g}.")
     if math.isnan(difference) or not se > 0:
         return NonInferiority(margin, math.nan, math.nan, False)
-    law = t(df) if math.isfinite(df) else norm
-    lower = difference - float(law.ppf(0.5 + level / 2)) * se
-    return NonInferiority(margin, lower, float(law.sf((difference + margin) / se)), lower > -margin)
+    lower = difference - t_quantile(df, level) * se
+    beyond = (difference + margin) / se
+    p_value = float(t.sf(beyond, df) if math.isfinite(df) else norm.sf(beyond))
+    return NonInferiority(margin, lower, p_value, lower > -margin)

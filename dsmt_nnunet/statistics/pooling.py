@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
-from scipy.stats import chi2, t
+from scipy.stats import chi2
+
+from dsmt_nnunet.statistics.t_test import t_quantile
 
 METHOD = "random effects, DerSimonian-Laird with Hartung-Knapp"
 _NAN = math.nan
@@ -72,11 +74,11 @@ def random_effects(estimates: npt.ArrayLike, variances: npt.ArrayLike, level: fl
     weights = 1 / (spread + tau2)
     estimate = float(weights @ effects / weights.sum())
     corrected = float(weights @ (effects - estimate) ** 2) / (n_centres - 1)
-    se, share = math.sqrt(max(corrected, 1.0) / float(weights.sum())), 0.5 + level / 2
-    half = float(t.ppf(share, n_centres - 1)) * se
+    se = math.sqrt(max(corrected, 1.0) / float(weights.sum()))
+    half = t_quantile(n_centres - 1, level) * se
     prediction = nowhere
     if n_centres > 2:
-        wide = float(t.ppf(share, n_centres - 2)) * math.sqrt(tau2 + se**2)
+        wide = t_quantile(n_centres - 2, level) * math.sqrt(tau2 + se**2)
         prediction = (estimate - wide, estimate + wide)
     q_p_value = float(chi2.sf(q, n_centres - 1))
     return PooledEffect(estimate, se, (estimate - half, estimate + half), prediction, tau2, q, q_p_value, n_centres)

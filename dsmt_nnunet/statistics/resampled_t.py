@@ -3,11 +3,69 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t
+
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
+from dsmt_nnunet.statistics.t_test import t_test
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Cases that one model did not learn from.
+
+    Attributes:
+        name: of the fold.
+        inside: which cases they are, shape (N,).
+        repeat: of the cross-validation.
+    """
+
+    name: int
+    inside: BoolArray
+    repeat: int = 0
+
+
+@dataclass(frozen=True)
+class FoldValues:
+    """What M measures are in each of J folds.
+
+    Attributes:
+        values: shape (M, J).
+        test_to_train: mean of tested over training cases of a fold; 1 without a fold.
+    """
+
+    values: FloatArray
+    test_to_train: float
+
+    @property
+    def means(self) -> FloatArray:
+        """Of each measure over the folds, shape (M,); NaN without a fold."""
+        return self.values.mean(axis=1) if self.values.shape[1] else np.full(len(self.values), math.nan)
+
+
+def values_of_folds(
+    measure: Callable[[Fold], Sequence[float]], folds: npt.ArrayLike, n_measures: int = 1
+) -> FoldValues:
+    """M measures of each fold; a fold in which one of them is not defined (NaN) is left out.
+
+    Args:
+        measure: of a fold, M values.
+        folds: fold of each case, shape (N,), or (R, N) for R repeats of the cross-validation.
+        n_measures: M.
+    """
+    values, ratios = [], []
+    for repeat, row in enumerate(np.atleast_2d(np.asarray(folds))):
+        for name in np.unique(row).tolist():
+            inside = np.asarray(row == name, dtype=bool)
+            found = measure(Fold(name, inside, repeat))
+            if np.isfinite(found).all():
+                values.append(found)
+                ratios.append(inside.sum() / max(int((~inside).sum()), 1))
+    table = np.array(values, dtype=np.float64).reshape(-1, n_measures).T
+    return FoldValues(table, float(np.mean(ratios)) if ratios else 1.0)
 
 
 @dataclass(frozen=True)
@@ -66,10 +124,5 @@ def corrected_resampled_t(
         return ResampledT(mean, nan, n_values - 1.0, (nan, nan), null, nan, nan, n_values)
     df = n_values - 1.0
     se = math.sqrt((1 / n_values + test_to_train) * float(numbers.var(ddof=1)))
-    half = float(t.ppf(0.5 + level / 2, df)) * se
-    if se > 1e-12:
-        statistic = (mean - null) / se
-        p_value = float(2 * t.sf(abs(statistic), df))
-    else:
-        statistic, p_value = (0.0, 1.0) if abs(mean - null) < 1e-12 else (math.nan, math.nan)
-    return ResampledT(mean, se, df, (mean - half, mean + half), null, statistic, p_value, n_values)
+    found = t_test(mean, se, df, level, null)
+    return ResampledT(mean, se, df, found.ci, null, found.statistic, found.p_value, n_values)

@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 from scipy.special import expit, logit
-from scipy.stats import t
 
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray
+from dsmt_nnunet.statistics.t_test import NO_SPREAD, t_test
 
 Scale = Literal["plain", "fisher-z", "logit"]
 _COUNTS_AT_ONCE = 2_000_000
@@ -116,11 +116,10 @@ def jackknife_estimate(
     estimate = float(statistic(np.ones((1, len(codes)), dtype=np.int64))[0])
     se = math.sqrt(jackknife_covariance(lambda weights: statistic(weights)[:, None], codes)[0, 0])
     df = int(codes.max())
-    if df < 1 or not se > 1e-12 or not math.isfinite(forward(estimate)):
+    if df < 1 or not se > NO_SPREAD or not math.isfinite(forward(estimate)):
         same = abs(estimate - null) < 1e-12 and not math.isnan(se)
         return JackknifeEstimate(estimate, se, df, (math.nan, math.nan), 1.0 if same else math.nan)
     slope = {"plain": 1.0, "fisher-z": 1 - estimate**2, "logit": estimate * (1 - estimate)}[scale]
     middle, spread = forward(estimate), se / slope
-    half = float(t.ppf(0.5 + level / 2, df)) * spread
-    p_value = float(2 * t.sf(abs(middle - forward(null)) / spread, df))
-    return JackknifeEstimate(estimate, se, df, (back(middle - half), back(middle + half)), p_value)
+    found = t_test(middle, spread, df, level, forward(null))
+    return JackknifeEstimate(estimate, se, df, (back(found.ci[0]), back(found.ci[1])), found.p_value)

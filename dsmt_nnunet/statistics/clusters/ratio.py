@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta, norm, t
+from scipy.stats import beta
 
 from dsmt_nnunet.statistics.checks import FloatArray, finite_scores
 from dsmt_nnunet.statistics.clusters.units import Clusters, are_clustered, cluster_codes, cluster_sums
 from dsmt_nnunet.statistics.proportions import IntervalMethod, Proportion, proportion
+from dsmt_nnunet.statistics.t_test import t_quantile, t_test
 
 _NAN = math.nan
 
@@ -68,12 +69,8 @@ def clustered_mean(values: npt.ArrayLike, clusters: Clusters = None, level: floa
     if math.isnan(variance):
         return MeanEstimate(mean, _NAN, float(df), (_NAN, _NAN), _NAN, len(sizes))
     se = math.sqrt(variance)
-    half = float(t.ppf(0.5 + level / 2, df)) * se
-    if se > 1e-15:
-        p_value = float(2 * t.sf(abs(mean) / se, df))
-    else:
-        p_value = 1.0 if mean == 0 else _NAN
-    return MeanEstimate(mean, se, float(df), (mean - half, mean + half), p_value, len(sizes))
+    found = t_test(mean, se, df, level)
+    return MeanEstimate(mean, se, float(df), found.ci, found.p_value, len(sizes))
 
 
 def clustered_proportion(
@@ -107,15 +104,14 @@ def clustered_proportion(
     if 0 < count < total:
         variance = ratio_variance(cluster_sums(values.astype(np.float64), codes), cluster_sums(np.ones(total), codes))
         effective = min(share * (1 - share) / variance if variance > 0 else math.inf, float(total))
-    z = float(norm.ppf(0.5 + level / 2))
-    effective *= (z / float(t.ppf(0.5 + level / 2, n_clusters - 1))) ** 2
+    effective *= (t_quantile(math.inf, level) / t_quantile(n_clusters - 1, level)) ** 2
     limits = wilson_limits if method == "wilson" else clopper_pearson_limits
     return Proportion(count, total, share, limits(share, effective, level))
 
 
 def wilson_limits(share: float, n_cases: float, level: float = 0.95) -> tuple[float, float]:
     """Wilson's limits of a proportion at a number of cases that need not be whole."""
-    z = float(norm.ppf(0.5 + level / 2))
+    z = t_quantile(math.inf, level)
     centre = (share + z**2 / (2 * n_cases)) / (1 + z**2 / n_cases)
     half = z / (1 + z**2 / n_cases) * math.sqrt(share * (1 - share) / n_cases + z**2 / (4 * n_cases**2))
     return (0.0 if share == 0 else max(centre - half, 0.0)), (1.0 if share == 1 else min(centre + half, 1.0))

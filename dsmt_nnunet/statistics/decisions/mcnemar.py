@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.stats import binom, chi2, norm
+from scipy.stats import binom, chi2
 
 from dsmt_nnunet.statistics.proportions import proportion
+from dsmt_nnunet.statistics.t_test import t_quantile
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def tango_interval(
     n_cases = both_right + only_first + only_second + both_wrong
     if n_cases == 0:
         return math.nan, math.nan
-    z = float(norm.ppf(0.5 + level / 2))
+    z = t_quantile(math.inf, level)
 
     def excess(difference: float) -> float:
         linear = (2 * n_cases - only_first + only_second) * difference - only_first - only_second

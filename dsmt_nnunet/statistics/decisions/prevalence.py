@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
-from scipy.stats import norm
 
 from dsmt_nnunet.statistics.checks import FloatArray, binary_labels
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes, cluster_sums
+from dsmt_nnunet.statistics.t_test import t_quantile
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def at_prevalence(
             raise ValueError(f"A {name} lies strictly between 0 and 1, got {value:g}.")
     if labels.all() or not labels.any():
         raise ValueError(f"Predictive values need both classes, got {int(labels.sum())} positive of {len(labels)}.")
-    z = float(norm.ppf(0.5 + level / 2))
+    z = t_quantile(math.inf, level)
     sensitivity, false_positive = float(called[labels].mean()), float(called[~labels].mean())
     codes = cluster_codes(clusters, len(labels))
     pulled = [(float(called[part].sum()) + 0.5) / (int(part.sum()) + 1) for part in (labels, ~labels)]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t
 
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray
 from dsmt_nnunet.statistics.clusters.jackknife import jackknife_covariance, jackknife_estimate
 from dsmt_nnunet.statistics.ordinal.measures import Answers, ClassCases, Measure, Statistic
-from dsmt_nnunet.statistics.resampled_t import corrected_resampled_t
+from dsmt_nnunet.statistics.resampled_t import Fold, FoldValues, corrected_resampled_t, values_of_folds
 from dsmt_nnunet.statistics.roc.interaction import MIN_HOLDERS, Interaction, equal_at_all_levels
+from dsmt_nnunet.statistics.t_test import t_test
 
 PAIRED_TEST = "jackknife of patients, t"
 LEVEL_TEST = "jackknife of patients, Welch's t"
@@ -80,8 +80,8 @@ def level_gap(
         return MeasureGap(nothing.values, gap, (_NAN, _NAN), 1.0 if same else _NAN, LEVEL_TEST)
     parts = sum(covariance[k, k] ** 2 / (sizes[k] - 1) for k in range(2))
     df, se = float(np.trace(covariance)) ** 2 / float(parts), math.sqrt(variance)
-    half = float(t.ppf(0.5 + level / 2, df)) * se
-    return MeasureGap(nothing.values, gap, (gap - half, gap + half), float(2 * t.sf(abs(gap) / se, df)), LEVEL_TEST)
+    found = t_test(gap, se, df, level)
+    return MeasureGap(nothing.values, gap, found.ci, found.p_value, LEVEL_TEST)
 
 
 def measure_interaction(
@@ -118,26 +118,15 @@ def measure_interaction(
     return equal_at_all_levels(estimates, tuple(used), covariance, sizes)
 
 
-def fold_values(measure: Measure, cases: ClassCases, parts: Sequence[tuple[Answers, BoolArray]]) -> FoldMeasures:
-    """A measure of several answers, each on some cases, in every fold where all are defined."""
-    values, ratios = [], []
+def fold_values(measure: Measure, cases: ClassCases, parts: Sequence[tuple[Answers, BoolArray]]) -> FoldValues:
+    """A measure of M answers, each on some cases, in every fold where all are defined."""
+
+    def of_fold(fold: Fold) -> list[float]:
+        chosen = [(answers, fold.inside & part) for answers, part in parts]
+        return [measure.value(cases.of(part), answers.of(part)) for answers, part in chosen]
+
     folds = np.zeros(len(cases.truth), dtype=np.int64) if cases.folds is None else cases.folds
-    for fold in np.unique(folds).tolist():
-        inside = np.asarray(folds == fold, dtype=bool)
-        found = [measure.value(cases.of(inside & chosen), answers.of(inside & chosen)) for answers, chosen in parts]
-        if np.isfinite(found).all():
-            values.append(found)
-            ratios.append(inside.sum() / max(int((~inside).sum()), 1))
-    table = np.array(values, dtype=np.float64).reshape(-1, len(parts)).T
-    return FoldMeasures(table, float(np.mean(ratios)) if ratios else 1.0)
-
-
-@dataclass(frozen=True)
-class FoldMeasures:
-    """Values of J folds, shape (M, J), and tested over training cases of a fold."""
-
-    values: FloatArray
-    test_to_train: float
+    return values_of_folds(of_fold, folds, len(parts))
 
 
 def _within_folds(
@@ -145,8 +134,7 @@ def _within_folds(
 ) -> MeasureGap:
     found = fold_values(measure, cases, parts)
     test = corrected_resampled_t(found.values[0] - found.values[1], found.test_to_train, level)
-    means = found.values.mean(axis=1) if found.values.shape[1] else np.full(2, _NAN)
-    return MeasureGap((float(means[0]), float(means[1])), test.mean, test.ci, test.p_value, FOLD_TEST)
+    return MeasureGap((float(found.means[0]), float(found.means[1])), test.mean, test.ci, test.p_value, FOLD_TEST)
 
 
 def _at_level(measure: Measure, cases: ClassCases, answers: Sequence[Answers], inside: BoolArray) -> Statistic:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from dsmt_nnunet.statistics.checks import binary_labels
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.named_warnings import SmallSampleWarning
-from dsmt_nnunet.statistics.readers.obuchowski_rockette import single_modality_mean, zero_test
+from dsmt_nnunet.statistics.readers.obuchowski_rockette import single_modality_mean
 from dsmt_nnunet.statistics.roc.clustered import clustered_aucs
 from dsmt_nnunet.statistics.roc.delong import structural_components
+from dsmt_nnunet.statistics.t_test import t_test
 
 FEW_READERS = 4
 
@@ -64,7 +65,7 @@ def model_against_readers(
     labels = binary_labels(y_true)
     covariance = clustered_aucs(labels, differences, cluster_codes(clusters, len(labels))).covariance
     mean = single_modality_mean("model - readers", differences.auc, covariance, "random readers and cases", level)
-    statistic, p_value = zero_test(mean.estimate, mean.se, mean.df)
+    test = t_test(mean.estimate, mean.se, mean.df, level)
     return ModelAgainstReaders(
-        float(aucs[0]), float(aucs[1:].mean()), mean.estimate, mean.se, mean.df, mean.ci, statistic, p_value
+        float(aucs[0]), float(aucs[1:].mean()), mean.estimate, mean.se, mean.df, test.ci, test.statistic, test.p_value
     )

@@ -8,10 +8,11 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from scipy.stats import chi2, f, norm, t
+from scipy.stats import chi2, f
 
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
 from dsmt_nnunet.statistics.readers.merit_covariance import MeritEstimates
+from dsmt_nnunet.statistics.t_test import t_test
 
 Design = Literal["random readers and cases", "fixed readers", "fixed cases"]
 DESIGNS: tuple[Design, ...] = ("random readers and cases", "fixed readers", "fixed cases")
@@ -142,15 +143,6 @@ def single_modality_mean(
     return _mean(name, values, covariance, design, level)
 
 
-def zero_test(difference: float, se: float, df: float) -> tuple[float, float]:
-    """Statistic and two-sided p of difference / se; 0 and 1 for no difference without variance, else NaN for se 0."""
-    if se < math.sqrt(_NO_VARIANCE):
-        return (0.0, 1.0) if abs(difference) < math.sqrt(_NO_VARIANCE) else (math.nan, math.nan)
-    statistic = difference / se
-    tail = norm.sf(abs(statistic)) if math.isinf(df) else t.sf(abs(statistic), df)
-    return statistic, float(2 * tail)
-
-
 def _mean_squares(values: FloatArray) -> tuple[float, float, float]:
     n_modalities, n_readers = values.shape
     by_modality, by_reader, grand = values.mean(axis=1), values.mean(axis=0), values.mean()
@@ -225,8 +217,7 @@ def _mean(name: str, values: FloatArray, covariance: FloatArray, design: Design,
         df = (ms_reader + shared) ** 2 * (n_readers - 1) / ms_reader**2 if ms_reader > 0 else math.inf
     se = math.sqrt(max(variance, 0.0))
     mean = float(values.mean())
-    half = _quantile(df, level) * se
-    return Estimate((name,), mean, se, df, (mean - half, mean + half))
+    return Estimate((name,), mean, se, df, t_test(mean, se, df, level).ci)
 
 
 def _reader_differences(
@@ -243,10 +234,5 @@ def _reader_differences(
 
 
 def _tested(names: tuple[str, ...], difference: float, se: float, df: float, level: float) -> Estimate:
-    half = _quantile(df, level) * se
-    interval = (difference - half, difference + half)
-    return Estimate(names, difference, se, df, interval, *zero_test(difference, se, df))
-
-
-def _quantile(df: float, level: float) -> float:
-    return float(norm.ppf(0.5 + level / 2) if math.isinf(df) else t.ppf(0.5 + level / 2, df))
+    found = t_test(difference, se, df, level)
+    return Estimate(names, difference, se, df, found.ci, found.statistic, found.p_value)

@@ -18,11 +18,11 @@ from dsmt_nnunet.statistics.readers.obuchowski_rockette import (
     Estimate,
     obuchowski_rockette,
     single_modality_mean,
-    zero_test,
 )
 from dsmt_nnunet.statistics.roc.clustered import clustered_aucs
 from dsmt_nnunet.statistics.roc.delong import structural_components
 from dsmt_nnunet.statistics.roc.interval import bounded_interval
+from dsmt_nnunet.statistics.t_test import t_test
 
 FEW_SEEDS = 3
 
@@ -182,7 +182,7 @@ def seed_contrast(cohorts: Sequence[CohortScores], level: float = 0.95) -> SeedC
     total, covariance = np.sum(values, axis=0), np.sum(covariances, axis=0)
     design: Design = "random readers and cases" if len(total) > 1 else "fixed readers"
     mean = single_modality_mean("seeds", total, covariance, design, level)
-    _, p_value = zero_test(mean.estimate, mean.se, mean.df)
+    p_value = t_test(mean.estimate, mean.se, mean.df).p_value
     return SeedContrast(mean.estimate, mean.se, mean.df, mean.ci, p_value, tuple(float(value) for value in total))
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t
 
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray, binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes, cluster_sums
@@ -23,9 +22,10 @@ from dsmt_nnunet.statistics.roc.interval import (
     NEWCOMBE_METHOD,
     UNDEFINED_METHOD,
     AucInterval,
-    logit_limits,
+    bounded_interval,
     newcombe_limits,
 )
+from dsmt_nnunet.statistics.t_test import NO_SPREAD, t_test
 
 LOGIT_METHOD = "obuchowski-logit"
 PAIRED_TEST = "paired Obuchowski"
@@ -117,13 +117,12 @@ def clustered_auc_interval(
     if math.isnan(variance):
         return AucInterval(auc, _NAN, _NAN, _NAN, UNDEFINED_METHOD)
     se = math.sqrt(max(variance, 0.0))
-    if se < 1e-12:
+    if se < NO_SPREAD:
         message = f"AUC {auc:g} with a variance of 0: the interval is Newcombe's method 5, clusters counted as cases."
         warnings.warn(message, ZeroVarianceWarning, stacklevel=2)
         limits = newcombe_limits(auc, found.n_positive, found.n_negative, level)
         return AucInterval(auc, 0.0, *limits, NEWCOMBE_METHOD)
-    quantile = float(t.ppf(0.5 + level / 2, float(found.df[0])))
-    return AucInterval(auc, se, *logit_limits(auc, se, quantile), LOGIT_METHOD)
+    return AucInterval(auc, se, *bounded_interval(auc, se, float(found.df[0]), level), LOGIT_METHOD)
 
 
 def clustered_paired_comparison(
@@ -172,14 +171,10 @@ def _compared(aucs: tuple[float, float], variance: float, df: float, test: str, 
     if math.isnan(variance):
         return AucComparison(*aucs, difference, _NAN, (_NAN, _NAN), _NAN, _NAN, test)
     se = math.sqrt(max(variance, 0.0))
-    if se > 1e-12:
-        half = float(t.ppf(0.5 + level / 2, df)) * se
-        statistic = difference / se
-        p_value = float(2 * t.sf(abs(statistic), df))
-        return AucComparison(
-            *aucs, difference, se, (difference - half, difference + half), statistic, p_value, test, df
-        )
-    if abs(difference) < 1e-12:
+    if se > NO_SPREAD:
+        found = t_test(difference, se, df, level)
+        return AucComparison(*aucs, difference, se, found.ci, found.statistic, found.p_value, test, df)
+    if abs(difference) <= NO_SPREAD:
         return AucComparison(*aucs, 0.0, 0.0, (0.0, 0.0), 0.0, 1.0, test, df)
     message = f"AUC {aucs[0]:g} and {aucs[1]:g} differ with an estimated variance of 0; there is no test."
     warnings.warn(message, ZeroVarianceDifferenceWarning, stacklevel=3)

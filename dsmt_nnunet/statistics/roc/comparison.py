@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2, norm, t
+from scipy.stats import chi2
 
 from dsmt_nnunet.statistics.checks import finite_scores
 from dsmt_nnunet.statistics.named_warnings import ZeroVarianceDifferenceWarning
 from dsmt_nnunet.statistics.roc.delong import StructuralComponents, structural_components
+from dsmt_nnunet.statistics.t_test import NO_SPREAD, t_test
 
 PAIRED_TEST = "paired DeLong"
 UNPAIRED_TEST = "unpaired DeLong (Welch t)"
@@ -98,10 +99,8 @@ def unpaired_comparison(
     df = sum(variances) ** 2 / spread if spread > 0 else math.nan
     if math.isnan(df):
         return replace(normal, test=UNPAIRED_TEST)
-    half = float(t.ppf(0.5 + level / 2, df)) * normal.se
-    ci = (normal.difference - half, normal.difference + half)
-    p_value = float(2 * t.sf(abs(normal.z), df))
-    return replace(normal, ci=ci, p_value=p_value, test=UNPAIRED_TEST, df=df)
+    found = t_test(normal.difference, normal.se, df, level)
+    return replace(normal, ci=found.ci, p_value=found.p_value, test=UNPAIRED_TEST, df=df)
 
 
 def joint_comparison(y_true: npt.ArrayLike, scores: npt.ArrayLike) -> JointComparison:
@@ -132,20 +131,15 @@ def _undefined(first: float, second: float, test: str) -> AucComparison:
 
 def _compare(first: float, second: float, se: float, level: float) -> AucComparison:
     difference = first - second
-    half = float(norm.ppf(0.5 + level / 2)) * se
-    if math.isnan(se):
-        z = p_value = math.nan
-    elif se > 1e-12:
-        z = difference / se
-        p_value = float(2 * norm.sf(abs(z)))
-    elif abs(difference) < 1e-12:
-        z, p_value = 0.0, 1.0
-    else:
+    found = t_test(difference, se, math.inf, level)
+    ci = found.ci
+    if se <= NO_SPREAD and math.isnan(found.p_value):
         warnings.warn(
             f"AUC {first:g} and {second:g} differ with an estimated variance of 0; the DeLong test cannot judge it.",
             ZeroVarianceDifferenceWarning,
             stacklevel=3,
         )
-        z = p_value = half = math.nan
-    interval = (difference - half, difference + half)
-    return AucComparison(first, second, difference, se, interval, z, p_value, PAIRED_TEST, math.nan, p_value)
+        ci = (math.nan, math.nan)
+    return AucComparison(
+        first, second, difference, se, ci, found.statistic, found.p_value, PAIRED_TEST, math.nan, found.p_value
+    )

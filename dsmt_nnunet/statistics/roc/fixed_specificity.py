@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
 
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray, binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.decisions.threshold import specificity_threshold
 from dsmt_nnunet.statistics.resampling import Resampler, tied_counts
+from dsmt_nnunet.statistics.t_test import t_quantile
 
 BTII_METHOD = "zhou-qin-btii"
 
@@ -60,7 +60,7 @@ def sensitivity_at_specificity(
     scores = finite_scores(y_score, len(labels))
     choice = specificity_threshold(labels, scores, target)
     codes = cluster_codes(clusters, len(labels))
-    z = float(norm.ppf(0.5 + level / 2))
+    z = t_quantile(math.inf, level)
     n_positive = len(np.unique(codes[labels]))
     resampler = Resampler.create(labels, [str(code) for code in codes], n_resamples, seed)
     shares = np.concatenate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -10,25 +11,12 @@ import numpy.typing as npt
 
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, binary_labels, finite_scores
 from dsmt_nnunet.statistics.named_warnings import OneClassWarning
-from dsmt_nnunet.statistics.resampled_t import ResampledT, corrected_resampled_t
+from dsmt_nnunet.statistics.resampled_t import Fold, FoldValues, ResampledT, corrected_resampled_t, values_of_folds
 from dsmt_nnunet.statistics.roc.delong import auc_score
 
 
-@dataclass(frozen=True)
-class FoldValues:
-    """AUC of each fold that holds both classes, repeat after repeat.
-
-    Attributes:
-        values: shape (J,) or (M, J) for M scores.
-        test_to_train: mean of tested over training cases of a fold.
-    """
-
-    values: FloatArray
-    test_to_train: float
-
-
 def fold_aucs(labels: BoolArray, scores: FloatArray, folds: npt.ArrayLike) -> FoldValues:
-    """AUCs within folds.
+    """AUCs within folds, of those that hold both classes.
 
     Args:
         labels: shape (N,).
@@ -42,20 +30,17 @@ def fold_aucs(labels: BoolArray, scores: FloatArray, folds: npt.ArrayLike) -> Fo
     table = scores if scores.ndim == 3 else scores[:, None, :]
     if membership.shape != table.shape[1:]:
         raise ValueError(f"There must be one fold a case and repeat, shape {table.shape[1:]}; got {membership.shape}.")
-    values, ratios = [], []
-    for repeat, row in enumerate(membership):
-        if len(np.unique(row)) < 2:
-            raise ValueError("A cross-validation has two folds or more; all cases lie in one.")
-        for fold in np.unique(row).tolist():
-            inside = row == fold
-            if labels[inside].all() or not labels[inside].any():
-                message = f"Fold {fold} holds one class only and is left out."
-                warnings.warn(message, OneClassWarning, stacklevel=3)
-                continue
-            values.append([auc_score(labels[inside], score[repeat][inside]) for score in table])
-            ratios.append(inside.sum() / (~inside).sum())
-    found = np.array(values, dtype=np.float64).reshape(-1, len(table)).T
-    return FoldValues(found, float(np.mean(ratios)) if ratios else 1.0)
+    if any(len(np.unique(row)) < 2 for row in membership):
+        raise ValueError("A cross-validation has two folds or more; all cases lie in one.")
+
+    def aucs(fold: Fold) -> list[float]:
+        inside = fold.inside
+        if labels[inside].all() or not labels[inside].any():
+            warnings.warn(f"Fold {fold.name} holds one class only and is left out.", OneClassWarning, stacklevel=4)
+            return [math.nan] * len(table)
+        return [auc_score(labels[inside], score[fold.repeat][inside]) for score in table]
+
+    return values_of_folds(aucs, membership, len(table))
 
 
 def paired_fold_comparison(
@@ -120,18 +105,16 @@ def level_fold_comparison(
         level: confidence level.
     """
     labels = binary_labels(y_true)
-    scores, membership = finite_scores(y_score, len(labels)), np.asarray(folds)
-    values, ratios = [], []
-    for fold in np.unique(membership).tolist():
-        inside = membership == fold
-        parts = [inside & chosen for chosen in levels]
+    scores = finite_scores(y_score, len(labels))
+
+    def aucs(fold: Fold) -> list[float]:
+        parts = [fold.inside & chosen for chosen in levels]
         if any(labels[part].all() or not labels[part].any() for part in parts):
-            message = f"Fold {fold} holds one class only at a level and is left out."
-            warnings.warn(message, OneClassWarning, stacklevel=2)
-            continue
-        values.append([auc_score(labels[part], scores[part]) for part in parts])
-        ratios.append(inside.sum() / max(int((~inside).sum()), 1))
-    pairs = np.array(values, dtype=np.float64).reshape(-1, 2)
-    test = corrected_resampled_t(pairs[:, 0] - pairs[:, 1], float(np.mean(ratios)) if ratios else 1.0, level)
-    means = pairs.mean(axis=0) if len(pairs) else np.full(2, np.nan)
-    return LevelsWithinFolds((float(means[0]), float(means[1])), test)
+            message = f"Fold {fold.name} holds one class only at a level and is left out."
+            warnings.warn(message, OneClassWarning, stacklevel=4)
+            return [math.nan, math.nan]
+        return [auc_score(labels[part], scores[part]) for part in parts]
+
+    found = values_of_folds(aucs, folds, 2)
+    test = corrected_resampled_t(found.values[0] - found.values[1], found.test_to_train, level)
+    return LevelsWithinFolds((float(found.means[0]), float(found.means[1])), test)

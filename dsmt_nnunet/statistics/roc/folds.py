@@ -12,7 +12,7 @@ import numpy.typing as npt
 from dsmt_nnunet.statistics.checks import binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.named_warnings import OneClassWarning
-from dsmt_nnunet.statistics.resampled_t import corrected_resampled_t
+from dsmt_nnunet.statistics.resampled_t import Fold, corrected_resampled_t, values_of_folds
 from dsmt_nnunet.statistics.roc.by_patient import MacroAuc
 from dsmt_nnunet.statistics.roc.clustered import clustered_auc_interval
 from dsmt_nnunet.statistics.roc.delong import auc_score
@@ -78,27 +78,29 @@ def crossval_auc(
     """
     labels = binary_labels(y_true)
     scores = finite_scores(y_score, len(labels))
-    membership, codes = np.asarray(folds), cluster_codes(clusters, len(labels))
-    results, ratios = [], []
-    for fold in np.unique(membership).tolist():
-        inside = membership == fold
+    codes = cluster_codes(clusters, len(labels))
+    results: list[FoldAuc] = []
+
+    def auc(fold: Fold) -> list[float]:
+        inside = fold.inside
         if labels[inside].all() or not labels[inside].any():
             warnings.warn(
-                f"Fold {fold} holds one class only and is left out of the mean AUC over folds.",
+                f"Fold {fold.name} holds one class only and is left out of the mean AUC over folds.",
                 OneClassWarning,
-                stacklevel=2,
+                stacklevel=4,
             )
             interval = AucInterval(math.nan, math.nan, math.nan, math.nan, "undefined")
         else:
             interval = clustered_auc_interval(labels[inside], scores[inside], codes[inside], level)
-            ratios.append(float(inside.sum() / max((~inside).sum(), 1)))
-        results.append(FoldAuc(int(fold), int(inside.sum()), int(labels[inside].sum()), interval))
+        results.append(FoldAuc(int(fold.name), int(inside.sum()), int(labels[inside].sum()), interval))
+        return [interval.auc]
+
+    found = values_of_folds(auc, folds)
+    aucs, mean = found.values[0], float(found.means[0])
     known = [item.interval for item in results if not math.isnan(item.interval.auc)]
-    aucs = np.array([item.auc for item in known])
-    mean = float(aucs.mean()) if len(aucs) else math.nan
     se, ci, these_models = math.nan, (math.nan, math.nan), (math.nan, math.nan)
     if len(aucs) > 1:
-        corrected = corrected_resampled_t(aucs, float(np.mean(ratios)), level, null=0.5)
+        corrected = corrected_resampled_t(aucs, found.test_to_train, level, null=0.5)
         se, ci = corrected.se, bounded_interval(mean, corrected.se, corrected.df, level)
     if known and all(item.se > 0 for item in known):
         these_models = bounded_interval(mean, math.sqrt(sum(item.se**2 for item in known)) / len(known), level=level)
@@ -134,16 +136,17 @@ def macro_fold_auc(
     for index in range(table.shape[1]):
         found = crossval_auc(truth == index, table[:, index], membership, level, clusters)
         each.append(AucInterval(found.mean, found.se, *found.ci, FOLDS_METHOD))
-    values, ratios = [], []
-    for fold in np.unique(membership).tolist():
-        inside = membership == fold
-        if len(np.unique(truth[inside])) == table.shape[1]:
-            own, held = truth[inside], table[inside]
-            values.append(float(np.mean([auc_score(own == k, held[:, k]) for k in range(table.shape[1])])))
-            ratios.append(float(inside.sum() / max((~inside).sum(), 1)))
-    if not values:
+
+    def mean_auc(fold: Fold) -> list[float]:
+        own, held = truth[fold.inside], table[fold.inside]
+        if len(np.unique(own)) < table.shape[1]:
+            return [math.nan]
+        return [float(np.mean([auc_score(own == k, held[:, k]) for k in range(table.shape[1])]))]
+
+    values = values_of_folds(mean_auc, membership)
+    if not values.values.shape[1]:
         nan = math.nan
         return MacroAuc(tuple(each), AucInterval(nan, nan, nan, nan, "undefined"))
-    mean = corrected_resampled_t(values, float(np.mean(ratios)), level, null=0.5)
+    mean = corrected_resampled_t(values.values[0], values.test_to_train, level, null=0.5)
     limits = bounded_interval(mean.mean, mean.se, mean.df, level)
     return MacroAuc(tuple(each), AucInterval(mean.mean, mean.se, *limits, FOLDS_METHOD))

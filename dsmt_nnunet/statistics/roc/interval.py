@@ -10,10 +10,10 @@ from typing import Literal
 import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import expit, logit
-from scipy.stats import norm, t
 
 from dsmt_nnunet.statistics.named_warnings import ZeroVarianceWarning
 from dsmt_nnunet.statistics.roc.delong import structural_components
+from dsmt_nnunet.statistics.t_test import t_quantile
 
 NEWCOMBE_METHOD = "newcombe-method-5"
 UNDEFINED_METHOD = "undefined"
@@ -74,7 +74,7 @@ def delong_interval(
         )
         limits = newcombe_limits(auc, components.positive.shape[1], components.negative.shape[1], level)
         return AucInterval(auc, se, *limits, NEWCOMBE_METHOD)
-    z = float(norm.ppf(0.5 + level / 2))
+    z = t_quantile(math.inf, level)
     if scale == "logit":
         return AucInterval(auc, se, *logit_limits(auc, se, z), "delong-logit")
     return AucInterval(auc, se, max(auc - z * se, 0.0), min(auc + z * se, 1.0), "delong-wald-clipped")
@@ -93,8 +93,7 @@ def bounded_interval(value: float, se: float, df: float = math.inf, level: float
     """Logit t (or normal) interval of a value in 0 to 1; NaN at 0 and 1, or without a positive standard error."""
     if not (0 < value < 1 and se > 0):
         return math.nan, math.nan
-    share = 0.5 + level / 2
-    return logit_limits(value, se, float(norm.ppf(share) if math.isinf(df) else t.ppf(share, df)))
+    return logit_limits(value, se, t_quantile(df, level))
 
 
 def newcombe_limits(auc: float, n_positive: int, n_negative: int, level: float = 0.95) -> tuple[float, float]:
@@ -105,7 +104,7 @@ def newcombe_limits(auc: float, n_positive: int, n_negative: int, level: float =
     N = (m + n) / 2.
     Source: Newcombe, Statistics in Medicine 2006; 25: 559, method 5.
     """
-    z = float(norm.ppf(0.5 + level / 2))
+    z = t_quantile(math.inf, level)
     size = (n_positive + n_negative) / 2 - 1
 
     def excess(theta: float) -> float:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray, binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.jackknife import jackknife_covariance
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
-from dsmt_nnunet.statistics.resampled_t import corrected_resampled_t
+from dsmt_nnunet.statistics.resampled_t import Fold, corrected_resampled_t, values_of_folds
 from dsmt_nnunet.statistics.resampling import tied_counts
 from dsmt_nnunet.statistics.roc.interval import UNDEFINED_METHOD, bounded_interval
 
@@ -89,19 +89,18 @@ def partial_fold_auc(
     level: float = 0.95,
 ) -> PartialAuc:
     """Mean over the folds that hold both classes, with the corrected resampled t on the logit scale."""
-    labels, membership = binary_labels(y_true), np.asarray(folds)
+    labels = binary_labels(y_true)
     scores = finite_scores(y_score, len(labels))
     _check(min_specificity)
-    values, ratios = [], []
-    for fold in np.unique(membership).tolist():
-        inside = membership == fold
-        if 0 < labels[inside].sum() < inside.sum():
-            once = np.ones((1, int(inside.sum())), dtype=np.int64)
-            values.append(float(mean_sensitivities(labels[inside], scores[inside], once, min_specificity)[0]))
-            ratios.append(inside.sum() / max(int((~inside).sum()), 1))
-    if not values:
+
+    def mean_sensitivity(fold: Fold) -> list[float]:
+        once = np.ones((1, int(fold.inside.sum())), dtype=np.int64)
+        return [float(mean_sensitivities(labels[fold.inside], scores[fold.inside], once, min_specificity)[0])]
+
+    values = values_of_folds(mean_sensitivity, folds)
+    if not values.values.shape[1]:
         return _of_mean(min_specificity, _NAN, _NAN, (_NAN, _NAN), UNDEFINED_METHOD)
-    found = corrected_resampled_t(values, float(np.mean(ratios)), level)
+    found = corrected_resampled_t(values.values[0], values.test_to_train, level)
     limits = bounded_interval(found.mean, found.se, found.df, level)
     method = UNDEFINED_METHOD if math.isnan(limits[0]) else WITHIN_FOLDS_METHOD
     return _of_mean(min_specificity, found.mean, found.se, limits, method)
