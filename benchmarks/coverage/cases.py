@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit, logit
@@ -13,6 +13,8 @@ from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray
 
 GRADES = np.array([-0.4, 0.6])
 """Cuts of the latent truth, and of the score, into three grades."""
+GRADE_WIDTH = 0.6
+"""Of a grade of a rounded score, in standard deviations."""
 CLASSES = np.array([-0.5, 0.5])
 """Cuts of another latent truth into three classes without an order."""
 N_READERS = 5
@@ -25,7 +27,17 @@ NOISE = 0.4
 
 @dataclass(frozen=True)
 class Scenario:
-    """Cases are made of latent normals; patients share `icc` of the variance of each."""
+    """Cases are made of latent normals; patients share `icc` of the variance of each.
+
+    Attributes:
+        n_patients: of whom each has `per_patient` cases, or as many as `sizes` says in turn.
+        auc: of a score before it is rounded.
+        prevalence: share of positive cases; with `balanced` exactly half are.
+        icc: share of the variance that the cases of a patient have in common.
+        one_class: whether all cases of a patient are of one class.
+        graded: whether scores are rounded to six grades.
+        is_hard: whether cases are fewer, or less alike, than in most studies.
+    """
 
     name: str
     n_patients: int
@@ -34,6 +46,15 @@ class Scenario:
     prevalence: float = 0.5
     icc: float = 0.5
     balanced: bool = False
+    sizes: tuple[int, ...] = ()
+    one_class: bool = False
+    graded: bool = False
+    is_hard: bool = False
+
+    @property
+    def patients(self) -> IntArray:
+        """Patient of each case, shape (N,)."""
+        return np.repeat(np.arange(self.n_patients), np.resize(self.sizes or (self.per_patient,), self.n_patients))
 
     @property
     def shift(self) -> float:
@@ -43,14 +64,30 @@ class Scenario:
     @property
     def share(self) -> float:
         """Of the variance, within patients."""
-        return self.icc if self.per_patient > 1 else 0.0
+        return self.icc if self.per_patient > 1 or self.sizes else 0.0
 
     @property
     def positives(self) -> float:
         """Share of positive cases."""
         return 0.5 if self.balanced else self.prevalence
 
+    @property
+    def cuts(self) -> FloatArray:
+        """Between the grades of a score; none where it is not rounded."""
+        steps = np.arange(-2.0, 3.0) if self.graded else np.empty(0)
+        return np.asarray(self.shift / 2 + GRADE_WIDTH * steps, dtype=np.float64)
 
+    @property
+    def score_auc(self) -> float:
+        """AUC of a score as it is given."""
+        if not self.graded:
+            return self.auc
+        positive, negative = _shares(self.cuts - self.shift), _shares(self.cuts)
+        return float(positive @ (np.cumsum(negative) - negative / 2))
+
+
+UNEQUAL = (1,) * 10 + (2,) * 4 + (4,) * 3 + (10,) * 2 + (30,)
+"""Cases of twenty patients, of whom one has 30 of 80."""
 SCENARIOS = (
     Scenario("independent", 200, 1),
     Scenario("60 x 3", 60, 3),
@@ -58,6 +95,11 @@ SCENARIOS = (
     Scenario("n = 30 + 30", 60, 1, balanced=True),
     Scenario("AUC 0.95", 120, 1, auc=0.95),
     Scenario("prevalence 5 %", 400, 1, prevalence=0.05),
+    Scenario("15 patients", 15, 1, is_hard=True),
+    Scenario("20 x 4", 20, 4, is_hard=True),
+    Scenario("40 unequal", 40, 0, sizes=UNEQUAL, is_hard=True),
+    Scenario("60 x 3, one class", 60, 3, one_class=True, is_hard=True),
+    Scenario("60 x 3, six grades", 60, 3, graded=True, is_hard=True),
 )
 
 
@@ -93,13 +135,13 @@ class Cases:
 
 def draw(scenario: Scenario, rng: np.random.Generator) -> Cases:
     """Labels and scores with the scenario's AUC between patients."""
-    n_cases = scenario.n_patients * scenario.per_patient
-    patients = np.repeat(np.arange(scenario.n_patients), scenario.per_patient)
+    patients = scenario.patients
+    n_cases = len(patients)
 
     def latent(rows: int) -> FloatArray:
         return shared_normals(scenario, patients, rows, rng)
 
-    truth = latent(1)[0]
+    truth = rng.normal(size=scenario.n_patients)[patients] if scenario.one_class else latent(1)[0]
     labels = truth > norm.ppf(1 - scenario.prevalence)
     if scenario.balanced:
         labels = np.arange(n_cases) % 2 == 0
@@ -114,12 +156,18 @@ def draw(scenario: Scenario, rng: np.random.Generator) -> Cases:
     ordered = (truth + common[0]) / math.sqrt(2)
     classes = np.searchsorted(CLASSES, latent(1)[0])
     evidence = latent(3).T + scenario.shift * np.eye(3)[classes]
+    if scenario.graded:
+        grades = np.searchsorted(scenario.cuts, scores)
+        ratio = _shares(scenario.cuts - scenario.shift) / _shares(scenario.cuts)
+        scores, probs = grades.astype(np.float64), expit(logit(scenario.positives) + np.log(ratio[grades]))
+    else:
+        probs = expit(logit(scenario.positives) + scenario.shift * scores - scenario.shift**2 / 2)
     softened = np.exp(scenario.shift * (evidence - evidence.max(axis=1, keepdims=True)))
     return Cases(
         patients,
         labels,
         scores,
-        expit(logit(scenario.positives) + scenario.shift * scores - scenario.shift**2 / 2),
+        probs,
         seeds,
         ratings,
         model,
@@ -131,6 +179,11 @@ def draw(scenario: Scenario, rng: np.random.Generator) -> Cases:
     )
 
 
+def _shares(cuts: FloatArray) -> FloatArray:
+    """Of a standard normal between the cuts."""
+    return np.diff(norm.cdf(np.r_[-np.inf, cuts, np.inf]))
+
+
 def shared_normals(scenario: Scenario, patients: IntArray, rows: int, rng: np.random.Generator) -> FloatArray:
     """Standard normals of which patients share a part, shape (rows, N)."""
     shared = rng.normal(size=(rows, scenario.n_patients))[:, patients]
@@ -140,7 +193,7 @@ def shared_normals(scenario: Scenario, patients: IntArray, rows: int, rng: np.ra
 
 def many_cases(scenario: Scenario) -> Cases:
     """Very many patients of one case each, for figures without a formula."""
-    many = Scenario("many", 400_000, 1, scenario.auc, scenario.prevalence, balanced=scenario.balanced)
+    many = replace(scenario, n_patients=400_000, per_patient=1, sizes=(), one_class=False)
     return draw(many, np.random.default_rng(0))
 
 

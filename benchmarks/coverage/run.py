@@ -42,6 +42,8 @@ GROUPS: dict[str, Callable[[Scenario, Cases, EvaluationSettings], Iterator[Outco
     "seeds": seed_outcomes,
     "detection": detection_outcomes,
 }
+HARD_GROUPS = ("scores", "comparisons")
+"""Asked in every scenario; the others in those of a usual size."""
 Row = dict[str, str]
 
 
@@ -70,11 +72,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=2000, help="of each scenario")
     parser.add_argument("--resamples", type=int, default=500, help="of each bootstrap")
     parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS), help="the others are kept")
+    known = [item.name for item in SCENARIOS]
+    parser.add_argument("--scenarios", nargs="+", choices=known, default=known, help="the others are kept")
     parser.add_argument("--output", type=Path, default=TABLE)
     args = parser.parse_args(arguments)
     rows = _read(args.output)
     for group in args.only:
         for scenario in SCENARIOS:
+            if scenario.name not in args.scenarios or (scenario.is_hard and group not in HARD_GROUPS):
+                continue
             fresh = measure(group, scenario, args.draws, args.resamples)
             rows = [row for row in rows if (row["scenario"], row["group"]) != (scenario.name, group)] + fresh
             for row in fresh:

@@ -42,9 +42,9 @@ def score_outcomes(scenario: Scenario, cases: Cases, settings: EvaluationSetting
     table = score_table(scenario, cases)
     name = next(iter(table.scores))
     found = evaluate_score(table, name, settings)
-    yield Outcome(f"AUC, {found.auc_method.split('-')[0]}, logit", found.auc_ci, scenario.auc)
+    yield Outcome(f"AUC, {found.auc_method.split('-')[0]}, logit", found.auc_ci, scenario.score_auc)
     plain = delong_interval(cases.labels, cases.scores[0])
-    yield Outcome("AUC, DeLong of single nodules (not used)", (plain.lower, plain.upper), scenario.auc)
+    yield Outcome("AUC, DeLong of single nodules (not used)", (plain.lower, plain.upper), scenario.score_auc)
     yield Outcome("calibration slope", found.calibration_slope_ci or (np.nan, np.nan), 1)
     right = float(norm.cdf(scenario.shift / 2))
     for method in ("wilson", "clopper-pearson"):
@@ -72,6 +72,8 @@ def score_outcomes(scenario: Scenario, cases: Cases, settings: EvaluationSetting
         yield Outcome("calibration intercept", found.calibration_intercept_ci or (np.nan, np.nan), 0)
         yield Outcome("Brier score, t", found.brier_ci or (np.nan, np.nan), brier)
         yield Outcome("average precision, BCa", found.average_precision_ci, precision)
+    if scenario.graded:
+        return
     fixed = sensitivity_at_specificity(
         cases.labels, cases.scores[0], SPECIFICITY, cases.patients, 0.95, settings.n_resamples, settings.seed
     )
