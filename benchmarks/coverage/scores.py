@@ -11,7 +11,8 @@ from scipy.stats import norm
 from benchmarks.coverage.cases import Cases, Scenario, many_cases
 from benchmarks.coverage.outcome import Outcome
 from dsmt_nnunet.evaluation.comparisons import compare_levels, compare_scores, joint_test
-from dsmt_nnunet.evaluation.score import average_precision, evaluate_score, operating_point
+from dsmt_nnunet.evaluation.records.score import AVERAGE_PRECISION
+from dsmt_nnunet.evaluation.score import evaluate_score, operating_point
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.statistics.added_value import added_value
@@ -21,6 +22,7 @@ from dsmt_nnunet.statistics.named_warnings import WarningLog
 from dsmt_nnunet.statistics.roc.comparison import paired_comparison
 from dsmt_nnunet.statistics.roc.fixed_specificity import sensitivity_at_specificity
 from dsmt_nnunet.statistics.roc.interval import delong_interval
+from dsmt_nnunet.statistics.roc.precision import average_precision
 
 SPECIFICITY = 0.8
 STATED_PREVALENCE = 0.1
@@ -71,7 +73,7 @@ def score_outcomes(scenario: Scenario, cases: Cases, settings: EvaluationSetting
         precision, brier = _without_formula(scenario)
         yield Outcome("calibration intercept", found.calibration_intercept_ci or (np.nan, np.nan), 0)
         yield Outcome("Brier score, t", found.brier_ci or (np.nan, np.nan), brier)
-        yield Outcome("average precision, BCa", found.average_precision_ci, precision)
+        yield Outcome("average precision, jackknife, logit", found.estimate(AVERAGE_PRECISION).ci, precision)
     if scenario.graded:
         return
     fixed = sensitivity_at_specificity(
@@ -116,4 +118,5 @@ def _drawn_with_prevalence(right: float, prevalence: float) -> dict[str, float]:
 def _without_formula(scenario: Scenario) -> tuple[float, float]:
     cases = many_cases(scenario)
     brier = float(((cases.probs[0] - cases.labels) ** 2).mean())
-    return average_precision(cases.labels, cases.scores[0]), brier
+    once = np.ones((1, len(cases.labels)), dtype=np.int64)
+    return float(average_precision(cases.labels, cases.scores[0], once)[0]), brier

@@ -11,8 +11,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from dsmt_nnunet.evaluation.measures import estimates
 from dsmt_nnunet.evaluation.records.metrics import TableSources
-from dsmt_nnunet.evaluation.score import average_precision, is_probability
+from dsmt_nnunet.evaluation.records.score import Estimate
+from dsmt_nnunet.evaluation.score import is_probability
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.table_file import write_table_evaluation
@@ -71,7 +73,7 @@ class Evaluation:
         n, n_positive: cases.
         n_groups: patients; None where every case stands alone.
         auc: with its interval on the logit scale; where patients have several cases they are the unit.
-        average_precision: step-wise sum, no interpolation.
+        estimates: further figures by their name, such as the average precision, with intervals.
         calibration: None for scores that are no probabilities.
         operating_points: at least one for a probability.
         warnings: what a reader must know of these numbers.
@@ -81,7 +83,7 @@ class Evaluation:
     n_positive: int
     n_groups: int | None
     auc: AucInterval
-    average_precision: float
+    estimates: tuple[Estimate, ...]
     calibration: Calibration | None
     operating_points: tuple[OperatingPointResult, ...]
     warnings: tuple[NamedWarning, ...]
@@ -187,13 +189,13 @@ def _evaluation(table: ScoreTable, settings: EvaluationSettings) -> Evaluation:
             )
             for item in table.decisions[SCORE_NAME]
         )
-        precision = average_precision(labels, scores)
+        found = estimates(table, SCORE_NAME, settings)
     return Evaluation(
         n=len(labels),
         n_positive=int(labels.sum()),
         n_groups=None if table.clusters is None else len(set(table.clusters)),
         auc=auc,
-        average_precision=precision,
+        estimates=found,
         calibration=calibration,
         operating_points=points,
         warnings=tuple(log.entries),

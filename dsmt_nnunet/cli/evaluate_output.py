@@ -40,6 +40,8 @@ def print_tasks(tasks: Mapping[str, BinaryTask | MulticlassTask]) -> None:
 def print_score(name: str, score: Score) -> None:
     """The AUC to quote, and every operating point."""
     print(f"{name}: n {score.n} ({score.n_positive} positive). {score.auc_sentence}")
+    for item in score.estimates:
+        print(f"  {item.name} {shown(item.value)} ({interval(item.ci)})")
     if score.partial_auc:
         part = score.partial_auc
         print(

@@ -6,11 +6,9 @@ import math
 import warnings
 from dataclasses import replace
 
-import numpy as np
-from sklearn.metrics import average_precision_score
-
 from dsmt_nnunet.evaluation.auc import quoted_auc
-from dsmt_nnunet.evaluation.records.score import Calibration, Interval, OperatingPoint, Score
+from dsmt_nnunet.evaluation.measures import estimates
+from dsmt_nnunet.evaluation.records.score import Calibration, OperatingPoint, Score
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.records import widened
@@ -19,8 +17,7 @@ from dsmt_nnunet.statistics.calibration.brier import brier_parts
 from dsmt_nnunet.statistics.calibration.clipping import LOWEST_PROBABILITY, n_clipped
 from dsmt_nnunet.statistics.calibration.logistic import logistic_calibration
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD
-from dsmt_nnunet.statistics.checks import SMALL_SAMPLE, BoolArray, FloatArray, IntArray
-from dsmt_nnunet.statistics.clusters.bootstrap import bootstrap_estimate
+from dsmt_nnunet.statistics.checks import SMALL_SAMPLE, BoolArray, FloatArray
 from dsmt_nnunet.statistics.clusters.ratio import clustered_mean
 from dsmt_nnunet.statistics.clusters.units import Clusters
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
@@ -35,7 +32,6 @@ from dsmt_nnunet.statistics.named_warnings import (
     ThresholdWarning,
 )
 from dsmt_nnunet.statistics.proportions import UNDEFINED
-from dsmt_nnunet.statistics.resampling import tied_counts
 from dsmt_nnunet.statistics.roc.partial import PartialAuc, partial_auc, partial_fold_auc
 
 CHOSEN_ON_REPORTED_DATA = (
@@ -59,15 +55,13 @@ def evaluate_score(
         warnings.warn(
             f"{len(table)} cases only: asymptotic intervals and tests are not to be trusted.", SmallSampleWarning
         )
-    precision, precision_ci = _average_precision(table, name, settings)
     return widened(
         Score,
         quoted_auc(table, name, settings.level),
         calibration(table.y_true, table.scores[name], settings.level, table.clusters, probability),
         n=len(table),
         n_positive=int(table.y_true.sum()),
-        average_precision=precision,
-        average_precision_ci=precision_ci,
+        estimates=estimates(table, name, settings),
         partial_auc=_partial(table, name, settings),
         operating_points=tuple(_point(table, name, item, settings) for item in table.decisions.get(name, ())),
     )
@@ -97,13 +91,6 @@ def _point(table: ScoreTable, name: str, decisions: Decisions, settings: Evaluat
         settings.seed,
     )
     return replace(point, elsewhere=found)
-
-
-def average_precision(y_true: BoolArray, y_score: FloatArray) -> float:
-    """Average precision (scikit-learn: the step-wise sum, no interpolation); NaN for one class."""
-    if y_true.all() or not y_true.any():
-        return float("nan")
-    return float(average_precision_score(y_true, y_score))
 
 
 def is_probability(y_score: FloatArray) -> bool:
@@ -207,25 +194,3 @@ def _at_prevalence(
         return None
     odds = decisions.threshold if 0 < decisions.threshold < 1 else DEFAULT_THRESHOLD
     return at_prevalence(y_true, decisions.called_positive, settings.prevalence, odds, clusters, settings.level)
-
-
-def _average_precision(table: ScoreTable, name: str, settings: EvaluationSettings) -> tuple[float, Interval]:
-    """With its BCa interval over patients, the prevalence drawn too; of several folds their mean, without."""
-    scores = table.scores[name]
-    if table.folds is not None:
-        parts = [table.folds == fold for fold in np.unique(table.folds)]
-        values = [average_precision(table.y_true[inside], scores[inside]) for inside in parts]
-        known = [value for value in values if not math.isnan(value)]
-        return float(np.mean(known)) if known else math.nan, UNDEFINED
-    resampler = table.resampler(settings, stratified=False)
-    if resampler is None:
-        return average_precision(table.y_true, scores), UNDEFINED
-
-    def statistic(weights: IntArray) -> FloatArray:
-        positives, negatives = (counts[:, ::-1] for counts in tied_counts(table.y_true, scores, weights))
-        found, called = np.cumsum(positives, axis=1), np.cumsum(positives + negatives, axis=1)
-        precision = found / np.maximum(called, 1)
-        return np.asarray((positives * precision).sum(axis=1) / positives.sum(axis=1), dtype=np.float64)
-
-    estimate = bootstrap_estimate(statistic, resampler, settings.level)
-    return average_precision(table.y_true, scores), estimate.ci

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from dsmt_nnunet.evaluation.records.comparisons import Reader
 from dsmt_nnunet.evaluation.records.curves import MulticlassCurves, PrecisionRecall, ScoreCurves
+from dsmt_nnunet.evaluation.records.score import AVERAGE_PRECISION
 from dsmt_nnunet.report.figure_style import COLOURS, GREY, MARKERS, new_figure, series_style
 from dsmt_nnunet.report.numbers import is_number, shown, with_interval
 from dsmt_nnunet.report.panel import BinaryPanel, MulticlassPanel, Series
@@ -69,7 +70,8 @@ def precision_recall_figure(panel: BinaryPanel) -> Figure:
     first = drawn[0][0].score
     axes.axhline(first.n_positive / first.n, color=GREY, linestyle=(0, (2, 3)), linewidth=0.8)
     for index, (series, curve) in enumerate(drawn):
-        label = f"{_name(series, len(drawn))}average precision {shown(series.score.average_precision, 2)}"
+        value = series.score.estimate(AVERAGE_PRECISION).value
+        label = f"{_name(series, len(drawn))}{AVERAGE_PRECISION} {shown(value, 2)}"
         axes.step(curve.recall, curve.precision, where="post", label=label, **series_style(index))
         point = series.score.point
         if point and is_number(point.sensitivity) and is_number(point.ppv):

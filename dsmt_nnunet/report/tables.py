@@ -59,10 +59,7 @@ def metric_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
         ("Cases", *(str(score.n) for score in scores)),
         (panel.classes[1].capitalize(), *(str(score.n_positive) for score in scores)),
         ("AUC", *(with_interval(score.auc, score.auc_ci) for score in scores)),
-        (
-            "Average precision",
-            *(with_interval(score.average_precision, score.average_precision_ci) for score in scores),
-        ),
+        *_estimate_rows(scores),
         ("Brier score", *(with_interval(score.brier, score.brier_ci) for score in scores)),
         ("= miscalibration - discrimination + uncertainty", *map(_brier_sum, scores)),
         ("Expected calibration error", *(shown(score.ece) for score in scores)),
@@ -86,6 +83,12 @@ def metric_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
     if panel.intended and panel.intended.n_lost:
         tables.append(_intended_table(panel.series[0].score, panel.intended, confidence))
     return tables
+
+
+def _estimate_rows(scores: Sequence[Score]) -> Iterator[Row]:
+    for name in (item.name for item in scores[0].estimates):
+        found = [score.estimate(name) for score in scores]
+        yield (f"{name[0].upper()}{name[1:]}", *(with_interval(item.value, item.ci) for item in found))
 
 
 def _brier_sum(score: Score) -> str:

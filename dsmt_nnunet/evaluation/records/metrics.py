@@ -16,7 +16,7 @@ from dsmt_nnunet.evaluation.records.tasks import CrossvalTask, PredictedTask
 from dsmt_nnunet.statistics.named_warnings import NamedWarning
 from dsmt_nnunet.statistics.proportions import IntervalMethod
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Rises with every change of a key; `dsmt report` reads this one alone."""
 
 

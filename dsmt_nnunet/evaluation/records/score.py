@@ -12,6 +12,7 @@ from dsmt_nnunet.statistics.decisions.prevalence import AtPrevalence
 from dsmt_nnunet.statistics.roc.partial import PartialAuc
 
 Interval = tuple[float, float]
+AVERAGE_PRECISION = "average precision"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,16 @@ class OperatingPoint(DecisionValues):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A figure of a score by its name, with its interval and how that was made."""
+
+    name: str
+    value: float
+    ci: Interval
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuotedAuc:
     """The AUC to quote: one number, one interval, and the sentence that says what they are.
 
@@ -120,8 +131,7 @@ class Score(QuotedAuc, Calibration):
 
     Attributes:
         n, n_positive: cases.
-        average_precision: of several folds the mean of theirs.
-        average_precision_ci: undefined without a bootstrap.
+        estimates: of every measure in `evaluation/measures.py`.
         partial_auc: at high specificities, where it was asked for.
         operating_points: the first is the one that readers and other scores are compared at.
     """
@@ -129,8 +139,7 @@ class Score(QuotedAuc, Calibration):
     type: Literal["binary"] = "binary"
     n: int
     n_positive: int
-    average_precision: float
-    average_precision_ci: Interval
+    estimates: tuple[Estimate, ...]
     operating_points: tuple[OperatingPoint, ...]
     partial_auc: PartialAuc | None = None
 
@@ -138,6 +147,10 @@ class Score(QuotedAuc, Calibration):
     def point(self) -> OperatingPoint | None:
         """The first operating point."""
         return self.operating_points[0] if self.operating_points else None
+
+    def estimate(self, name: str) -> Estimate:
+        """One of `estimates`."""
+        return next(item for item in self.estimates if item.name == name)
 
 
 @dataclass(frozen=True, kw_only=True)

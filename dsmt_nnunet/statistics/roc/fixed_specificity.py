@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dsmt_nnunet.statistics.checks import FloatArray, IntArray, binary_labels, finite_scores
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray, binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.decisions.threshold import specificity_threshold
 from dsmt_nnunet.statistics.resampling import Resampler, tied_counts
@@ -63,17 +63,16 @@ def sensitivity_at_specificity(
     z = t_quantile(math.inf, level)
     n_positive = len(np.unique(codes[labels]))
     resampler = Resampler.create(labels, [str(code) for code in codes], n_resamples, seed)
-    shares = np.concatenate(
-        [_shares_above(*tied_counts(labels, scores, weights), target) for weights in resampler.weights()]
-    )
+    shares = np.concatenate([sensitivity_above(labels, scores, weights, target) for weights in resampler.weights()])
     pulled = (n_positive * shares + z**2 / 2) / (n_positive + z**2)
     half = z * float(pulled.std(ddof=1))
     ci = (max(float(pulled.mean()) - half, 0.0), min(float(pulled.mean()) + half, 1.0))
     return FixedSpecificity(target, choice.threshold, choice.sensitivity, choice.specificity, ci)
 
 
-def _shares_above(positives: IntArray, negatives: IntArray, target: float) -> FloatArray:
-    """Share of the positives at or above the lowest cut that reaches the specificity; counts (B, U) -> (B,)."""
+def sensitivity_above(labels: BoolArray, scores: FloatArray, weights: IntArray, target: float) -> FloatArray:
+    """Share of the positives at or above the lowest cut that reaches the specificity; weights (B, N) -> (B,)."""
+    positives, negatives = tied_counts(labels, scores, weights)
     n_rows = len(positives)
     below = np.hstack([np.zeros((n_rows, 1)), np.cumsum(negatives, axis=1)])
     above = np.hstack([np.cumsum(positives[:, ::-1], axis=1)[:, ::-1], np.zeros((n_rows, 1))])

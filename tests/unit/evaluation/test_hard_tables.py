@@ -17,7 +17,9 @@ def hard(tmp_path: Path, truth: list[object], score: list[object], *options: str
 def test_one_class_is_null_with_a_named_warning(tmp_path) -> None:
     metrics = hard(tmp_path, [1] * 12, list(np.linspace(0.1, 0.9, 12)))
     block = metrics["scores"]["score"]
-    assert (block["auc"], block["auc_ci"], block["average_precision"]) == (None, [None, None], None)
+    assert (block["auc"], block["auc_ci"]) == (None, [None, None])
+    for item in block["estimates"]:
+        assert (item["value"], item["ci"], item["method"]) == (None, [None, None], "undefined"), item["name"]
     assert block["operating_points"][0]["specificity"] is None
     assert block["operating_points"][0]["sensitivity"] == 0.5
     assert "OneClassWarning" in names(metrics)
@@ -28,7 +30,7 @@ def test_perfect_separation_and_its_inversion(tmp_path) -> None:
     block = (metrics := hard(tmp_path, truth, list(np.linspace(0.1, 0.9, 20))))["scores"]["score"]
     assert (block["auc"], block["auc_method"]) == (1.0, "newcombe-method-5")
     assert block["auc_ci"] == pytest.approx([0.8002, 1.0], abs=1e-4)
-    assert block["average_precision_ci"] == [None, None]
+    assert (block["estimates"][0]["value"], block["estimates"][0]["ci"]) == (1.0, [None, None])
     assert {"ZeroVarianceWarning", "SeparationWarning"} <= names(metrics)
     inverted = hard(tmp_path, truth, list(np.linspace(0.9, 0.1, 20)))["scores"]["score"]
     assert inverted["auc"] == 0.0
@@ -45,7 +47,8 @@ def test_one_positive_case_has_an_auc_without_an_interval(tmp_path) -> None:
     metrics = hard(tmp_path, [1] + [0] * 14, list(np.linspace(0.9, 0.1, 15)))
     assert metrics["scores"]["score"]["auc"] == 1.0
     assert metrics["scores"]["score"]["auc_ci"] == [None, None]
-    assert metrics["scores"]["score"]["average_precision_ci"] == [None, None]
+    for item in metrics["scores"]["score"]["estimates"]:
+        assert (item["value"], item["ci"]) == (1.0, [None, None]), item["name"]
     assert "OneCaseInClassWarning" in names(metrics)
 
 

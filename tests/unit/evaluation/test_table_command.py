@@ -41,11 +41,13 @@ def test_every_part_of_a_full_evaluation(cohort, tmp_path) -> None:
     options += ["--reader", "reader_1", "--reader", "reader_2", "--reader", "reader_3"]
     metrics = evaluate(table, tmp_path / "out", *FULL, *options, "--group", "site", "--group", "size=10,15")
     model = metrics["scores"]["model"]
-    assert (metrics["schema_version"], metrics["kind"], model["n"], model["n_positive"]) == (6, "table", 120, 60)
-    for key in ("auc", "average_precision", "brier", "ece", "calibration_slope", "calibration_intercept"):
+    assert (metrics["schema_version"], metrics["kind"], model["n"], model["n_positive"]) == (7, "table", 120, 60)
+    for key in ("auc", "brier", "ece", "calibration_slope", "calibration_intercept"):
         assert isinstance(model[key], float), key
-    for key in ("auc", "average_precision", "brier"):
+    for key in ("auc", "brier"):
         assert model[f"{key}_ci"][0] < model[key] < model[f"{key}_ci"][1], key
+    for item in model["estimates"]:
+        assert item["ci"][0] < item["value"] < item["ci"][1], item
     limits = [f"{limit:.3f}" for limit in (model["auc"], *model["auc_ci"])]
     assert model["auc_sentence"].startswith(f"AUC {limits[0]} (95% interval {limits[1]} to {limits[2]})")
     assert [point["threshold"] for point in model["operating_points"]] == [0.5, 0.3]
