@@ -15,7 +15,7 @@ from dsmt_nnunet.statistics.readers.obuchowski_rockette import single_modality_m
 from dsmt_nnunet.statistics.readers.seeds import CohortScores, compare_over_seeds, seed_contrast
 from dsmt_nnunet.statistics.roc.clustered import clustered_aucs
 from dsmt_nnunet.statistics.roc.delong import structural_components
-from dsmt_nnunet.statistics.roc.interval import bounded_interval
+from dsmt_nnunet.statistics.t_test import bounded_interval
 
 
 def reader_outcomes(scenario: Scenario, cases: Cases, settings: EvaluationSettings) -> Iterator[Outcome]:

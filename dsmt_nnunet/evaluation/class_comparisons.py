@@ -37,7 +37,7 @@ from dsmt_nnunet.statistics.ordinal.comparison import (
 from dsmt_nnunet.statistics.ordinal.measures import ACCURACY, MEAN_ABSOLUTE_ERROR, Answers, ClassCases, Measure
 from dsmt_nnunet.statistics.proportions import UNDEFINED
 from dsmt_nnunet.statistics.resampled_t import corrected_resampled_t
-from dsmt_nnunet.statistics.roc.interval import bounded_interval
+from dsmt_nnunet.statistics.t_test import bounded_interval
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,9 @@ def measure_value(measure: Measure, cases: ClassCases, answers: Answers, setting
         share = clustered_proportion(cases.truth == answers.decided, cases.codes, level, settings.interval)
         value, ci = share.value, share.ci
     elif measure is MEAN_ABSOLUTE_ERROR:
-        error = clustered_mean(np.abs(cases.truth - answers.decided), cases.codes, level)
-        value, ci = error.estimate, (max(error.ci[0], 0.0), error.ci[1])
+        most = cases.n_classes - 1.0
+        error = clustered_mean(np.abs(cases.truth - answers.decided), cases.codes, level, upper=most)
+        value, ci = error.estimate, error.ci
     elif measure.ranks and cases.folds is not None:
         value, ci = _over_folds(measure, cases, answers, level)
     elif len(cases.truth):

@@ -96,7 +96,7 @@ def dice_of(dice: dict[str, float], patients: Mapping[str, str], settings: Evalu
     if not len(values):
         nan = math.nan
         return Dice(n=0, n_undefined=len(dice), mean=nan, mean_ci=(nan, nan), sd=nan, median=nan, min=nan, max=nan)
-    mean = clustered_mean(values, [patients.get(case, f"case {case}") for case in known], settings.level)
+    mean = clustered_mean(values, [patients.get(case, f"case {case}") for case in known], settings.level, upper=1.0)
     return Dice(
         n=len(values),
         n_undefined=len(dice) - len(values),

@@ -19,8 +19,9 @@ from dsmt_nnunet.statistics.proportions import UNDEFINED
 from dsmt_nnunet.statistics.resampled_t import Fold, corrected_resampled_t, values_of_folds
 from dsmt_nnunet.statistics.roc.fixed_specificity import BTII_METHOD, sensitivity_above, sensitivity_at_specificity
 from dsmt_nnunet.statistics.roc.folds import FOLDS_METHOD
-from dsmt_nnunet.statistics.roc.interval import UNDEFINED_METHOD, bounded_interval
+from dsmt_nnunet.statistics.roc.interval import UNDEFINED_METHOD
 from dsmt_nnunet.statistics.roc.precision import average_precision
+from dsmt_nnunet.statistics.t_test import bounded_interval
 
 JACKKNIFE_METHOD = "jackknife-logit"
 SPECIFICITY = 0.9

@@ -18,7 +18,7 @@ from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray
 from dsmt_nnunet.statistics.clusters.ratio import clustered_mean, clustered_proportion
 from dsmt_nnunet.statistics.clusters.units import cluster_codes
 from dsmt_nnunet.statistics.ordinal.measures import COHENS_KAPPA, Answers, ClassCases
-from dsmt_nnunet.statistics.proportions import UNDEFINED, Proportion
+from dsmt_nnunet.statistics.proportions import Proportion
 from dsmt_nnunet.statistics.roc.by_patient import macro_auc
 from dsmt_nnunet.statistics.roc.curve import roc_curve
 from dsmt_nnunet.statistics.roc.folds import macro_fold_auc
@@ -82,7 +82,7 @@ def evaluate_classes(answers: ClassAnswers, settings: EvaluationSettings) -> Mul
         )
     right = share(decisions == y_true, np.ones(len(y_true), dtype=bool))
     probs = answers.probs if answers.calibrated is None else answers.calibrated
-    brier = clustered_mean(((probs - np.eye(n_classes)[y_true]) ** 2).sum(axis=1), clusters, level)
+    brier = clustered_mean(((probs - np.eye(n_classes)[y_true]) ** 2).sum(axis=1), clusters, level, upper=2.0)
     cases = ClassCases(y_true, n_classes, False, codes)
     kappa = measure_value(COHENS_KAPPA, cases, Answers(decisions), settings)
     return MulticlassTask(
@@ -97,7 +97,7 @@ def evaluate_classes(answers: ClassAnswers, settings: EvaluationSettings) -> Mul
         kappa=kappa.value,
         kappa_ci=kappa.ci,
         brier=brier.estimate,
-        brier_ci=(max(brier.ci[0], 0.0), min(brier.ci[1], 2.0)) if brier.n_clusters > 1 else UNDEFINED,
+        brier_ci=brier.ci,
         log_loss=negative_log_likelihood(y_true, probs) if len(y_true) else math.nan,
         confusion_matrix=confusion_matrix(y_true, decisions, n_classes),
         confusion_matrix_axes="rows: truth, columns: prediction, in the order of classes",

@@ -35,7 +35,7 @@ from dsmt_nnunet.statistics.readers.obuchowski_rockette import (
     obuchowski_rockette,
 )
 from dsmt_nnunet.statistics.readers.study import Rating, ReaderStudy
-from dsmt_nnunet.statistics.roc.interval import bounded_interval
+from dsmt_nnunet.statistics.t_test import bounded_interval
 
 
 @dataclass(frozen=True)

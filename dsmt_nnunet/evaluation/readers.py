@@ -32,7 +32,7 @@ from dsmt_nnunet.statistics.roc.by_patient import auc_interval
 from dsmt_nnunet.statistics.roc.clustered import clustered_aucs
 from dsmt_nnunet.statistics.roc.delong import structural_components
 from dsmt_nnunet.statistics.roc.fixed_specificity import sensitivity_at_specificity
-from dsmt_nnunet.statistics.roc.interval import bounded_interval
+from dsmt_nnunet.statistics.t_test import bounded_interval
 
 AT_READER_SPECIFICITY = (
     "Highest sensitivity of the model at a specificity not below the reader's, read from the ROC curve of these cases; "

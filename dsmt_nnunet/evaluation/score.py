@@ -31,7 +31,6 @@ from dsmt_nnunet.statistics.named_warnings import (
     SmallSampleWarning,
     ThresholdWarning,
 )
-from dsmt_nnunet.statistics.proportions import UNDEFINED
 from dsmt_nnunet.statistics.roc.partial import PartialAuc, partial_auc, partial_fold_auc
 
 CHOSEN_ON_REPORTED_DATA = (
@@ -127,7 +126,7 @@ def calibration(
             ece_definition=ECE_DEFINITION,
         )
     fit = logistic_calibration(y_true, y_score, level, clusters)
-    brier = clustered_mean((y_score - y_true) ** 2, clusters, level)
+    brier = clustered_mean((y_score - y_true) ** 2, clusters, level, upper=1.0)
     ece, by_chance = expected_calibration_error(y_true, y_score), ece_if_calibrated(y_score)
     lost = n_clipped(y_score)
     if lost:
@@ -139,7 +138,7 @@ def calibration(
     return Calibration(
         brier=brier.estimate,
         brier_parts=brier_parts(y_true, y_score),
-        brier_ci=(max(brier.ci[0], 0.0), min(brier.ci[1], 1.0)) if brier.n_clusters > 1 else UNDEFINED,
+        brier_ci=brier.ci,
         ece=ece,
         ece_if_calibrated=by_chance,
         ece_debiased=max(ece - by_chance, 0.0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from scipy.special import expit, logit
 from scipy.stats import norm, t
 
 NO_SPREAD = 1e-12
@@ -54,3 +55,19 @@ def t_quantile(df: float, level: float = 0.95) -> float:
 def t_p_value(statistic: float, df: float) -> float:
     """Two-sided."""
     return float(2 * (t.sf(abs(statistic), df) if math.isfinite(df) else norm.sf(abs(statistic))))
+
+
+def logit_limits(value: float, se: float, quantile: float) -> tuple[float, float]:
+    """Limits that stay within 0 to 1, of a value strictly inside: logit value +- q SE / (value (1 - value)).
+
+    Source: Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.2.
+    """
+    half = quantile * se / (value * (1 - value))
+    return float(expit(logit(value) - half)), float(expit(logit(value) + half))
+
+
+def bounded_interval(value: float, se: float, df: float = math.inf, level: float = 0.95) -> tuple[float, float]:
+    """Logit t (or normal) interval of a value in 0 to 1; NaN at 0 and 1, or without a positive standard error."""
+    if not (0 < value < 1 and se > 0):
+        return math.nan, math.nan
+    return logit_limits(value, se, t_quantile(df, level))

@@ -23,7 +23,7 @@ from dsmt_nnunet.statistics.multiplicity import holm
 from dsmt_nnunet.statistics.named_warnings import EvaluationWarning
 from dsmt_nnunet.statistics.readers.seeds import CohortScores, SeedContrast, seed_contrast
 from dsmt_nnunet.statistics.roc.fold_comparison import mean_fold_auc, paired_fold_comparison
-from dsmt_nnunet.statistics.roc.interval import bounded_interval
+from dsmt_nnunet.statistics.t_test import bounded_interval
 from dsmt_nnunet.study.preregistration import marked
 
 SCORES_NAME, SEEDS_NAME, COHORTS_NAME = "scores.csv", "seeds.csv", "cohorts.csv"

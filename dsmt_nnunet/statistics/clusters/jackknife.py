@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray
+from dsmt_nnunet.statistics.clusters.spread import effective_df
 from dsmt_nnunet.statistics.t_test import NO_SPREAD, t_test
 
 Scale = Literal["plain", "fisher-z", "logit"]
@@ -61,13 +62,18 @@ def jackknife_covariance(statistics: Callable[[IntArray], FloatArray], codes: In
     Returns:
         Shape (M, M).
     """
+    changes = jackknife_changes(statistics, codes)
+    n_clusters = len(changes)
+    if n_clusters < 2:
+        return np.full((changes.shape[1], changes.shape[1]), np.nan)
+    return np.asarray((n_clusters - 1) / n_clusters * changes.T @ changes, dtype=np.float64)
+
+
+def jackknife_changes(statistics: Callable[[IntArray], FloatArray], codes: IntArray) -> FloatArray:
+    """Values with each of K clusters left out, less their mean, shape (K, M); the arguments are those above."""
     with np.errstate(invalid="ignore", divide="ignore"):
         values = np.concatenate([statistics(weights) for weights in each_left_out(codes)])
-    n_clusters = len(values)
-    if n_clusters < 2:
-        return np.full((values.shape[1], values.shape[1]), np.nan)
-    centred = values - values.mean(axis=0)
-    return np.asarray((n_clusters - 1) / n_clusters * centred.T @ centred, dtype=np.float64)
+    return np.asarray(values - values.mean(axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class JackknifeEstimate:
     Attributes:
         estimate: value on the cases as they are.
         se: standard error; NaN where it is not defined.
-        df: K - 1 for K clusters.
+        df: the effective ones of the changes, at most K - 1 for K clusters.
         ci: t interval on the scale asked for; NaN where the standard error is 0 or not defined.
         p_value: two-sided t on the same scale, of the null value; the interval excludes it exactly where p < 1 - level.
             NaN without a null value.
@@ -85,7 +91,7 @@ class JackknifeEstimate:
 
     estimate: float
     se: float
-    df: int
+    df: float
     ci: tuple[float, float]
     p_value: float
 
@@ -114,9 +120,11 @@ def jackknife_estimate(
     """
     forward, back = _SCALES[scale]
     estimate = float(statistic(np.ones((1, len(codes)), dtype=np.int64))[0])
-    se = math.sqrt(jackknife_covariance(lambda weights: statistic(weights)[:, None], codes)[0, 0])
-    df = int(codes.max())
-    if df < 1 or not se > NO_SPREAD or not math.isfinite(forward(estimate)):
+    changes = jackknife_changes(lambda weights: statistic(weights)[:, None], codes)[:, 0]
+    n_clusters = len(changes)
+    se = math.sqrt((n_clusters - 1) / n_clusters * float(changes @ changes)) if n_clusters > 1 else math.nan
+    df = effective_df(changes)
+    if n_clusters < 2 or not se > NO_SPREAD or not math.isfinite(forward(estimate)):
         same = abs(estimate - null) < 1e-12 and not math.isnan(se)
         return JackknifeEstimate(estimate, se, df, (math.nan, math.nan), 1.0 if same else math.nan)
     slope = {"plain": 1.0, "fisher-z": 1 - estimate**2, "logit": estimate * (1 - estimate)}[scale]

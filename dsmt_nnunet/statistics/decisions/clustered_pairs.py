@@ -22,7 +22,7 @@ class ClusteredPairs:
         n, n_clusters: cases and clusters.
         only_first_right, only_second_right: discordant cases.
         difference: (b - c) / n.
-        se, df: of the difference; clusters less one.
+        se, df: of the difference; effective degrees of freedom, at most clusters less one.
         ci: t interval; without a discordant case Newcombe's method 10 with clusters for cases.
         p_value: two-sided t test, the one that `ci` inverts; 1 where no case is discordant.
         durkalski_chi2, durkalski_p: Durkalski's statistic, which weighs every cluster alike; NaN and 1 where no cluster
@@ -47,7 +47,7 @@ def clustered_pairs(
 ) -> ClusteredPairs:
     """Compares two sets of decisions from "was it right", each of shape (N,).
 
-    With d_k = b_k - c_k and n_k cases of cluster k: D = sum d_k / sum n_k with the variance of a ratio and t (K - 1);
+    With d_k = b_k - c_k and n_k cases of cluster k: D = sum d_k / sum n_k with the jackknife's variance and t;
     Durkalski's chi2 = (sum d_k / n_k)^2 / sum (d_k / n_k)^2. With every case alone the latter is McNemar's chi2.
     Source: Obuchowski, Statistics in Medicine 1998; 17: 1495 (ratio); Durkalski et al., Statistics in Medicine 2003;
     22: 2417; Yang, Sun and Hardin, Statistics in Medicine 2010; 29: 2507 (they are compared).

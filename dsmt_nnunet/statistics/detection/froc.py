@@ -15,7 +15,8 @@ from dsmt_nnunet.statistics.clusters.ratio import clustered_proportion
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.roc.by_patient import auc_interval
 from dsmt_nnunet.statistics.roc.curve import RocCurve, roc_curve
-from dsmt_nnunet.statistics.roc.interval import AucInterval, bounded_interval
+from dsmt_nnunet.statistics.roc.interval import AucInterval
+from dsmt_nnunet.statistics.t_test import bounded_interval
 
 CPM_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False marks a scan at which the competition performance metric averages the sensitivity."""

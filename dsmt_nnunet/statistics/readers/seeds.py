@@ -21,8 +21,7 @@ from dsmt_nnunet.statistics.readers.obuchowski_rockette import (
 )
 from dsmt_nnunet.statistics.roc.clustered import clustered_aucs
 from dsmt_nnunet.statistics.roc.delong import structural_components
-from dsmt_nnunet.statistics.roc.interval import bounded_interval
-from dsmt_nnunet.statistics.t_test import t_test
+from dsmt_nnunet.statistics.t_test import bounded_interval, t_test
 
 FEW_SEEDS = 3
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.stats import f as f_distribution
 
 from dsmt_nnunet.statistics.checks import binary_labels, finite_scores
+from dsmt_nnunet.statistics.clusters.spread import effective_df
 from dsmt_nnunet.statistics.clusters.units import Clusters, are_clustered, cluster_codes
 from dsmt_nnunet.statistics.roc.clustered import (
     ClusteredAucs,
@@ -27,7 +28,8 @@ from dsmt_nnunet.statistics.roc.comparison import (
 )
 from dsmt_nnunet.statistics.roc.delong import structural_components
 from dsmt_nnunet.statistics.roc.influence import auc_influence
-from dsmt_nnunet.statistics.roc.interval import UNDEFINED_METHOD, AucInterval, bounded_interval, delong_interval
+from dsmt_nnunet.statistics.roc.interval import UNDEFINED_METHOD, AucInterval
+from dsmt_nnunet.statistics.t_test import bounded_interval
 
 MACRO_METHOD = "mean over classes, logit t"
 
@@ -43,9 +45,7 @@ def auc_interval(
         clusters: patient of each case; None where every case stands alone.
         level: confidence level.
     """
-    if are_clustered(clusters, len(np.asarray(y_true))):
-        return clustered_auc_interval(y_true, y_score, clusters, level)
-    return delong_interval(y_true, y_score, level)
+    return clustered_auc_interval(y_true, y_score, clusters, level)
 
 
 def paired_auc_difference(
@@ -94,7 +94,7 @@ def level_difference(
         for inside, part in zip(chosen, parts, strict=True)
     ]
     n_clusters = len(np.unique(codes[chosen[0] | chosen[1]]))
-    shared = n_clusters / (n_clusters - 1) * float(sums[0] @ sums[1])
+    shared = (n_clusters - 1) / n_clusters * float(sums[0] @ sums[1])
     return clustered_unpaired_comparison(found[0], found[1], level, shared)
 
 
@@ -136,8 +136,8 @@ def macro_auc(y_true: npt.ArrayLike, scores: npt.ArrayLike, clusters: Clusters =
     """AUC of each class against the rest and their mean, NaN where a class has no case or no counterpart.
 
     The variance of the mean is that of the patients' summed contributions to all K AUCs, and its interval is t with
-    patients - 1 degrees of freedom on the logit scale; it covers 0.93 to 0.95 in 300 draws of 200 patients, 60 of three
-    and 40 of six nodules.
+    their effective degrees of freedom on the logit scale; it covers 0.93 to 0.97 in simulations
+    (docs/results/coverage.csv).
     Source: Obuchowski, Biometrics 1997; 53: 567 (contributions of clusters); Hand and Till, Machine Learning 2001;
     45: 171 (means of AUCs over classes).
 
@@ -158,6 +158,6 @@ def macro_auc(y_true: npt.ArrayLike, scores: npt.ArrayLike, clusters: Clusters =
     for index in range(n_classes):
         labels = truth == index
         total += auc_influence(labels, structural_components(labels, table[:, index]), codes, n_clusters)
-    se = math.sqrt(n_clusters / (n_clusters - 1) * float(total @ total)) / n_classes
-    limits = bounded_interval(mean, se, n_clusters - 1, level)
+    se = math.sqrt((n_clusters - 1) / n_clusters * float(total @ total)) / n_classes
+    limits = bounded_interval(mean, se, effective_df(total), level)
     return MacroAuc(each, AucInterval(mean, se, *limits, UNDEFINED_METHOD if math.isnan(limits[0]) else MACRO_METHOD))

@@ -16,7 +16,8 @@ from dsmt_nnunet.statistics.resampled_t import Fold, corrected_resampled_t, valu
 from dsmt_nnunet.statistics.roc.by_patient import MacroAuc
 from dsmt_nnunet.statistics.roc.clustered import clustered_auc_interval
 from dsmt_nnunet.statistics.roc.delong import auc_score
-from dsmt_nnunet.statistics.roc.interval import AucInterval, bounded_interval
+from dsmt_nnunet.statistics.roc.interval import AucInterval
+from dsmt_nnunet.statistics.t_test import bounded_interval
 
 FOLDS_METHOD = "corrected-resampled-t-logit"
 

@@ -87,7 +87,7 @@ def auc_interaction(
         used.append(index)
         holders.append(min(held))
     # A level is known as well as the class that fewest patients hold there lets it be.
-    sums = np.stack(contributions) * np.sqrt([[count / (count - 1)] for count in holders]) if used else np.empty((0, 0))
+    sums = np.stack(contributions) * np.sqrt([[(count - 1) / count] for count in holders]) if used else np.empty((0, 0))
     return equal_at_all_levels(tuple(estimates), tuple(used), sums @ sums.T, holders)
 
 

@@ -9,11 +9,10 @@ from typing import Literal
 
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.special import expit, logit
 
 from dsmt_nnunet.statistics.named_warnings import ZeroVarianceWarning
 from dsmt_nnunet.statistics.roc.delong import structural_components
-from dsmt_nnunet.statistics.t_test import t_quantile
+from dsmt_nnunet.statistics.t_test import logit_limits, t_quantile
 
 NEWCOMBE_METHOD = "newcombe-method-5"
 UNDEFINED_METHOD = "undefined"
@@ -78,22 +77,6 @@ def delong_interval(
     if scale == "logit":
         return AucInterval(auc, se, *logit_limits(auc, se, z), "delong-logit")
     return AucInterval(auc, se, max(auc - z * se, 0.0), min(auc + z * se, 1.0), "delong-wald-clipped")
-
-
-def logit_limits(value: float, se: float, quantile: float) -> tuple[float, float]:
-    """Limits that stay within 0 to 1, of a value strictly inside: logit value +- q SE / (value (1 - value)).
-
-    Source: Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.2.
-    """
-    half = quantile * se / (value * (1 - value))
-    return float(expit(logit(value) - half)), float(expit(logit(value) + half))
-
-
-def bounded_interval(value: float, se: float, df: float = math.inf, level: float = 0.95) -> tuple[float, float]:
-    """Logit t (or normal) interval of a value in 0 to 1; NaN at 0 and 1, or without a positive standard error."""
-    if not (0 < value < 1 and se > 0):
-        return math.nan, math.nan
-    return logit_limits(value, se, t_quantile(df, level))
 
 
 def newcombe_limits(auc: float, n_positive: int, n_negative: int, level: float = 0.95) -> tuple[float, float]:

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray, binary_labels, finite_scores
-from dsmt_nnunet.statistics.clusters.jackknife import jackknife_covariance
+from dsmt_nnunet.statistics.clusters.jackknife import jackknife_estimate
 from dsmt_nnunet.statistics.clusters.units import Clusters, cluster_codes
 from dsmt_nnunet.statistics.resampled_t import Fold, corrected_resampled_t, values_of_folds
 from dsmt_nnunet.statistics.resampling import tied_counts
-from dsmt_nnunet.statistics.roc.interval import UNDEFINED_METHOD, bounded_interval
+from dsmt_nnunet.statistics.roc.interval import UNDEFINED_METHOD
+from dsmt_nnunet.statistics.t_test import bounded_interval
 
 JACKKNIFE_METHOD = "jackknife-logit"
 WITHIN_FOLDS_METHOD = "corrected-resampled-t-logit"
@@ -71,14 +72,11 @@ def partial_auc(
     if labels.all() or not labels.any():
         return _of_mean(min_specificity, _NAN, _NAN, (_NAN, _NAN), UNDEFINED_METHOD)
     codes = cluster_codes(clusters, len(labels))
-    mean = float(mean_sensitivities(labels, scores, np.ones((1, len(labels)), dtype=np.int64), min_specificity)[0])
-    covariance = jackknife_covariance(
-        lambda weights: mean_sensitivities(labels, scores, weights, min_specificity)[:, None], codes
+    found = jackknife_estimate(
+        lambda weights: mean_sensitivities(labels, scores, weights, min_specificity), codes, level, "logit"
     )
-    se = math.sqrt(float(covariance[0, 0]))
-    limits = bounded_interval(mean, se, _df(labels, codes), level)
-    method = UNDEFINED_METHOD if math.isnan(limits[0]) else JACKKNIFE_METHOD
-    return _of_mean(min_specificity, mean, se, limits, method)
+    method = UNDEFINED_METHOD if math.isnan(found.ci[0]) else JACKKNIFE_METHOD
+    return _of_mean(min_specificity, found.estimate, found.se, found.ci, method)
 
 
 def partial_fold_auc(
@@ -133,11 +131,6 @@ def _of_mean(min_specificity: float, mean: float, se: float, limits: tuple[float
 
     carried = (standardised(limits[0]), standardised(limits[1]))
     return PartialAuc(min_specificity, mean * width, mean, limits, standardised(mean), carried, se, method)
-
-
-def _df(labels: BoolArray, codes: IntArray) -> float:
-    """Degrees of freedom of the class that fewer patients hold."""
-    return float(min(len(np.unique(codes[labels])), len(np.unique(codes[~labels]))) - 1)
 
 
 def _check(min_specificity: float) -> None:

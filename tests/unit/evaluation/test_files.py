@@ -81,8 +81,8 @@ def test_a_file_of_an_earlier_release_is_refused_with_what_to_run(folder: Path) 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 7}, "was written by a later release"),
-        ({"schema_version": "3"}, "key 'schema_version' must be 6, got '3'"),
+        ({"schema_version": 8}, "was written by a later release"),
+        ({"schema_version": "3"}, "key 'schema_version' must be 7, got '3'"),
         ({"kind": "tables"}, "key 'kind' must be one of"),
         ({"surplus": 1}, "key 'surplus' is not known. Run 'dsmt evaluate table ...' again."),
         ({"n": None}, "key 'n' must be a whole number, got null"),

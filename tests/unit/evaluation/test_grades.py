@@ -66,7 +66,7 @@ def test_grades_are_measured_as_grades(truth: Path, tmp_path: Path) -> None:
     assert [item.auc for item in grades.auc_at_cuts] == pytest.approx(
         [roc_auc_score(cut <= TRUTH, MEAN) for cut in (1, 2, 3)]
     )
-    assert {item.auc_method for item in grades.auc_at_cuts} == {"obuchowski-logit"}
+    assert {item.auc_method for item in grades.auc_at_cuts} == {"obuchowski-logit-t"}
     for name in ("quadratic_kappa", "c_index", "mean_absolute_error", "accuracy"):
         lower, upper = getattr(grades, f"{name}_ci")
         assert lower < getattr(grades, name) < upper, name

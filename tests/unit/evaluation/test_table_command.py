@@ -146,7 +146,7 @@ def test_the_patient_is_the_unit_of_every_interval_and_test(cohort, tmp_path) ->
     assert pair["decisions"]["accuracy"]["n_clusters"] == 40
     levels = [item for item in metrics["comparisons"] if item["kind"] == "unpaired"]
     assert {item["test"] for item in levels} == {"unpaired Obuchowski (Welch t)"}
-    assert metrics["readers"]["reader_2"]["auc_method"] == "obuchowski-logit"
+    assert metrics["readers"]["reader_2"]["auc_method"] == "obuchowski-logit-t"
     assert metrics["readers"]["reader_2"]["against"]["model"]["auc"]["test"] == "paired Obuchowski"
     assert "over patients" in metrics["multi_reader"]["method"]
 
@@ -254,7 +254,10 @@ def test_asah_through_the_command_line(vectors, roc_vectors, table_vectors, tmp_
     expected = roc_vectors["asah_auc"]["expected"]
     for name, block in metrics["scores"].items():
         assert block["auc"] == pytest.approx(expected[name]["auc"], abs=1e-10)
-        assert block["auc_ci"] == pytest.approx(expected[name]["ci95_logit_transformed"], abs=1e-9)
+        assert block["auc_se"] == pytest.approx(expected[name]["se_delong"], abs=1e-10)
+        # The normal limits, a little wider for t.
+        lower, upper = expected[name]["ci95_logit_transformed"]
+        assert lower - 0.005 < block["auc_ci"][0] < lower < upper < block["auc_ci"][1] < upper + 0.005
     block = metrics["comparisons"][0]
     reference = roc_vectors["asah_paired_delong"]["expected"]["wfns_vs_s100b"]
     assert (block["z"], block["p_value"]) == pytest.approx((reference["z"], reference["p_two_sided"]), rel=1e-8)

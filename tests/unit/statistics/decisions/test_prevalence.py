@@ -49,12 +49,13 @@ def test_intervals_hold_in_a_simulation(clustered: bool) -> None:
 
 
 def test_intervals_hold_near_1_with_few_cases() -> None:
-    """300 samples of 30 + 30 at a sensitivity and specificity of 0.95; with z^2 / 2 cases added it is 0.8."""
+    """300 samples of 30 + 30 at a sensitivity and specificity of 0.95; with z^2 / 2 cases added it is 0.8, and a net
+    benefit about the observed rates 0.88."""
     rng, y_true, held = np.random.default_rng(0), np.repeat([1, 0], 30), []
-    truth = (0.1 * 0.95 / (0.1 * 0.95 + 0.9 * 0.05), 0.9 * 0.95 / (0.9 * 0.95 + 0.1 * 0.05))
+    truth = (0.1 * 0.95 / (0.1 * 0.95 + 0.9 * 0.05), 0.9 * 0.95 / (0.9 * 0.95 + 0.1 * 0.05), 0.1 * 0.95 - 0.9 * 0.05)
     for _ in range(300):
         found = at_prevalence(y_true, np.r_[rng.random(30) < 0.95, rng.random(30) < 0.05], 0.1)
-        intervals = (found.ppv_ci, found.npv_ci)
+        intervals = (found.ppv_ci, found.npv_ci, found.net_benefit_ci)
         held.append([low <= value <= high for (low, high), value in zip(intervals, truth, strict=True)])
     assert np.mean(held, axis=0) == pytest.approx(0.95, abs=0.035)
 

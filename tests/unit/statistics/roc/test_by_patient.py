@@ -24,8 +24,12 @@ THIRD = DATA.scores[0] + np.random.default_rng(5).normal(0, 0.7, 160)
 
 
 def test_delong_stands_where_every_case_is_a_patient_of_its_own() -> None:
+    normal = delong_interval(DATA.y_true, DATA.scores[0])
     for clusters in (None, np.arange(160)):
-        assert auc_interval(DATA.y_true, DATA.scores[0], clusters) == delong_interval(DATA.y_true, DATA.scores[0])
+        interval = auc_interval(DATA.y_true, DATA.scores[0], clusters)
+        assert (interval.auc, interval.se) == pytest.approx((normal.auc, normal.se))
+        assert interval.method == "delong-logit-t"
+        assert normal.lower - 0.002 < interval.lower < normal.lower < normal.upper < interval.upper
         found = paired_auc_difference(DATA.y_true, *DATA.scores, clusters)
         assert found == paired_comparison(DATA.y_true, *DATA.scores)
 

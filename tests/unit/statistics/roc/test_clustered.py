@@ -19,7 +19,7 @@ from dsmt_nnunet.statistics.roc.clustered import (
     clustered_unpaired_comparison,
 )
 from dsmt_nnunet.statistics.roc.comparison import paired_comparison, unpaired_comparison
-from dsmt_nnunet.statistics.roc.delong import structural_components
+from dsmt_nnunet.statistics.roc.delong import auc_score, structural_components
 from dsmt_nnunet.statistics.roc.interval import delong_interval
 from tests.unit.statistics.clustered_data import made_cases
 
@@ -60,15 +60,30 @@ def naive_covariance(y: np.ndarray, one: np.ndarray, other: np.ndarray, patients
     )
 
 
-def test_covariance_equals_obuchowskis_formula_written_out() -> None:
-    data = made_cases(15, 3)
-    found = clustered_aucs(data.y_true, structural_components(data.y_true, data.scores), data.patients)
-    expected = [[naive_covariance(data.y_true, a, b, data.patients) for b in data.scores] for a in data.scores]
+def test_covariance_of_alike_patients_is_obuchowskis_formula_written_out() -> None:
+    y_true, patients = np.tile([True, False, False], 15), np.repeat(np.arange(15), 3)
+    scores = made_cases(15, 3).scores + 0.7 * y_true
+    found = clustered_aucs(y_true, structural_components(y_true, scores), patients)
+    expected = [[naive_covariance(y_true, a, b, patients) for b in scores] for a in scores]
     np.testing.assert_allclose(found.covariance, expected, rtol=1e-10)
-    assert (found.n_positive, found.n_negative) == (
-        len(np.unique(data.patients[data.y_true])),
-        len(np.unique(data.patients[~data.y_true])),
-    )
+    assert (found.n_positive, found.n_negative) == (15, 15)
+
+
+def test_a_patient_with_most_nodules_does_not_hide_its_own_spread() -> None:
+    """Against leaving out each patient in turn, of whom one has 30 of 78 nodules; Obuchowski's formula falls short."""
+    ratios = []
+    for seed in range(8):
+        rng, patients = np.random.default_rng(seed), np.repeat(np.arange(16), [2] * 12 + [8] * 3 + [30])
+        shared, own = rng.normal(size=(2, 16))[:, patients], rng.normal(size=(2, 78))
+        mixed = (shared + own) / np.sqrt(2)
+        y_true, score = mixed[0] > 0, mixed[1] + 0.8 * (mixed[0] > 0)
+        values = np.array([auc_score(y_true[patients != k], score[patients != k]) for k in range(16)])
+        left_out = 15 / 16 * ((values - values.mean()) ** 2).sum()
+        found = clustered_auc_interval(y_true, score, patients).se ** 2
+        ratios.append((found / left_out, naive_covariance(y_true, score, score, patients) / left_out))
+    ours, obuchowski = np.mean(ratios, axis=0)
+    assert ours == pytest.approx(1, abs=0.08)
+    assert obuchowski < 0.9
 
 
 def test_without_clusters_it_is_delong() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from dsmt_nnunet.statistics.resampling import Resampler
 from dsmt_nnunet.statistics.roc.fixed_specificity import sensitivity_at_specificity
@@ -17,8 +18,12 @@ def naive_btii(y_true: np.ndarray, scores: np.ndarray, target: float, n_resample
             cut = min(x for x in negatives if (negatives <= x).mean() >= target - 1e-9)
             above = (positives > cut).sum()
             values.append((above + 1.959963985**2 / 2) / (len(positives) + 1.959963985**2))
-    mean, sd = np.mean(values), np.std(values, ddof=1)
-    return max(mean - 1.959963985 * sd, 0), min(mean + 1.959963985 * sd, 1)
+    mean, sd, m = np.mean(values), np.std(values, ddof=1), y_true.sum()
+    cut = min(x for x in scores[~y_true] if (scores[~y_true] <= x).mean() >= target - 1e-9)
+    missed = (scores[y_true] > cut) - (scores[y_true] > cut).mean()
+    df = min(3 * (missed**2).sum() ** 2 / (missed**4).sum(), m - 1)
+    reach = t.ppf(0.975, df) * np.sqrt(m / (m - 1)) * sd
+    return max(mean - reach, 0), min(mean + reach, 1)
 
 
 @pytest.mark.parametrize("target", [0.5, 0.9])
