@@ -33,7 +33,7 @@ from dsmt_nnunet.inference.classifier import (
     volume_at_centre,
 )
 from dsmt_nnunet.inference.given_nodules import BACKGROUND_LOGIT, paste_patches
-from dsmt_nnunet.inference.lung_region import lung_region, on_grid, tiles_that_touch
+from dsmt_nnunet.inference.lung_region import LARGEST_STEP, RIM, lung_region, on_grid, tiles_that_touch
 from dsmt_nnunet.inference.region import Scan, regions_around
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.trained_plans import check_trained_with
@@ -283,7 +283,8 @@ class ScanPredictor(AirPaddedPredictor):
         if self._region is None:
             return tiles
         padding = padding_to_patch(self._region.shape, self.configuration_manager.patch_size)
-        return tiles_that_touch(tiles, np.pad(self._region, padding))
+        rim = RIM if self.tile_step_size <= LARGEST_STEP else 0.0
+        return tiles_that_touch(tiles, np.pad(self._region, padding), rim)
 
     def _found(
         self,

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
@@ -54,6 +56,31 @@ def test_the_network_sees_air_around_a_small_scan(own: AirPaddedPredictor) -> No
     outside[4:11, :, 3:13] = False
     assert (tile[outside] == AIR).all()
     assert (tile[~outside] >= 0).all()
+
+
+@pytest.mark.parametrize("mirroring", [False, True])
+def test_tiles_in_batches_are_answered_as_one_after_the_other(
+    own: AirPaddedPredictor, monkeypatch: pytest.MonkeyPatch, mirroring: bool
+) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv3d(1, 2, 3, padding=1).eval()
+    own.network, own.use_mirroring, own.allowed_mirroring_axes = convolution, mirroring, (0, 2)
+    image, sizes = torch.rand(1, 37, 20, 40), set()
+    convolution.register_forward_hook(lambda _, inputs, output: sizes.add(len(inputs[0])))
+    monkeypatch.setattr("dsmt_nnunet.inference.air_padding.VOXELS_AT_ONCE", 3 * 16**3)
+    together = own.predict_sliding_window_return_logits(image)
+    assert sizes == {3, 2}, "32 tiles, three at a time"
+    monkeypatch.setattr("dsmt_nnunet.inference.air_padding.VOXELS_AT_ONCE", 1)
+    torch.testing.assert_close(own.predict_sliding_window_return_logits(image), together, atol=2e-3, rtol=0)
+    stock = nnUNetPredictor.predict_sliding_window_return_logits
+    monkeypatch.setattr(own, "_internal_predict_sliding_window_return_logits", partial(_stock_window, own))
+    assert sizes == {3, 2, 1}
+    torch.testing.assert_close(stock(own, image), together, atol=2e-3, rtol=0)
+
+
+def _stock_window(own: AirPaddedPredictor, *arguments: Any) -> torch.Tensor:
+    window: torch.Tensor = nnUNetPredictor._internal_predict_sliding_window_return_logits(own, *arguments)
+    return window
 
 
 @pytest.mark.parametrize(("scans", "wanted", "views"), [(True, True, 8), (False, True, 1), (True, False, 1)])

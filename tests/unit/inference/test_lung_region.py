@@ -110,15 +110,25 @@ def test_a_coarse_mask_is_found_again_on_the_fine_grid() -> None:
     assert fine.any()
 
 
-def test_every_tile_with_a_voxel_of_the_region_is_kept() -> None:
+@pytest.mark.parametrize("rim", [0.0, 1 / 4])
+def test_every_tile_with_a_voxel_of_the_region_is_kept(rim: float) -> None:
     region = np.zeros((20, 20, 20), dtype=bool)
-    region[4, 10, 19] = True
+    region[4, 8, 19] = True
     tiles = [
         (slice(None), slice(z, z + 5), slice(y, y + 8), slice(x, x + 10))
         for z in (0, 3, 4, 5, 15)
         for y in (0, 3, 10, 11)
         for x in (0, 9, 10)
     ]
-    kept = tiles_that_touch(tiles, region)
-    assert kept == [tile for tile in tiles if region[tile[1:]].any()]
-    assert 0 < len(kept) < len(tiles)
+
+    def holds(tile: tuple[slice, ...]) -> bool:
+        """Of the slices near the middle, but at the end of the array all, there is the voxel."""
+        return all(
+            (part.start + int(rim * size) * (part.start > 0)) <= voxel < part.stop - int(rim * size) * (part.stop < 20)
+            for part, size, voxel in zip(tile[1:], (5, 8, 10), (4, 8, 19), strict=True)
+        )
+
+    kept = tiles_that_touch(tiles, region, rim)
+    assert kept == [tile for tile in tiles if holds(tile)]
+    touching = [tile for tile in tiles if region[tile[1:]].any()]
+    assert 0 < len(kept) < len(touching) if rim else kept == touching

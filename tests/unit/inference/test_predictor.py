@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from scipy import ndimage
 
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.geometry import equivalent_diameter_mm
@@ -140,17 +141,23 @@ def test_an_output_folder_of_another_model_is_refused(scans: Any, tmp_path: Path
 
 
 def test_near_the_lungs_the_search_is_that_of_the_whole_scan() -> None:
-    own = predictor()
-    data = torch.randn(1, 40, 36, 44)
-    region = np.zeros((40, 36, 44), dtype=bool)
-    region[2:9, 20:36, 3:12] = True
+    own, patch = predictor(), 16
+    data = torch.randn(1, 60, 56, 64)
+    region = np.zeros(data.shape[1:], dtype=bool)
+    region[2:33, 20:56, 3:30] = True
     everywhere, near = own._segment(data), own._segment(data, region)
-    torch.testing.assert_close(near[:, region], everywhere[:, region])
+    # Voxels that a tile may see which has no more than its rim in the region lie that near to its border.
+    inside = ndimage.binary_erosion(region, np.ones((3, 3, 3)), iterations=patch // 8, border_value=1)
+    assert 0 < inside.sum() < region.sum()
+    torch.testing.assert_close(near[:, inside], everywhere[:, inside])
+    spread = (everywhere[1] - everywhere[0])[region].std()
+    assert (near - everywhere)[:, region].abs().max() < 0.05 * spread
     assert (near.argmax(0)[torch.from_numpy(~region)] == 0).all()
     own._region = region
-    assert len(own._internal_get_sliding_window_slicers((40, 36, 44))) < len(
-        nnUNetPredictor._internal_get_sliding_window_slicers(own, (40, 36, 44))
-    )
+    own_tiles = own._internal_get_sliding_window_slicers(region.shape)
+    assert len(own_tiles) < len(nnUNetPredictor._internal_get_sliding_window_slicers(own, region.shape))
+    own.tile_step_size = 1.0
+    assert torch.isfinite(own._segment(data, region)).all(), "tiles that do not overlap are all needed"
 
 
 def test_a_whole_chest_is_searched_near_its_lungs_only(
