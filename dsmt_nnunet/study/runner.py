@@ -41,7 +41,7 @@ from dsmt_nnunet.tasks import NODULE_TABLE_NAME
 PRESETS = {"XS": ("DSMTPlannerXS", "DSMTPlansXS"), "standard": ("DSMTPlanner", "DSMTPlans")}
 """Planner and plans."""
 DENSENET = "DSMTTrainerDenseNet"
-NO_COVARIATES = "DSMTTrainerNoCovariates"
+WITH_COVARIATES, NO_COVARIATES = "DSMTTrainer", "DSMTTrainerNoCovariates"
 FINAL_CHECKPOINT, JOINT_CHECKPOINT = "checkpoint_final.pth", "checkpoint_joint.pth"
 TRAINED_ON_NAME = "trained_on.json"
 """Names the files that a fold was trained on, by content."""
@@ -52,9 +52,15 @@ JOBS_FOLDER = "jobs"
 
 
 def possible(trainers: Sequence[str], has_covariates: bool = False) -> list[str]:
-    """The trainers without the one that lacks its library, which is named, or that leaves out what is not there."""
+    """The trainers without the one that lacks its library, which is named, or that leaves out what is not there.
+
+    Where there are covariates, DSMTTrainer is never alone: a study tells of it with and without them.
+    """
     if not has_covariates:
         trainers = [trainer for trainer in trainers if trainer != NO_COVARIATES]
+    elif WITH_COVARIATES in trainers and NO_COVARIATES not in trainers:
+        print(f"{NO_COVARIATES} is added: the data set has covariates, and a study tells with and without them.")
+        trainers = [*trainers, NO_COVARIATES]
     if DENSENET in trainers and importlib.util.find_spec("monai") is None:
         print(f"{DENSENET} is left out: MONAI is not installed (pip install 'dsmt-nnunet[study]').")
         return [trainer for trainer in trainers if trainer != DENSENET]

@@ -105,16 +105,18 @@ def test_every_trainer_is_trained_with_every_seed_and_asked(calls: Any, tmp_path
 
 
 @pytest.mark.parametrize("covariates", [[], [{"name": "age"}]])
+@pytest.mark.parametrize("named", [["DSMTTrainer"], ["DSMTTrainer", runner.NO_COVARIATES]])
 def test_data_with_covariates_are_learnt_with_and_without_them(
-    calls: Any, tmp_path: Path, covariates: list[dict[str, str]]
+    calls: Any, tmp_path: Path, covariates: list[dict[str, str]], named: list[str]
 ) -> None:
     raw = tmp_path / "study" / "nnUNet_raw" / data_sets.DATASET
     raw.mkdir(parents=True)
     (raw / "dataset.json").write_text(json.dumps({"classification": {"covariates": covariates}}))
-    options = ["--jobs", "1", "--seeds", "0", "--trainers", "DSMTTrainer", runner.NO_COVARIATES]
+    options = ["--jobs", "1", "--seeds", "0", "--trainers", *named]
     assert main(["study", "-o", str(tmp_path / "study"), *options]) == 0
     trained = {command.split()[5] for command in starting(calls, "nnUNetv2_train")}
     assert trained == {"DSMTTrainer", *([runner.NO_COVARIATES] if covariates else [])}
+    assert [command for _, command in calls if command.endswith(" runs")][-1] == f"{3 if covariates else 2} runs"
 
 
 def test_trainings_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
