@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from batchgenerators.utilities.file_and_folder_operations import load_json
@@ -16,7 +17,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes, positions_of
-from dsmt_nnunet.dataloading.splits import check_patients, grouped_splits
+from dsmt_nnunet.dataloading.splits import check_classes, check_patients, grouped_splits
 from dsmt_nnunet.files import write_json
 from dsmt_nnunet.nnunet_files import CaseFiles, NnunetPlans, read_splits
 from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
@@ -26,8 +27,24 @@ from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.planners.dsmt_planner import PLANNERS
 from dsmt_nnunet.planners.nodule_planning import CONFIGURATION
 from dsmt_nnunet.planners.preprocessing import file_times, preprocess_what_is_missing
+from dsmt_nnunet.tasks import ClassificationSchema
 
+ALL_CASES = "all"
+"""nnU-Net's name of the fold that leaves no case out."""
 FINGERPRINT_SOURCES = "dataset_fingerprint_sources.json"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What can be trained.
+
+    Attributes:
+        plans_name: of the plans.
+        first_fold: the first that can be trained, `ALL_CASES` where none can.
+    """
+
+    plans_name: str
+    first_fold: str = "0"
 
 
 def plan_and_preprocess(
@@ -40,11 +57,8 @@ def plan_and_preprocess(
     clean: bool = False,
     preprocess: bool = True,
     verify: bool = False,
-) -> str:
+) -> Planned:
     """Plans and preprocesses a data set; what is already there is kept, unless `clean`.
-
-    Returns:
-        Name of the plans.
 
     Raises:
         ValueError: unknown planner, or a data set that cannot be planned for.
@@ -65,7 +79,7 @@ def plan_and_preprocess(
     plan = DSMTPlan.from_plans(plans)
     table = read_nodule_table(dataset_name, plan.schema)
     if not preprocess:
-        return plans_name
+        return Planned(plans_name)
     configuration = NnunetPlans.parse(plans).configuration(CONFIGURATION)
     folder = folder_from_environment("nnUNet_preprocessed") / dataset_name / configuration.data_identifier
     with listed_in_this_process(raw):
@@ -78,7 +92,19 @@ def plan_and_preprocess(
     )  # fmt: skip
     splits = grouped_splits(table, dataset.identifiers, plan.schema)
     _write_splits(folder.parent / "splits_final.json", splits, table)
-    return plans_name
+    return Planned(plans_name, _first_fold(read_splits(folder.parent / "splits_final.json"), table, plan.schema))
+
+
+def _first_fold(splits: list[dict[str, list[str]]], table: NoduleTable, schema: ClassificationSchema) -> str:
+    """The first fold that shows two classes of the primary task; of each that does not it is printed why."""
+    possible = []
+    for fold in range(len(splits)):
+        try:
+            check_classes(splits, fold, table, schema)
+            possible.append(str(fold))
+        except ValueError as error:
+            print(error)
+    return next(iter(possible), ALL_CASES)
 
 
 def _extract_fingerprint(dataset_id: int, dataset_name: str, processes: int, verify: bool, clean: bool) -> None:

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         )
     processes = args.np or min(8, os.cpu_count() or 1)
     for dataset_id in args.d:
-        plans_name = plan_and_preprocess(
+        planned = plan_and_preprocess(
             dataset_id,
             planner=args.pl,
             gpu_memory_target_gb=args.gpu_memory_target,
@@ -54,5 +54,5 @@ def run(args: argparse.Namespace) -> int:
             preprocess=not args.no_pp,
             verify=args.verify_dataset_integrity,
         )
-        print(f"Next: dsmt train {dataset_id} 3d_fullres 0 -p {plans_name}")
+        print(f"Next: dsmt train {dataset_id} 3d_fullres {planned.first_fold} -p {planned.plans_name}")
     return 0

@@ -122,14 +122,25 @@ def check_fold(
             f"{', '.join(absent[:10])}. Correct the names, or run 'dsmt plan' with these cases in imagesTr."
         )
     check_patients(splits, fold, table)
+    check_classes(splits, fold, table, schema)
+
+
+def check_classes(
+    splits: Sequence[Mapping[str, Sequence[str]]], fold: int, table: NoduleTable, schema: ClassificationSchema
+) -> None:
+    """
+    Raises:
+        ValueError: the training cases of a fold show fewer than two classes of the primary task.
+    """
     training = set(splits[fold]["train"])
     labels = [nodule.labels.get(schema.primary_task) for nodule in table.nodules if nodule.case_id in training]
     counts = Counter(label for label in labels if label is not None)
     if len(counts) < 2:
         raise ValueError(
             f"The training cases of fold {fold} show {dict(counts) or 'no known class'} of {schema.primary_task}; two "
-            f"classes are needed to learn from. Add cases of the class that is missing: folds are drawn the same way "
-            f"every time, so that making them anew does not help."
+            f"classes are needed to learn from. Add cases of the class that is missing (folds are drawn the same way "
+            f"every time, so that making them anew does not help), or train on all cases with fold 'all', which leaves "
+            f"none to judge the model by."
         )
 
 

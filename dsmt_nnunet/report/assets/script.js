@@ -121,7 +121,8 @@
       const sheet = element("image", { class: "scan", href: data.stack, width: n * data.columns, height: n * rows }, main);
       const maps = overlay(main, data.explanation?.stack, n * data.columns, n * Math.ceil(mapSlices() / data.columns));
       const paths = Object.keys(data.contours).map((layer) => [layer, element("path", { class: `contour ${layer}` }, main)]);
-      element("path", { class: "scale", d: `M${n - 4} ${n - 4}h${-10 * n / data.field}` }, main);
+      for (const line of ["scale edge", "scale"])
+        element("path", { class: line, d: `M${n - 4} ${n - 4}h${-10 * n / data.field}` }, main);
       element("text", { class: "scale-words", x: n - 4, y: n - 6 }, main).textContent = "10 mm";
       find(".viewer-main").replaceChildren(main);
       const levels = [

@@ -15,6 +15,7 @@ from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.planners import planning, preprocessing
 from dsmt_nnunet.planners.preprocessing import preprocess_test_cases, preprocess_what_is_missing
+from dsmt_nnunet.tasks import ClassificationSchema, Task
 from tests.unit.small_plans import CONFIGURATION, SCHEMA, small_plan, stock_plans
 
 NAME = "Dataset901_Tiny"
@@ -153,3 +154,13 @@ def test_folds_with_a_patient_on_both_sides_are_not_kept(tmp_path: Path) -> None
         planning._write_splits(path, folds, apart)
     with pytest.raises(ValueError, match="Fold 0 has 1 patients in training and in validation"):
         planning._write_splits(path, folds, together)
+
+
+def test_the_first_fold_that_can_be_trained_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    schema = ClassificationSchema((Task("t", ("low", "high")),), "t")
+    labels = {"a": "low", "b": "high", "c": "low"}
+    table = NoduleTable(tuple(Nodule(case, "1", case, (0, 0, 0), labels={"t": labels[case]}) for case in "abc"))
+    whole, halves = {"train": ["a", "b"], "val": ["c"]}, {"train": ["a", "c"], "val": ["b"]}
+    assert planning._first_fold([halves, whole], table, schema) == "1"
+    assert "The training cases of fold 0 show {'low': 2} of t" in capsys.readouterr().out
+    assert planning._first_fold([halves, halves], table, schema) == planning.ALL_CASES
