@@ -1,10 +1,12 @@
-"""Time and memory against the number of cases and the size of scans: conversion to prediction, smallest preset.
+"""Time and memory against the number of cases and nodules and the size of scans: `python -m benchmarks growth`.
 
-`python -m benchmarks.growth` writes benchmarks/results/growth.csv, from which docs/performance.md is told.
+Each part writes a file of benchmarks/results/, from which docs/performance.md is told. Seconds are processor time of a
+command and its children, so that neighbours on the machine count for little.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import re
@@ -12,24 +14,32 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
+from benchmarks import growth_nodules
+from benchmarks.growth_nodules import Row
 from dsmt_nnunet.cli.demo import give_positions
 from dsmt_nnunet.environment import FOLDERS, environment
 
-RESULTS = Path(__file__).parent / "results" / "growth.csv"
+RESULTS = Path(__file__).parent / "results"
 ID, DATASET = 902, "Dataset902_Phantom"
 CASES, SIZE = (10, 20, 40), 112
 SIZES, FEW = (80, 112, 144), 10
 TEST_CASES = 4
 
 
-def measure(cases: int, size: int) -> list[dict[str, object]]:
+def of_scans() -> Iterator[Row]:
+    """Conversion to prediction with the smallest preset."""
+    for cases, size in dict.fromkeys([(cases, SIZE) for cases in CASES] + [(FEW, size) for size in SIZES]):
+        print(f"{cases} cases of {size} voxels a side ...", flush=True)
+        yield from _whole_way(cases, size)
+
+
+def _whole_way(cases: int, size: int) -> Iterator[Row]:
     """One row a step: what, cases, voxels a side, seconds, GB."""
-    rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         variables = {**os.environ, **environment(folder), **{kind: str(folder / kind) for kind in FOLDERS}}
@@ -52,40 +62,57 @@ def measure(cases: int, size: int) -> list[dict[str, object]]:
             if what.startswith("classify"):
                 shutil.copytree(raw / "imagesTs", folder / "in")
                 give_positions(raw / "nodulesTs.csv", folder / "in" / "nodules.csv")
-            program, *arguments = command.split()
-            start = time.monotonic()
-            process = subprocess.Popen(
-                [str(Path(sys.executable).with_name(program)), *arguments],
-                env=variables,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            assert process.stdout is not None
-            printed = process.stdout.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            if status:
-                raise RuntimeError(f"{command} failed:\n{printed[-2000:]}")
-            row: dict[str, object] = {"what": what, "cases": cases, "voxels_a_side": size}
-            rows.append({**row, "seconds": round(time.monotonic() - start, 1), "gb": round(usage.ru_maxrss / 2**20, 2)})
+            printed, seconds, gb = run(command.split(), variables)
+            row: Row = {"what": what, "cases": cases, "voxels_a_side": size}
+            yield {**row, "seconds": round(seconds, 1), "gb": round(gb, 2)}
             epochs = [float(value) for value in re.findall(r"Epoch time: ([\d.]+) s", printed)]
             if epochs:
-                rows.append({**row, "what": "epoch", "seconds": round(sorted(epochs)[len(epochs) // 2], 1), "gb": ""})
-    return rows
+                yield {**row, "what": "epoch", "seconds": round(sorted(epochs)[len(epochs) // 2], 1), "gb": ""}
 
 
-def main() -> None:
-    rows: list[dict[str, object]] = []
-    for cases, size in dict.fromkeys([(cases, SIZE) for cases in CASES] + [(FEW, size) for size in SIZES]):
-        print(f"{cases} cases of {size} voxels a side ...", flush=True)
-        rows += measure(cases, size)
-        RESULTS.parent.mkdir(exist_ok=True)
-        with RESULTS.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-    print(RESULTS.read_text(encoding="utf-8"))
+def run(words: Sequence[str], variables: dict[str, str]) -> tuple[str, float, float]:
+    """What a command prints, its processor time with that of its children in seconds, and the peak of a process in GB.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    program, *arguments = words
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name(program)), *arguments],
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"{' '.join(words)} failed:\n{printed[-2000:]}")
+    return printed, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
 
 
-if __name__ == "__main__":
-    main()
+PARTS: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {
+    "nodules": ("growth_nodules.csv", lambda: growth_nodules.rows(run)),
+    "scans": ("growth.csv", of_scans),
+}
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks growth", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    for part in parser.parse_args(arguments).only:
+        name, measured = PARTS[part]
+        rows: list[Row] = []
+        for row in measured():
+            rows.append(row)
+            _write(RESULTS / name, rows)
+        print((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def _write(path: Path, rows: Sequence[Row]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

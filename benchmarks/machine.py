@@ -7,17 +7,20 @@ import platform
 import statistics
 import tarfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 import torch
+from threadpoolctl import threadpool_limits
 
 from dsmt_nnunet import __version__
-from dsmt_nnunet.architecture.precision import Precision
+from dsmt_nnunet.architecture.precision import Precision, cpu_has_bf16
 from dsmt_nnunet.dataset_conversion.phantom.cohort import draw_cohort
 from dsmt_nnunet.dataset_conversion.phantom.render import render_case
 from dsmt_nnunet.dicom.series import read_only_ct
@@ -35,17 +38,17 @@ class Ratio:
         what: is measured.
         ours, theirs: as printed, with units.
         ratio: as printed.
-        wanted: the figure to reach.
+        goal: the figure to reach.
     """
 
     what: str
     ours: str
     theirs: str
     ratio: str
-    wanted: str
+    goal: str
 
     def row(self) -> str:
-        return f"| {self.what} | {self.ours} | {self.theirs} | {self.ratio} | {self.wanted} |"
+        return f"| {self.what} | {self.ours} | {self.theirs} | {self.ratio} | {self.goal} |"
 
 
 def device() -> torch.device:
@@ -55,28 +58,58 @@ def device() -> torch.device:
 def description() -> str:
     """The machine and the versions, in a sentence."""
     where = device()
-    machine = torch.cuda.get_device_name() if where.type == "cuda" else f"{os.cpu_count()} cores, {platform.machine()}"
-    versions = f"dsmt-nnunet {__version__}, torch {torch.__version__}"
-    return f"{date.today()}, {versions}, {machine}; ours in {Precision.choose(where)}."
+    machine = torch.cuda.get_device_name() if where.type == "cuda" else f"one thread of {_processor()}"
+    versions = f"dsmt-nnunet {__version__}, nnunetv2 {metadata.version('nnunetv2')}, torch {torch.__version__}"
+    return f"{date.today()}, {versions}, {machine}; ours in {Precision.choose(where)}, stock in its own precision."
 
 
-def synchronize() -> None:
-    """Waits for the device, so that the clock sees all of the work."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _processor() -> str:
+    """Its type, and what of it matters here."""
+    told = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in _lines(told) if line.startswith("model name")]
+    has = "with" if cpu_has_bf16() else "without"
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {has} bfloat16"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def clock() -> float:
+    """Seconds: on a CPU of this process's own work, in which neighbours do not count; on a GPU, once it is done."""
+    if not torch.cuda.is_available():
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Work on a CPU in a single thread, so that its processor time is the time it takes on an idle core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def medians(functions: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, float]:
-    """Median seconds of each function, the functions taking turns."""
+    """Median seconds of each function, see `in_turn`."""
+    return {name: statistics.median(values) for name, values in in_turn(functions, repeats, warm_up).items()}
+
+
+def in_turn(functions: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
+    """Seconds (`clock`) of each call of each function, the functions taking turns."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(repeats + warm_up):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             function()
-            synchronize()
             if turn >= warm_up:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+                seconds[name].append(clock() - start)
+    return seconds
 
 
 def chest(folder: Path) -> tuple[Path, Sequence[float], str]:
@@ -103,11 +136,10 @@ def chest(folder: Path) -> tuple[Path, Sequence[float], str]:
 
 def peak_memory_gb() -> float:
     """Of this process so far."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # Unlike getrusage this does not inherit the parent's peak.
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**20
+    # Unlike getrusage this does not inherit the parent's peak.
+    peaks = [line for line in _lines(Path("/proc/self/status")) if line.startswith("VmHWM")]
+    if peaks:
+        return int(peaks[0].split()[1]) / 2**20
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

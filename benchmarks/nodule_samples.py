@@ -24,7 +24,7 @@ from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.nnunet_files import Json, NnunetPlans
 from dsmt_nnunet.plan import DSMTPlan
 
-CASES = 32
+CASES = 12
 DATASET = "Dataset901_Phantom"
 
 
@@ -50,6 +50,7 @@ def measure(repeats: int) -> Ratio:
             "ours": own_problem.whole_step(network),
         },
         repeats,
+        warm_up=0,
     )
     ours = own.batch_size * (1 - plan.training.background_share) / seconds["ours"]
     theirs = max(1, round(stock.batch_size / 3)) / seconds["theirs"]
@@ -59,7 +60,7 @@ def measure(repeats: int) -> Ratio:
         f"{ours:.2f} / s",
         f"{theirs:.3f} / s",
         f"{ours / theirs:.1f} times",
-        "10 times",
+        "at least 10 times",
     )
 
 
