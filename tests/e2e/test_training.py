@@ -61,10 +61,12 @@ def test_no_patient_or_case_is_named_in_what_is_exported(trained: Workspace) -> 
 def killed_after(workspace: Workspace, command: str, checkpoint: Path, epochs: int) -> tuple[int, str]:
     """Starts a training, kills it once so many epochs are saved; how many then are, and what it printed."""
     process = workspace.start(command, dsmt_validation="off")
-    deadline = time.monotonic() + 300
+    deadline, seen = time.monotonic() + 300, 0
     while time.monotonic() < deadline and process.poll() is None:
-        if checkpoint.is_file() and torch.load(checkpoint, weights_only=False)["current_epoch"] >= epochs:
+        written = checkpoint.stat().st_mtime_ns if checkpoint.is_file() else 0
+        if written != seen and torch.load(checkpoint, weights_only=False)["current_epoch"] >= epochs:
             break
+        seen = written
         time.sleep(0.05)
     # The workers too: orphans would keep the pipe open.
     os.killpg(process.pid, signal.SIGKILL)
