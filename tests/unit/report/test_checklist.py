@@ -52,6 +52,7 @@ def test_cohort_has_a_column_a_class_with_all_its_nodules(tables: dict[str, Tabl
     assert not any("prob" in row[0].lower() or "decision" in row[0].lower() for row in table.rows)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_page_and_files_hold_the_same(cohort: Cohort, tmp_path: Path) -> None:
     options = replace(page_options(cohort), checklist=True, max_cards=0)
     page = write_report([cohort.metrics], tmp_path / "page.html", options)

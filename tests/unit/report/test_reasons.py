@@ -90,6 +90,7 @@ def with_shares(cohort: Cohort, folder: Path) -> CasePrediction:
     return case
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_page_says_why(cohort: Cohort, tmp_path: Path) -> None:
     told = tmp_path / cohort.predictions.name
     with_shares(cohort, told)
