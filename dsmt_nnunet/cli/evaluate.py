@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dsmt_nnunet.cli import evaluate_classes, evaluate_power
-from dsmt_nnunet.cli.arguments import EachOnce, file_to_read, folder_to_write, seed
+from dsmt_nnunet.cli.arguments import EachOnce, file_to_read, folder_to_write
+from dsmt_nnunet.cli.evaluate_arguments import (
+    add_cluster,
+    add_settings,
+    add_truth_columns,
+    cluster_of,
+    is_independent,
+    settings_of,
+    task_options,
+    thresholds_of,
+)
 from dsmt_nnunet.cli.evaluate_output import (
     decided,
     finish,
@@ -20,10 +27,6 @@ from dsmt_nnunet.cli.evaluate_output import (
     print_tasks,
     shown,
 )
-
-if TYPE_CHECKING:
-    from dsmt_nnunet.evaluation.settings import EvaluationSettings
-    from dsmt_nnunet.evaluation.task_cases import TaskOptions
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,8 +54,8 @@ def _add_predictions(kinds: argparse._SubParsersAction[argparse.ArgumentParser])
         action="store_true",
         help="leave out cases of the truth without a prediction; by default they count as not diagnosed",
     )
-    _add_truth_columns(parser)
-    _add_settings(parser)
+    add_truth_columns(parser)
+    add_settings(parser)
     parser.set_defaults(run=run_predictions)
 
 
@@ -70,8 +73,8 @@ def _add_crossval(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="S",
         help="choose the highest threshold that reaches this sensitivity; Youden's J by default",
     )
-    _add_truth_columns(parser)
-    _add_settings(parser)
+    add_truth_columns(parser)
+    add_settings(parser)
     parser.set_defaults(run=run_crossval)
 
 
@@ -83,7 +86,7 @@ def _add_table(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--score", action="append", required=True, metavar="COLUMN", help="higher means positive")
     parser.add_argument("--reader", action="append", default=[], metavar="COLUMN", help="0/1 or ordinal ratings")
     parser.add_argument("--group", action="append", default=[], metavar="COLUMN[=EDGES]", help="subgroups, bands")
-    _add_cluster(parser)
+    add_cluster(parser)
     parser.add_argument(
         "--fold",
         metavar="COLUMN",
@@ -106,13 +109,13 @@ def _add_table(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="choose the threshold on these very data; the result is optimistic and says so",
     )
     parser.add_argument("-o", dest="out", type=folder_to_write, required=True, help="output folder")
-    _add_settings(parser)
+    add_settings(parser)
     parser.set_defaults(run=run_table)
 
 
 def _add_classes(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = evaluate_classes.add_parser(kinds)
-    _add_cluster(parser)
+    add_cluster(parser)
     parser.add_argument("--ci", choices=["wilson", "clopper-pearson"], default="wilson", help="interval of proportions")
     parser.add_argument("--confidence", type=float, default=0.95, help="confidence level (0.95)")
     parser.set_defaults(run=run_classes)
@@ -131,43 +134,10 @@ def _add_readers(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument(
         "--cut", type=float, metavar="RATING", help="also sensitivity and specificity of ratings at or above this"
     )
-    _add_cluster(parser)
+    add_cluster(parser)
     parser.add_argument("--confidence", type=float, default=0.95)
     parser.add_argument("-o", dest="out", type=folder_to_write, required=True, help="output folder")
     parser.set_defaults(run=run_readers)
-
-
-def _add_truth_columns(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--max-distance", type=float, metavar="MM", help="between predicted and true centre")
-    parser.add_argument("--group", action="append", default=[], metavar="COLUMN[=EDGES]", help="diameter_mm=8,15")
-    _add_cluster(parser)
-    parser.add_argument(
-        "--reader", action="append", default=[], metavar="[TASK:]COLUMN", help="ratings; the primary task by default"
-    )
-    parser.add_argument("--threshold", action="append", default=[], metavar="TASK=VALUE", help="further thresholds")
-
-
-def _add_cluster(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--cluster",
-        metavar="COLUMN",
-        help="column that names the patient, who is the unit; patient_id where it is there; none for single cases",
-    )
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ci", choices=["wilson", "clopper-pearson"], default="wilson", help="interval of proportions")
-    parser.add_argument("--confidence", type=float, default=0.95, help="confidence level (0.95)")
-    parser.add_argument("--bootstrap", type=int, default=2000, metavar="N", help="resamples (2000), 0 for none")
-    parser.add_argument("--seed", type=seed, default=0)
-    parser.add_argument(
-        "--margin", type=float, metavar="M", help="is each AUC at most this much below the other? readers too"
-    )
-    parser.add_argument(
-        "--partial-auc", type=float, metavar="SPECIFICITY", help="also the AUC at specificities from this to 1"
-    )
-    where = "share of positives where the model is to be used: PPV, NPV, net benefit; that of the cases by default"
-    parser.add_argument("--prevalence", type=float, metavar="P", help=where)
 
 
 def run_predictions(args: argparse.Namespace) -> int:
@@ -175,9 +145,9 @@ def run_predictions(args: argparse.Namespace) -> int:
     from dsmt_nnunet.evaluation.predicted import PredictionInputs, evaluate_predictions
     from dsmt_nnunet.evaluation.records.tasks import PredictedBinaryTask
 
-    options = _task_options(args)
+    options = task_options(args)
     inputs = PredictionInputs(args.folder, args.truth, args.labels, args.max_distance, options, args.only_predicted)
-    metrics = evaluate_predictions(inputs, args.out, _settings(args))
+    metrics = evaluate_predictions(inputs, args.out, settings_of(args))
     print_tasks(metrics.tasks)
     for name, task in metrics.tasks.items():
         if isinstance(task, PredictedBinaryTask) and task.intention_to_diagnose.n_lost:
@@ -210,10 +180,10 @@ def run_crossval(args: argparse.Namespace) -> int:
         None if args.folds is None else tuple(args.folds),
         args.max_distance,
         args.target_sensitivity,
-        _task_options(args),
+        task_options(args),
     )
     out = args.out or model_folder / "dsmt_crossval"
-    metrics = evaluate_crossval(inputs, out, _settings(args))
+    metrics = evaluate_crossval(inputs, out, settings_of(args))
     print_tasks(metrics.tasks)
     for name, task in metrics.tasks.items():
         chosen = task.chosen_operating_point
@@ -238,15 +208,15 @@ def run_table(args: argparse.Namespace) -> int:
         scores=tuple(args.score),
         readers=tuple(args.reader),
         groups=tuple(GroupColumn.parse(text) for text in args.group),
-        cluster=_cluster(args),
-        independent=_is_independent(args),
+        cluster=cluster_of(args),
+        independent=is_independent(args),
         fold=args.fold,
         case=args.case,
-        thresholds=_thresholds(args.threshold, (*args.score, *args.reader), args.score),
+        thresholds=thresholds_of(args.threshold, (*args.score, *args.reader), args.score),
         beside=tuple(args.beside),
         threshold_from=args.threshold_from,
     )
-    metrics = evaluate_table_file(args.table, columns, args.out, _settings(args))
+    metrics = evaluate_table_file(args.table, columns, args.out, settings_of(args))
     for name, score in metrics.scores.items():
         print_score(name, score)
     print_added(metrics.added_value or ())
@@ -270,7 +240,7 @@ def run_classes(args: argparse.Namespace) -> int:
     from dsmt_nnunet.evaluation.settings import EvaluationSettings
 
     settings = EvaluationSettings(args.ci, args.confidence)
-    return evaluate_classes.run(args, _cluster(args), _is_independent(args), settings)
+    return evaluate_classes.run(args, cluster_of(args), is_independent(args), settings)
 
 
 def run_readers(args: argparse.Namespace) -> int:
@@ -285,8 +255,8 @@ def run_readers(args: argparse.Namespace) -> int:
         args.truth,
         args.rating,
         args.positive,
-        _cluster(args),
-        _is_independent(args),
+        cluster_of(args),
+        is_independent(args),
     )
     settings = EvaluationSettings(level=args.confidence, n_resamples=0)
     metrics = evaluate_reader_study_file(args.table, columns, args.out, settings, args.covariance, args.cut)
@@ -299,59 +269,3 @@ def run_readers(args: argparse.Namespace) -> int:
                 f"p {shown(item.p_value, 4)}{holm(item.p_value_holm)}"
             )
     return finish(metrics, args.out)
-
-
-def _settings(args: argparse.Namespace) -> EvaluationSettings:
-    from dsmt_nnunet.evaluation.settings import EvaluationSettings
-
-    return EvaluationSettings(
-        args.ci, args.confidence, args.bootstrap, args.seed, args.prevalence, args.margin, args.partial_auc
-    )
-
-
-def _task_options(args: argparse.Namespace) -> TaskOptions:
-    from dsmt_nnunet.evaluation.group_bands import GroupColumn
-    from dsmt_nnunet.evaluation.patients import PATIENT_COLUMN
-    from dsmt_nnunet.evaluation.task_cases import TaskOptions
-
-    readers: dict[str, tuple[str, ...]] = {}
-    for text in args.reader:
-        task, _, column = text.rpartition(":")
-        readers[task] = (*readers.get(task, ()), column)
-    return TaskOptions(
-        groups=tuple(GroupColumn.parse(text) for text in args.group),
-        cluster=None if _is_independent(args) else _cluster(args) or PATIENT_COLUMN,
-        readers=readers,
-        thresholds=_thresholds(args.threshold, None, ()),
-    )
-
-
-def _is_independent(args: argparse.Namespace) -> bool:
-    from dsmt_nnunet.evaluation.patients import INDEPENDENT
-
-    return bool(args.cluster == INDEPENDENT)
-
-
-def _cluster(args: argparse.Namespace) -> str | None:
-    """The column named, None where none is."""
-    return None if args.cluster is None or _is_independent(args) else str(args.cluster)
-
-
-def _thresholds(
-    texts: Sequence[str], known: Sequence[str] | None, everyone: Sequence[str]
-) -> dict[str, tuple[float, ...]]:
-    """Parses `NAME=VALUE`, or `VALUE` for all of `everyone`."""
-    thresholds: dict[str, tuple[float, ...]] = {}
-    for text in texts:
-        name, _, number = text.rpartition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or (not name and not everyone):
-            raise ValueError(f"--threshold {text}: it must read NAME=VALUE with a finite number, as in score=0.4.")
-        if name and known is not None and name not in known:
-            raise ValueError(f"--threshold {text}: '{name}' is none of the scores and readers {list(known)}.")
-        for target in [name] if name else everyone:
-            thresholds[target] = (*thresholds.get(target, ()), value)
-    return thresholds
