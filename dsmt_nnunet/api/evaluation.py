@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsmt_nnunet.evaluation.measures import estimates
+from dsmt_nnunet.evaluation.patients import patients
 from dsmt_nnunet.evaluation.records.metrics import TableSources
 from dsmt_nnunet.evaluation.records.score import Estimate
 from dsmt_nnunet.evaluation.score import is_probability
@@ -127,7 +127,8 @@ def evaluate(
     Args:
         y_true: 0 or 1, shape (N,).
         y_score: higher means positive, shape (N,).
-        groups: patient of each case, who is the unit, shape (N,); None where every case stands alone.
+        groups: patient of each case, who is the unit, shape (N,); None where every case stands alone. Spellings that
+            mean one person (`1`, `1.0`, `01`) are one, which a warning says.
         threshold: one or several; None for 0.5 of a probability, and for none of another score.
         choose_threshold: "youden" adds a threshold chosen on these very cases, and says so.
         subgroups: name -> level of each case; a table of them is written by `Evaluation.write`.
@@ -155,19 +156,19 @@ def evaluate(
     if scores.ndim != 1 or not len(labels):
         raise ValueError(f"y_score must be one score of at least one case, got shape {scores.shape}.")
     settings = EvaluationSettings(interval, level, n_resamples, seed)
+    log = WarningLog()
     table = ScoreTable(
         case_names=tuple(str(index) for index in range(len(labels))),
         y_true=labels,
         scores={SCORE_NAME: scores},
         decisions={SCORE_NAME: tuple(_decisions(labels, scores, threshold, choose_threshold))},
         groups={name: _names(name, values, len(labels)) for name, values in (subgroups or {}).items()},
-        clusters=None if groups is None else _names("groups", groups, len(labels)),
+        clusters=None if groups is None else patients(_names("groups", groups, len(labels)), "groups", log),
     )
-    return _evaluation(table, settings)
+    return _evaluation(table, settings, log)
 
 
-def _evaluation(table: ScoreTable, settings: EvaluationSettings) -> Evaluation:
-    log = WarningLog()
+def _evaluation(table: ScoreTable, settings: EvaluationSettings, log: WarningLog) -> Evaluation:
     labels, scores, calibration = table.y_true, table.scores[SCORE_NAME], None
     if len(labels) < SMALL_SAMPLE:
         message = f"{len(labels)} cases only: asymptotic intervals and tests are not to be trusted."
@@ -221,11 +222,16 @@ def _decisions(
 
 
 def _names(what: str, values: Sequence[object] | npt.NDArray[np.generic], length: int) -> tuple[str, ...]:
-    names = tuple("" if _is_missing(value) else str(value) for value in values)
+    if isinstance(values, str) or np.asarray(values, dtype=object).ndim != 1:
+        raise ValueError(f"{what} must be a list with one value for each case, got {type(values).__name__}.")
+    names = tuple("" if _is_missing(value) else str(value).strip() for value in values)
     if len(names) != length or not all(names):
         raise ValueError(f"{what} must name one value for each of the {length} cases, none of them empty.")
     return names
 
 
 def _is_missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    try:
+        return value is None or bool(value != value)  # NaN of any type, and no time
+    except (TypeError, ValueError):  # pandas' NA is neither equal nor unequal
+        return True

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from dsmt_nnunet.covariates import Covariate, CovariateValue, checked
 from dsmt_nnunet.dataset_conversion.images import read_volume
 from dsmt_nnunet.inference.given_nodules import positions_outside
-from dsmt_nnunet.nodules import Nodule
+from dsmt_nnunet.nodules import NONE_ID, Nodule, at_one_place
 
 Point: TypeAlias = Sequence[float] | npt.NDArray[np.floating[Any]]
 Positions: TypeAlias = Point | Sequence[Point] | Mapping[str, Point]
@@ -63,17 +63,17 @@ def nodules_at(positions: Positions, image: sitk.Image, case_id: str) -> tuple[N
     Raises:
         ValueError: no points of three finite numbers, or points outside the image.
     """
-    if isinstance(positions, Mapping):
-        names, points = [str(name) for name in positions], list(positions.values())
-    else:
-        array = np.asarray(positions, dtype=float)
-        points = [array] if array.ndim == 1 else list(array)
-        names = [str(number) for number in range(1, len(points) + 1)]
-    values = [np.asarray(point, dtype=float) for point in points]
-    wrong = [
-        name for name, value in zip(names, values, strict=True) if value.shape != (3,) or not np.isfinite(value).all()
-    ]
-    if wrong or not values:
+    try:
+        if isinstance(positions, Mapping):
+            names, values = _names(positions, case_id), [_numbers(point) for point in positions.values()]
+        else:
+            array = _numbers(positions)
+            values = [array] if array.ndim == 1 else list(array)
+            names = [str(number) for number in range(1, len(values) + 1)]
+        are_points = all(value.shape == (3,) and np.isfinite(value).all() for value in values)
+    except (TypeError, OverflowError):
+        values = []
+    if not values or not are_points:
         raise ValueError(
             f"Case '{case_id}': a position is three finite numbers (x, y, z) in mm, LPS; got {positions!r}. Leave "
             f"positions out to search the scan."
@@ -82,10 +82,39 @@ def nodules_at(positions: Positions, image: sitk.Image, case_id: str) -> tuple[N
         Nodule(case_id, name, case_id, (float(x), float(y), float(z)))
         for name, (x, y, z) in zip(names, values, strict=True)
     )
-    problems = positions_outside(f"case '{case_id}'", image, nodules)
+    problems = positions_outside(f"case '{case_id}'", image, nodules) + at_one_place(nodules)
     if problems:
-        raise ValueError("Positions must be mm in LPS, inside the scan, but:\n  " + "\n  ".join(problems))
+        raise ValueError(
+            "Positions must be mm in LPS, inside the scan, each at a place of its own, but:\n  " + "\n  ".join(problems)
+        )
     return nodules
+
+
+def _numbers(values: Any) -> npt.NDArray[np.float64]:
+    """
+    Raises:
+        TypeError: there are others among them.
+    """
+    array = np.asarray(values)
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise TypeError(f"{array.dtype}")
+    return array.astype(np.float64)
+
+
+def _names(positions: Mapping[Any, Any], case_id: str) -> list[str]:
+    """Names of nodules, as tables have them.
+
+    Raises:
+        ValueError: one is empty, means that there is no nodule, or stands for two of them.
+    """
+    names = [str(name).strip() for name in positions]
+    wrong = [name for name in names if not name or name.casefold() == NONE_ID or names.count(name) > 1]
+    if wrong:
+        raise ValueError(
+            f"Case '{case_id}': a nodule's name is a text of its own, other than '{NONE_ID}', which says that there is "
+            f"none; got {list(positions)}."
+        )
+    return names
 
 
 def covariates_of(
@@ -99,8 +128,11 @@ def covariates_of(
         nodules: names of the given nodules.
 
     Raises:
+        TypeError: no mapping.
         ValueError: a name is neither a nodule nor a covariate, or a value is of another type.
     """
+    if not isinstance(given, Mapping):
+        raise TypeError(f"covariates are a mapping of name to value, got {type(given).__name__}.")
     each = {name: own for name, own in given.items() if isinstance(own, Mapping)}
     if not each:
         of_all = checked(known, given)
@@ -117,6 +149,10 @@ def covariates_of(
 def _channel(image: Any, place: ArrayPlace) -> sitk.Image:
     if isinstance(image, np.ndarray):
         return _from_array(image, place)
+    if not isinstance(image, sitk.Image | str | Path):
+        raise TypeError(
+            f"An image is a SimpleITK image, a NumPy array, a file or a DICOM folder; got {type(image).__name__}."
+        )
     if place.is_given:
         raise ValueError("spacing_mm, origin_mm and direction are for NumPy arrays; this image brings its own.")
     if isinstance(image, sitk.Image):
@@ -127,28 +163,23 @@ def _channel(image: Any, place: ArrayPlace) -> sitk.Image:
                 f"{image.GetNumberOfComponentsPerPixel()} of {image.GetPixelIDTypeAsString()}. Channels come as a list."
             )
         return image
-    if isinstance(image, str | Path):
-        if not Path(image).exists():
-            raise FileNotFoundError(f"{image}: no such image file or DICOM folder.")
-        return read_volume(Path(image))
-    raise TypeError(
-        f"An image is a SimpleITK image, a NumPy array, a file or a DICOM folder; got {type(image).__name__}."
-    )
+    if not Path(image).exists():
+        raise FileNotFoundError(f"{image}: no such image file or DICOM folder.")
+    return read_volume(Path(image))
 
 
 def _from_array(array: npt.NDArray[Any], place: ArrayPlace) -> sitk.Image:
+    if np.ma.isMaskedArray(array):
+        raise ValueError("A masked array hides voxels, and a scan has all of them. Fill them in (-1024 HU is air).")
     if array.ndim != 3 or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         raise ValueError(f"An array must hold numbers, (Z, Y, X); got shape {array.shape} of {array.dtype}.")
     if place.spacing_mm is None or place.origin_mm is None:
         raise ValueError("An array needs spacing_mm=(x, y, z) and origin_mm=(x, y, z); positions are in mm.")
     image = sitk.GetImageFromArray(np.ascontiguousarray(array, dtype=np.float32))
-    spacing = [float(value) for value in place.spacing_mm]
-    if len(spacing) != 3 or not all(np.isfinite(value) and value > 0 for value in spacing):
+    spacing, origin = _three("spacing_mm", place.spacing_mm), _three("origin_mm", place.origin_mm)
+    if min(spacing) <= 0:
         raise ValueError(f"spacing_mm must be three positive numbers (x, y, z), got {place.spacing_mm!r}.")
     image.SetSpacing(spacing)
-    origin = [float(value) for value in place.origin_mm]
-    if len(origin) != 3 or not all(np.isfinite(value) for value in origin):
-        raise ValueError(f"origin_mm must be three finite numbers (x, y, z), got {place.origin_mm!r}.")
     image.SetOrigin(origin)
     if place.direction is not None:
         cosines = np.asarray(place.direction, dtype=float).ravel()
@@ -161,3 +192,13 @@ def _from_array(array: npt.NDArray[Any], place: ArrayPlace) -> sitk.Image:
             )
         image.SetDirection(cosines.tolist())
     return image
+
+
+def _three(name: str, values: Any) -> list[float]:
+    try:
+        array = _numbers(values)
+    except TypeError:
+        array = np.zeros(0)
+    if array.shape != (3,) or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be three finite numbers (x, y, z), got {values!r}.")
+    return [float(value) for value in array]

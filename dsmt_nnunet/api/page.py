@@ -17,9 +17,9 @@ def write_report(
     out: Folder = "report.html",
     *,
     title: str = DEFAULT_TITLE,
-    images: Sequence[Folder] = (),
-    labels: Sequence[Folder] = (),
-    predictions: Sequence[Folder] = (),
+    images: Folder | Sequence[Folder] = (),
+    labels: Folder | Sequence[Folder] = (),
+    predictions: Folder | Sequence[Folder] = (),
     max_cards: int = DEFAULT_MAX_CARDS,
 ) -> Path:
     """Builds one self-contained HTML page, and its figures as SVG and PDF beside it.
@@ -47,6 +47,9 @@ def write_report(
     >>> dsmt.write_report(evaluation, f"{folder}/page.html", title="Mine").name
     'page.html'
     """
-    folders = [evaluations] if isinstance(evaluations, str | Path) else evaluations
-    paths = [tuple(Path(folder) for folder in several) for several in (images, labels, predictions)]
-    return _write_page(folders, out, ReportOptions(title, ImageFolders(*paths), max_cards))
+    paths = [tuple(map(Path, _listed(several))) for several in (images, labels, predictions)]
+    return _write_page(_listed(evaluations), out, ReportOptions(title, ImageFolders(*paths), max_cards))
+
+
+def _listed(folders: Folder | Sequence[Folder]) -> Sequence[Folder]:
+    return [folders] if isinstance(folders, str | Path) else folders

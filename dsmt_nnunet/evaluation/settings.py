@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 from dsmt_nnunet.statistics.proportions import IntervalMethod
 
@@ -32,6 +33,9 @@ class EvaluationSettings:
     partial_specificity: float | None = None
 
     def __post_init__(self) -> None:
+        for name, value in (("n_resamples", self.n_resamples), ("seed", self.seed)):
+            if not isinstance(value, Integral):
+                raise ValueError(f"{name} of the bootstrap must be a whole number, got {value!r}.")
         if not 0.5 <= self.level < 1:
             raise ValueError(f"The confidence level must lie in 0.5 to 1 (1 excluded), got {self.level:g}.")
         if not 0 <= self.seed < 2**32:

@@ -50,7 +50,7 @@ def load_predictor(
 
     Raises:
         FileNotFoundError: no model is there, or a fold lacks the checkpoint.
-        ValueError: not a DSMT model, folds of different configurations, or code would run.
+        ValueError: not a DSMT model, folds of different configurations, no such device, or code would run.
     """
     plans, dataset_json = (read_json(folder / name, folder) for name in ("plans.json", "dataset.json"))
     plan = DSMTPlan.from_plans(plans)
@@ -69,7 +69,7 @@ def load_predictor(
         manager.get_label_manager(dataset_json).num_segmentation_heads,
         enable_deep_supervision=False,
     )
-    where = torch.device(device or best_device())
+    where = _device(device)
     with contextlib.redirect_stdout(io.StringIO()):  # it tells that a CPU is no GPU
         stock = nnUNetPredictor(device=where, use_mirroring=mirroring, allow_tqdm=False)
     for path, content in zip(paths, checkpoints, strict=True):
@@ -85,6 +85,18 @@ def load_predictor(
         first.get("inference_allowed_mirroring_axes"),
     )
     return DSMTPredictor.adopt(stock, folder, paths)
+
+
+def _device(name: str | None) -> torch.device:
+    """
+    Raises:
+        ValueError: there is no such device here.
+    """
+    kind = (name or best_device()).partition(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(kind):
+        raise ValueError(f"The device is one of {[own for own in there if there[own]]} here, got '{name}'.")
+    return torch.device(name or kind)
 
 
 def _configuration_name(checkpoints: Sequence[Mapping[str, Any]], plans: Mapping[str, Any], folder: Path) -> str:
@@ -118,8 +130,8 @@ def check_model(folder: Path, folds: Sequence[int | str] | None, checkpoint: str
         check_architecture(architecture, folder)
 
 
-def checkpoint_paths(folder: Path, folds: Sequence[int | str] | None, checkpoint: str) -> list[Path]:
-    """The checkpoints of the folds named, or of all that hold one ("all" only where there is no other).
+def checkpoint_paths(folder: Path, folds: Sequence[int | str] | int | None, checkpoint: str) -> list[Path]:
+    """The checkpoints of the fold or folds named, or of all that hold one ("all" only where there is no other).
 
     Raises:
         FileNotFoundError: there is none, or a fold lacks it.
@@ -127,6 +139,7 @@ def checkpoint_paths(folder: Path, folds: Sequence[int | str] | None, checkpoint
     trained = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}"))
     if not trained:
         raise FileNotFoundError(f"{folder} holds no fold_K/{checkpoint}. Was the training finished?")
+    folds = [folds] if isinstance(folds, str | int) else folds
     chosen = (
         [str(fold) for fold in folds] if folds is not None else [name for name in trained if name != "all"] or trained
     )

@@ -34,11 +34,11 @@ from dsmt_nnunet.inference.classifier import (
 )
 from dsmt_nnunet.inference.given_nodules import BACKGROUND_LOGIT, paste_patches
 from dsmt_nnunet.inference.lung_region import LARGEST_STEP, RIM, lung_region, on_grid, tiles_that_touch
+from dsmt_nnunet.inference.nodule_doubts import nodule_doubts
 from dsmt_nnunet.inference.region import Scan, regions_around
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.trained_plans import check_trained_with
 from dsmt_nnunet.inference.weights import check_weights, weights_digest
-from dsmt_nnunet.intensities import TOUCH_MM
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.operating_point import OPERATING_POINT_NAME, OperatingPoint
@@ -309,13 +309,8 @@ class ScanPredictor(AirPaddedPredictor):
 
     def case_prediction(self, case_id: str, image: ScanImage, found: Findings) -> CasePrediction:
         """The nodules of a case, with what made them."""
-        doubts = [*image.doubts]
-        doubts += [
-            f"nodule '{nodule.nodule_id}': the model draws none within {TOUCH_MM:g} mm of the position. Is it right?"
-            for nodule in found.nodules
-            if not nodule.volume_mm3
-        ]
-        facts, told = self.model_facts(), tuple(doubts)
+        told = (*image.doubts, *nodule_doubts(self.networks[0], self.plan, found.nodules))
+        facts = self.model_facts()
         return CasePrediction(case_id, self.plan.schema, found.nodules, facts, image.checksum, told, found.candidates)
 
     @property

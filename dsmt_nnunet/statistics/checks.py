@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +17,27 @@ SMALL_SAMPLE = 10
 """Below this many cases every report carries a `SmallSampleWarning`."""
 
 
+def plain_array(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
+    """An array of real values, none of them behind a mask, of which NumPy would lose mask or imaginary part.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if np.ma.isMaskedArray(values):
+        raise ValueError(f"{what} is a masked array, of which nothing is left out here. Take the values that count.")
+    array = np.asarray(values)
+    if np.iscomplexobj(array):
+        raise ValueError(f"{what} must hold real numbers, got {array.dtype}.")
+    return array
+
+
 def binary_labels(y_true: npt.ArrayLike) -> BoolArray:
     """Labels as booleans, shape (N,).
 
     Raises:
         ValueError: not one-dimensional, or a value that is neither 0 nor 1.
     """
-    values = np.asarray(y_true)
+    values = plain_array(y_true, "y_true")
     if values.ndim != 1:
         raise ValueError(f"y_true must have one dimension, got shape {values.shape}.")
     wrong = ~np.isin(values, (0, 1))
@@ -42,7 +57,7 @@ def finite_scores(y_score: npt.ArrayLike, n_cases: int, rows: Sequence[object] |
     Raises:
         ValueError: another number of cases, NaN or infinite values; the rows are named.
     """
-    scores = np.asarray(y_score, dtype=np.float64)
+    scores = np.asarray(plain_array(y_score, "y_score"), dtype=np.float64)
     if scores.ndim not in (1, 2) or scores.shape[-1] != n_cases:
         raise ValueError(f"y_score must have {n_cases} cases on its last axis, one a label; got shape {scores.shape}.")
     wrong = ~np.isfinite(scores)

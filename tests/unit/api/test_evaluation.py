@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +60,13 @@ def test_one_class_is_undefined_not_zero() -> None:
         ([0, 1], [0.1, 0.2], ["a"], "groups must name one value for each of the 2 cases"),
         ([0, 1], [0.1, 0.2], ["a", None], "none of them empty"),
         ([], [], None, "at least one case"),
+        ([0, 1], [0.1, 0.2], "ab", "a list with one value for each case, got str"),
+        ([0, 1], [0.1, 0.2], np.zeros((2, 2)), "a list with one value"),
+        ([0, 1], [0.1, 0.2], np.array([1, np.nan], dtype=np.float32), "none of them empty"),
+        ([0, 1], [0.1, 0.2], np.array(["2020-01-01", "NaT"], dtype="datetime64[D]"), "none of them empty"),
+        (np.ma.masked_equal([0, 1], 0), [0.1, 0.2], None, "y_true is a masked array"),
+        ([0, 1], np.ma.masked_equal([0.1, 0.2], 0.1), None, "y_score is a masked array"),
+        ([0, 1], [0.1, 0.2j], None, "must hold real numbers"),
     ],
 )
 def test_bad_arrays_are_refused(
@@ -66,3 +74,37 @@ def test_bad_arrays_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         dsmt.evaluate(y_true, y_score, groups)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "whole number from 0"),
+        ({"seed": 1.5}, "seed of the bootstrap must be a whole number"),
+        ({"n_resamples": 100.5}, "n_resamples of the bootstrap must be a whole number"),
+        ({"level": math.nan}, "confidence level"),
+        ({"threshold": math.nan}, "finite number"),
+        ({"subgroups": {"a": "xy"}}, "a must be a list"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dsmt.evaluate([0, 1], [0.1, 0.2], **options)
+
+
+def test_spellings_of_one_patient_are_one_as_in_a_table() -> None:
+    groups = [1, 1.0, "01", *range(3, 80)]
+    result = dsmt.evaluate(Y_TRUE, Y_SCORE, groups, n_resamples=0)
+    assert result.n_groups == 78
+    assert "'1', '1.0', '01' are taken for one patient" in result.warnings[0].message
+
+
+def test_a_page_shows_something_and_is_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no evaluation is named"):
+        dsmt.write_report([], tmp_path / "page.html")
+    folder = dsmt.evaluate(Y_TRUE, Y_SCORE, n_resamples=0).write(tmp_path / "own")
+    with pytest.raises(ValueError, match="is a folder, and the page is a file"):
+        dsmt.write_report(folder, tmp_path)
+    with pytest.raises(ValueError, match=r"--images .*/nothing is not a folder"):
+        dsmt.write_report(folder, tmp_path / "page.html", images=str(tmp_path / "nothing"))
+    assert not (tmp_path / "page.html").exists()

@@ -20,6 +20,7 @@ from dsmt_nnunet.predictions.results import read_case
 from tests.unit.small_plans import SCHEMA
 
 IMAGE, CENTRE = example_scan()
+PLACE = {"spacing_mm": IMAGE.GetSpacing(), "origin_mm": IMAGE.GetOrigin()}
 CHECKPOINT = Path("fold_0") / "checkpoint_final.pth"
 
 
@@ -123,6 +124,17 @@ def test_without_positions_the_scan_is_searched(model: dsmt.Model, monkeypatch: 
         (IMAGE, (0.0, 0.0), {}, "three finite numbers"),
         (IMAGE, [], {}, "three finite numbers"),
         (IMAGE, (float("nan"), 0.0, 0.0), {}, "three finite numbers"),
+        (IMAGE, "here", {}, "three finite numbers"),
+        (IMAGE, [True, True, True], {}, "three finite numbers"),
+        (IMAGE, [CENTRE, CENTRE], {}, "'1' and '2' are at one place"),
+        (IMAGE, {1: CENTRE, "1": CENTRE}, {}, "a text of its own"),
+        (IMAGE, {" ": CENTRE}, {}, "a text of its own"),
+        (IMAGE, {"None": CENTRE}, {}, "which says that there is none"),
+        (np.ma.masked_less(sitk.GetArrayFromImage(IMAGE), -900), CENTRE, PLACE, "masked array"),
+        (sitk.GetArrayFromImage(IMAGE), CENTRE, {**PLACE, "spacing_mm": "1 1 1"}, "spacing_mm must be three"),
+        (sitk.GetArrayFromImage(IMAGE), CENTRE, {**PLACE, "spacing_mm": 1.0}, "spacing_mm must be three"),
+        (sitk.GetArrayFromImage(IMAGE), CENTRE, {**PLACE, "spacing_mm": (1, 0, 1)}, "three positive"),
+        (sitk.GetArrayFromImage(IMAGE), CENTRE, {**PLACE, "origin_mm": (1, 0)}, "origin_mm must be three"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(
@@ -132,6 +144,14 @@ def test_what_cannot_be_answered_is_refused(
         model.predict(image, positions, **options)
 
 
+def test_what_is_no_image_is_named_whatever_is_said_of_its_place(model: dsmt.Model) -> None:
+    for image in (sitk.GetArrayFromImage(IMAGE).tolist(), torch.zeros(4, 4, 4), None):
+        with pytest.raises(
+            TypeError, match=r"An image is a SimpleITK image, a NumPy array.*; got (list|Tensor|NoneType)"
+        ):
+            model.predict(image, CENTRE, **PLACE)  # type: ignore[arg-type]
+
+
 def test_other_intensities_can_be_forced(model: dsmt.Model) -> None:
     assert len(model.predict(IMAGE + 1024, CENTRE, force_intensities=True).nodules) == 1
 
@@ -139,6 +159,28 @@ def test_other_intensities_can_be_forced(model: dsmt.Model) -> None:
 def test_an_unknown_task_is_not_explained(model: dsmt.Model) -> None:
     with pytest.raises(ValueError, match="no task 'colour'"):
         model.explain(IMAGE, CENTRE, task="colour")
+
+
+def test_a_covariate_unlike_those_of_the_training_is_told(folder: Path) -> None:
+    own = dsmt.load_model(folder, folds="0", device="cpu", mirroring=False)
+    head = own._predictor.networks[0].task_heads[1].wide
+    head.mean[head.measured], head.scale[head.measured] = 63.0, 9.0
+    doubts = {age: own.predict(IMAGE, CENTRE, covariates={"age": age}).case.doubts for age in (1960, 63)}
+    assert doubts[1960] == doubts[63], "it does not count"
+    head.weight[:, head.measured] = 0.1
+    told = own.predict(IMAGE, CENTRE, covariates={"age": 1960}).case.doubts
+    assert "age is 1960, and was 63 (standard deviation 9) in training, in years" in told[-1]
+    for covariates in ({"age": 81}, {"sex": "male"}, {}):
+        assert own.predict(IMAGE, CENTRE, covariates=covariates).case.doubts == doubts[63]
+    with pytest.raises(TypeError, match="a mapping of name to value, got str"):
+        own.predict(IMAGE, CENTRE, covariates="age")  # type: ignore[arg-type]
+
+
+def test_a_device_that_there_is_not_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("gpu", "cuda:0"):
+        with pytest.raises(ValueError, match=rf"one of \['cpu'.*got '{name}'"):
+            dsmt.load_model(folder, device=name)
 
 
 def test_an_exported_zip_is_loaded_with_its_operating_point(folder: Path, tmp_path: Path) -> None:
@@ -226,7 +268,7 @@ def test_plans_that_import_from_elsewhere_are_refused(folder: Path, tmp_path: Pa
 
 def test_covariates_are_told_for_all_nodules_or_for_each(model: dsmt.Model) -> None:
     assert [own.name for own in model.covariates] == ["age", "sex"]
-    positions = {"left": CENTRE, "right": CENTRE}
+    positions = {"left": CENTRE, "right": (CENTRE[0] + 3, CENTRE[1], CENTRE[2])}
     for given, left, right in (
         (None, {"age": None, "sex": None}, {"age": None, "sex": None}),
         ({"age": 63}, {"age": 63.0, "sex": None}, {"age": 63.0, "sex": None}),
