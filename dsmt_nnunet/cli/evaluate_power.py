@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     design = ComparisonDesign(
         args.aucs[0],
         args.aucs[1],
-        args.patients or 2,
+        2 if args.patients is None else args.patients,
         args.nodules,
         args.prevalence,
         args.correlation,

@@ -62,6 +62,9 @@ class ClassTableColumns:
                 f"--classes must name three classes or more, each once; got {list(self.classes)}. Two classes are for "
                 f"'dsmt evaluate table'."
             )
+        names = [*self.models, *self.readers, self.truth]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{repeated} are named more than once among truth, models and readers.")
 
     def of_model(self, name: str) -> list[str]:
         """Its columns."""

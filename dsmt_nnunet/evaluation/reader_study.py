@@ -72,7 +72,12 @@ def evaluate_reader_study_file(
         settings: the confidence level.
         covariance: of the AUC; sensitivity and specificity use the jackknife.
         cut: ratings at or above it are positive, for sensitivity and specificity; None for the AUC alone.
+
+    Raises:
+        ValueError: the cut is not finite, or the table is not one of a study.
     """
+    if cut is not None and not math.isfinite(cut):
+        raise ValueError(f"--cut is a finite rating, got {cut:g}.")
     log = WarningLog()
     table = read_csv(path)
     study = read_reader_study(table, columns)

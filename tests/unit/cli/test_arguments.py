@@ -90,3 +90,28 @@ def test_what_can_be_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     words = f"evaluate table t.csv {_TABLE} -o new/folder --seed 4294967295 --bootstrap 100"
     assert main(words.split()) == 0
     assert (tmp_path / "new" / "folder" / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("evaluate readers t.csv --cut nan -o out", "--cut is a finite rating, got nan"),
+        (
+            "evaluate classes t.csv --truth g --classes a b c --model m --model m -o out",
+            "['m'] are named more than once",
+        ),
+        (
+            "evaluate classes t.csv --truth g --classes a b c --model m --reader g -o out",
+            "['g'] are named more than once",
+        ),
+        ("evaluate power --aucs 0.8 0.9 --patients 0", "two patients or more"),
+    ],
+)
+def test_what_no_table_could_answer_is_told(
+    words: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("reader,modality,case,truth,rating,g\n")
+    assert main(words.split()) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
