@@ -48,9 +48,12 @@ def whole_file(path: str | Path, check: Callable[[Path], None] | None = None) ->
         check: reads the written file back and raises OSError where it is not what was to be written.
 
     Raises:
+        FileNotFoundError: its folder is not there.
         OSError: the file was not written whole; what stood at `path` before is still there.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}.")
     clean_leftovers(path.parent)
     hidden = temporary_folder(path.parent)
     hidden.mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from dsmt_nnunet.files import write_bytes
@@ -23,6 +24,18 @@ def folder_from_environment(variable: str) -> Path:
     if not value:
         raise ValueError(f'The environment variable {variable} is not set. Run: eval "$(dsmt env)"')
     return Path(value)
+
+
+def dataset_name(dataset: str) -> str:
+    """Full name of a data set given as name or number.
+
+    Raises:
+        ValueError: no such data set, or several.
+    """
+    try:
+        return str(maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"-d {dataset}: {' '.join(str(error).split())}") from error
 
 
 def training_images(dataset_name: str) -> dict[str, list[str]]:

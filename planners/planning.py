@@ -12,7 +12,6 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     plan_experiment_dataset,
 )
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
-from nnunetv2.utilities.dataset_name_id_conversion import convert_id_to_dataset_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
@@ -20,6 +19,7 @@ from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_v
 from dsmt_nnunet.dataloading.splits import check_classes, check_patients, grouped_splits
 from dsmt_nnunet.files import write_json
 from dsmt_nnunet.nnunet_files import CaseFiles, NnunetPlans, read_splits
+from dsmt_nnunet.nnunet_folders import dataset_name as named_dataset
 from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
 from dsmt_nnunet.nnunet_listing import listed_in_this_process
 from dsmt_nnunet.nodules import NoduleTable
@@ -65,7 +65,7 @@ def plan_and_preprocess(
     """
     if planner not in PLANNERS:
         raise ValueError(f"Unknown planner '{planner}'. There are: {', '.join(PLANNERS)}.")
-    dataset_name = convert_id_to_dataset_name(dataset_id)
+    dataset_name = named_dataset(str(dataset_id))
     raw = folder_from_environment("nnUNet_raw") / dataset_name
     with listed_in_this_process(raw):
         _extract_fingerprint(dataset_id, dataset_name, processes, verify, clean)

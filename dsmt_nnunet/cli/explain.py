@@ -43,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
 
     from dsmt_nnunet.inference.explain_folder import explain_folder
     from dsmt_nnunet.inference.model_files import load_predictor
+    from dsmt_nnunet.nnunet_folders import dataset_name
 
-    dataset = int(args.dataset) if args.dataset.isdigit() else args.dataset
-    model_folder = get_output_folder(dataset, args.trainer, args.plans, args.configuration)
+    model_folder = get_output_folder(dataset_name(args.dataset), args.trainer, args.plans, args.configuration)
     folds = None if args.folds is None else tuple(fold if fold == "all" else int(fold) for fold in args.folds)
     device = args.device or best_device()
     predictor = load_predictor(Path(model_folder), folds, args.checkpoint, device, trust=args.trust)

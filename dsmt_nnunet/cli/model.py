@@ -69,8 +69,9 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def _model_folder(args: argparse.Namespace) -> Path:
     from nnunetv2.utilities.file_path_utilities import get_output_folder
 
-    dataset = int(args.dataset) if args.dataset.isdigit() else args.dataset
-    return Path(get_output_folder(dataset, args.trainer, args.plans, args.configuration))
+    from dsmt_nnunet.nnunet_folders import dataset_name
+
+    return Path(get_output_folder(dataset_name(args.dataset), args.trainer, args.plans, args.configuration))
 
 
 def run_card(args: argparse.Namespace) -> int:
@@ -103,6 +104,7 @@ def run_export(args: argparse.Namespace) -> int:
     prepare()
     from dsmt_nnunet.inference.model_zip import export_model
 
+    args.output.parent.mkdir(parents=True, exist_ok=True)
     has_point = export_model(_model_folder(args), args.output, args.folds, args.checkpoint)
     print(f"Wrote {args.output}.")
     if not has_point:

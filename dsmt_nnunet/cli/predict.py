@@ -149,5 +149,6 @@ def _model_folder(arguments: Sequence[str]) -> Path | None:
         return None
     from nnunetv2.utilities.file_path_utilities import get_output_folder
 
-    dataset = int(known.d) if known.d.isdigit() else known.d
-    return Path(get_output_folder(dataset, known.tr, known.p, known.c))
+    from dsmt_nnunet.nnunet_folders import dataset_name
+
+    return Path(get_output_folder(dataset_name(known.d), known.tr, known.p, known.c))

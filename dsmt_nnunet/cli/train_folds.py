@@ -52,9 +52,10 @@ def train_folds(arguments: Sequence[str]) -> int:
         raise ValueError(f"{FOLDS_OPTION} needs --cluster local or --cluster slurm.")
     prepare()
     from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
-    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
-    dataset = maybe_convert_to_dataset_name(int(args.dataset) if args.dataset.isdigit() else args.dataset)
+    from dsmt_nnunet.nnunet_folders import dataset_name
+
+    dataset = dataset_name(args.dataset)
     folds = chosen_folds(args.folds, Path(str(nnUNet_preprocessed)) / dataset / "splits_final.json")
     model = Path(str(nnUNet_results)) / dataset / f"{args.tr}__{args.p}__{args.configuration}"
     jobs = {f"fold_{fold}": job_of(args, dataset, model, fold) for fold in folds}

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
-
-from dsmt_nnunet.nnunet_folders import folder_from_environment
+from dsmt_nnunet.nnunet_folders import dataset_name, folder_from_environment
 from dsmt_nnunet.tasks import NODULE_TABLE_NAME
 
 _TABLE_ROOTS = ("nnUNet_raw", "nnUNet_preprocessed")
@@ -42,15 +40,3 @@ def find_truth_table(dataset: str) -> Path:
     if found is None:
         raise ValueError(f"No {NODULE_TABLE_NAME} of {name}; looked for {[str(path) for path in paths]}.")
     return found
-
-
-def dataset_name(dataset: str) -> str:
-    """Full name of a data set given as name or number.
-
-    Raises:
-        ValueError: no such data set, or several.
-    """
-    try:
-        return str(maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset))
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"-d {dataset}: {error}") from error

@@ -208,7 +208,10 @@ def read_json(path: Path, folder: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is no model folder: it has no {path.name}.")
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is cut off or damaged ({error}). Take it from a copy.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold an object.")
     return content

@@ -78,9 +78,9 @@ class CrossValidation(Trainings):
         by: str | None = None,
         fold_seed: int | None = None,
     ) -> None:
-        from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+        from dsmt_nnunet.nnunet_folders import dataset_name
 
-        name = maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
+        name = dataset_name(dataset)
         self.by, self.fold_seed = by, fold_seed
         self.planned = Path(os.environ["nnUNet_preprocessed"]) / name
         """Of the user; with centres as folds or a seed the study has a folder of links to it, and folds of its own."""

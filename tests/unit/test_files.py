@@ -81,3 +81,9 @@ def test_numbers_of_processes_beyond_the_system_are_left_alone(tmp_path: Path) -
     odd: Any = files.temporary_folder(tmp_path).name.replace(f"-{os.getpid()}-", "-99999999999999999999-")
     (tmp_path / odd).mkdir()
     assert files.clean_leftovers(tmp_path) == []
+
+
+def test_a_file_in_a_folder_that_there_is_not_is_refused_by_both_names(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"sub/a\.txt cannot be written: there is no folder .*/sub\."):
+        files.write_text(tmp_path / "sub" / "a.txt", "a")
+    assert list(tmp_path.iterdir()) == []

@@ -214,6 +214,13 @@ def test_a_damaged_checkpoint_is_refused(folder: Path, tmp_path: Path, keep: flo
         dsmt.load_model(damaged, device="cpu")
 
 
+def test_plans_that_are_cut_off_are_named(folder: Path, tmp_path: Path) -> None:
+    cut = shutil.copytree(folder, tmp_path / "model")
+    (cut / "plans.json").write_text((cut / "plans.json").read_text()[:-100])
+    with pytest.raises(ValueError, match=r"plans\.json is cut off or damaged"):
+        dsmt.load_model(cut, device="cpu")
+
+
 def test_a_checkpoint_of_nan_is_refused(folder: Path, tmp_path: Path) -> None:
     broken = tmp_path / "model"
     shutil.copytree(folder, broken)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dsmt_nnunet.cli.main import main
+from dsmt_nnunet.environment import EXT_TRAINER, FOLDERS
 
 _TABLE = "--truth truth --score s"
 _CLASSES = "--truth truth --classes a b --model m"
@@ -115,3 +116,27 @@ def test_what_no_table_could_answer_is_told(
     assert main(words.split()) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "plan -d 777",
+        "explain -i in -o out -d 777",
+        "model export -d 777 -o model.zip",
+        "model card -d 777",
+        "predict -i in -o out -d 777 -c 3d_fullres",
+        "evaluate crossval -d 777",
+        "study -d 777 -o study",
+        "train 777 3d_fullres --folds all --cluster local",
+    ],
+)
+def test_a_data_set_that_there_is_not_is_named(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(EXT_TRAINER, "")
+    for name in FOLDERS:
+        monkeypatch.setenv(name, str(tmp_path / name))
+    assert main(words.split()) == 2
+    assert "-d 777: Could not find a dataset with the ID 777." in capsys.readouterr().err
