@@ -32,7 +32,8 @@ def score_table(scenario: Scenario, cases: Cases) -> ScoreTable:
     """Three right probabilities, decided where the classes' densities are equal."""
     scores = {f"score {index}": probs for index, probs in enumerate(cases.probs)}
     decisions = {name: (Decisions.at_threshold(probs, scenario.positives, "stated"),) for name, probs in scores.items()}
-    levels = {"nodules": np.arange(len(cases.labels)) % 2, "patients": cases.patients % 2}
+    # Classes of a fixed size alternate; levels do so by two.
+    levels = {"nodules": np.arange(len(cases.labels)) // 2 % 2, "patients": cases.patients // 2 % 2}
     groups = {name: tuple(f"level {value}" for value in values.tolist()) for name, values in levels.items()}
     names = tuple(str(index) for index in range(len(cases.labels)))
     patients = tuple(str(code) for code in cases.patients.tolist())
@@ -44,7 +45,7 @@ def score_outcomes(scenario: Scenario, cases: Cases, settings: EvaluationSetting
     table = score_table(scenario, cases)
     name = next(iter(table.scores))
     found = evaluate_score(table, name, settings)
-    yield Outcome(f"AUC, {found.auc_method.split('-')[0]}, logit", found.auc_ci, scenario.score_auc)
+    yield Outcome("AUC, t on the logit scale", found.auc_ci, scenario.score_auc)
     plain = delong_interval(cases.labels, cases.scores[0])
     yield Outcome("AUC, DeLong of single nodules (not used)", (plain.lower, plain.upper), scenario.score_auc)
     yield Outcome("calibration slope", found.calibration_slope_ci or (np.nan, np.nan), 1)
@@ -72,7 +73,7 @@ def score_outcomes(scenario: Scenario, cases: Cases, settings: EvaluationSetting
     if not scenario.balanced:
         precision, brier = _without_formula(scenario)
         yield Outcome("calibration intercept", found.calibration_intercept_ci or (np.nan, np.nan), 0)
-        yield Outcome("Brier score, t", found.brier_ci or (np.nan, np.nan), brier)
+        yield Outcome("Brier score, t on the logit scale", found.brier_ci or (np.nan, np.nan), brier)
         yield Outcome("average precision, jackknife, logit", found.estimate(AVERAGE_PRECISION).ci, precision)
     if scenario.graded:
         return

@@ -100,7 +100,7 @@ def joint_test(table: ScoreTable) -> JointTest | None:
     if len(table.scores) < 3 or table.folds is not None or table.y_true.all() or not table.y_true.any():
         return None
     result = joint_auc_comparison(table.y_true, np.stack(list(table.scores.values())), table.clusters)
-    test = "joint Obuchowski (Hotelling's F)" if table.is_clustered else "joint DeLong (Wald chi-square)"
+    test = "joint Obuchowski (Hotelling's F)" if table.is_clustered else "joint DeLong (Hotelling's F)"
     return widened(JointTest, result, scores=tuple(table.scores), test=test)
 
 

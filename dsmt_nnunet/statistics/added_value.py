@@ -12,8 +12,11 @@ import statsmodels.api as sm
 from scipy.stats import chi2
 
 from dsmt_nnunet.statistics.checks import binary_labels, finite_scores
+from dsmt_nnunet.statistics.clusters.spread import effective_df
 from dsmt_nnunet.statistics.clusters.units import Clusters, are_clustered, cluster_codes
 from dsmt_nnunet.statistics.named_warnings import SeparationWarning
+from dsmt_nnunet.statistics.sandwich import coefficient_changes
+from dsmt_nnunet.statistics.t_test import t_test
 
 LIKELIHOOD_RATIO = "likelihood ratio"
 SANDWICH = "sandwich over patients, t"
@@ -47,7 +50,8 @@ def added_value(
 
     The test holds on data that neither the score nor the base was learnt from. On out-of-fold scores it does not: folds
     share their training cases, and it rejects in 16 to 51 % where there is nothing to be found. Categories of risk are
-    not counted (NRI, IDI): they reward a model that is merely miscalibrated.
+    not counted (NRI, IDI): they reward a model that is merely miscalibrated. Over patients the variance is the
+    corrected sandwich of `sandwich.py`, and t has the effective degrees of freedom of what they contribute.
     Source: Pepe et al., Statistics in Medicine 2013; 32: 1467 (test the coefficient); Hilden and Gerds, Statistics in
     Medicine 2014; 33: 3405 (against NRI and IDI).
 
@@ -70,14 +74,16 @@ def added_value(
         warnings.warn("One class only; there is no added value.", SeparationWarning, stacklevel=2)
         return empty
     clustered = are_clustered(clusters, len(labels))
-    options = {"cov_type": "cluster", "cov_kwds": {"groups": cluster_codes(clusters, len(labels))}, "use_t": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        both = sm.GLM(labels.astype(float), table, sm.families.Binomial()).fit(**(options if clustered else {}))
+        both = sm.GLM(labels.astype(float), table, sm.families.Binomial()).fit()
         alone = sm.GLM(labels.astype(float), np.delete(table, 1, axis=1), sm.families.Binomial()).fit()
     if both.deviance < 1e-6 * len(labels) or not np.abs(both.params).max() < _LARGEST_WEIGHT:
         warnings.warn("Score and base separate the classes; their weights have no finite value.", SeparationWarning)
         return empty
-    p_value = float(both.pvalues[1]) if clustered else float(chi2.sf(max(alone.deviance - both.deviance, 0.0), 1))
+    p_value = float(chi2.sf(max(alone.deviance - both.deviance, 0.0), 1))
+    if clustered:
+        change = coefficient_changes(labels, table, both.fittedvalues, cluster_codes(clusters, len(labels)))[1]
+        p_value = t_test(float(both.params[1]), math.sqrt(float(change @ change)), effective_df(change)).p_value
     weights = tuple(float(value) for value in both.params[2:])
     return AddedValue(float(both.params[1]), weights, p_value, SANDWICH if clustered else LIKELIHOOD_RATIO)

@@ -14,8 +14,9 @@ from scipy.special import logit
 from dsmt_nnunet.statistics.calibration.clipping import clipped
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray, binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.spread import effective_df
-from dsmt_nnunet.statistics.clusters.units import Clusters, are_clustered, cluster_codes, cluster_sums
+from dsmt_nnunet.statistics.clusters.units import Clusters, are_clustered, cluster_codes
 from dsmt_nnunet.statistics.named_warnings import SeparationWarning
+from dsmt_nnunet.statistics.sandwich import coefficient_changes
 from dsmt_nnunet.statistics.t_test import t_test
 
 _UNDEFINED = (math.nan, math.nan)
@@ -84,29 +85,12 @@ def _fitted(
     fit = sm.GLM(labels.astype(float), design, sm.families.Binomial(), offset=offset).fit()
     if codes is None:
         return [(float(value), _limits(ci)) for value, ci in zip(fit.params, fit.conf_int(1 - level), strict=True)]
-    changes = _left_out_changes(labels, design, fit.fittedvalues, codes)
+    changes = coefficient_changes(labels, design, fit.fittedvalues, codes)
     found = []
     for value, change in zip(fit.params, changes, strict=True):
         se = math.sqrt(float(change @ change))
         found.append((float(value), t_test(float(value), se, effective_df(change), level).ci))
     return found
-
-
-def _left_out_changes(labels: BoolArray, design: FloatArray, fitted: FloatArray, codes: IntArray) -> FloatArray:
-    """What each cluster contributes to each coefficient, shape (P, K): B (I - H_k)^-1 X_k' (y_k - p_k).
-
-    B is the inverse of the information X'WX, of which the cluster holds X_k' W_k X_k, and H_k = X_k' W_k X_k B; NaN
-    where it holds all.
-    """
-    weighted = design * (fitted * (1 - fitted))[:, None]
-    products = np.einsum("np,nq->pqn", weighted, design)
-    bread = np.linalg.inv(products.sum(axis=2))
-    held = np.moveaxis(cluster_sums(products, codes), 2, 0)
-    scores = cluster_sums((design * (labels - fitted)[:, None]).T, codes).T
-    kept = np.eye(design.shape[1]) - held @ bread
-    if len(kept) < 2 or not np.linalg.cond(kept).max() < 1e12:
-        return np.full(scores.T.shape, np.nan)
-    return np.asarray(bread @ np.linalg.solve(kept, scores[:, :, None])[:, :, 0].T, dtype=np.float64)
 
 
 def is_separated(labels: BoolArray, scores: FloatArray) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,9 @@ from dsmt_nnunet.statistics.roc.clustered import (
 from dsmt_nnunet.statistics.roc.comparison import (
     AucComparison,
     JointComparison,
-    joint_comparison,
     paired_comparison,
     unpaired_comparison,
+    wald_test,
 )
 from dsmt_nnunet.statistics.roc.delong import structural_components
 from dsmt_nnunet.statistics.roc.influence import auc_influence
@@ -99,29 +99,27 @@ def level_difference(
 
 
 def joint_auc_comparison(y_true: npt.ArrayLike, scores: npt.ArrayLike, clusters: Clusters = None) -> JointComparison:
-    """Test that all AUCs of `scores` (shape (M, N)) are equal.
+    """Test that all AUCs of `scores` (shape (M, N)) are equal, patients taken whole.
 
-    With patients Hotelling's form: with K patients and rank r, chi2 (K - r) / (r (K - 1)) is F on r and K - r degrees
-    of freedom. In 300 draws it rejects a true null in 0.06 with 60 patients of three nodules and with 40 of six;
-    DeLong's test, which takes nodules as independent, in 0.13 and 0.19.
+    chi2 is DeLong's Wald statistic, over patients with Obuchowski's covariance. It is tested by Hotelling's F: with v
+    degrees of freedom (the mean over the contrasts of those of `ClusteredAucs`) and rank r, chi2 (v + 1 - r) / (r v) is
+    F on r and v + 1 - r. A singular covariance (two scores in the same order) lowers r. In 1000 draws it rejects a true
+    null in 0.03 to 0.05, near AUCs of 0.95 in 0.02, with 15 cases in 0.01; chi-square in 0.07 to 0.09 where 5 % are
+    positive, or patients are few or unequal.
+    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 1988; 44: 837, section 3; Obuchowski, Biometrics 1997; 53:
+    567; Hotelling, Annals of Mathematical Statistics 1931; 2: 360.
     """
     labels = binary_labels(y_true)
-    if not are_clustered(clusters, len(labels)):
-        return joint_comparison(labels, scores)
-    codes = cluster_codes(clusters, len(labels))
     components = structural_components(labels, scores)
-    n_scores, n_clusters = len(components.positive), int(codes.max()) + 1
+    n_scores = len(components.positive)
     contrasts = components.contrast(np.hstack([np.ones((n_scores - 1, 1)), -np.eye(n_scores - 1)]))
-    found: ClusteredAucs = clustered_aucs(labels, contrasts, codes)
-    if not np.isfinite(found.covariance).all():
-        return JointComparison(math.nan, n_scores - 1, math.nan)
-    rank = int(np.linalg.matrix_rank(found.covariance, tol=1e-12, hermitian=True))
-    if rank == 0 or rank >= n_clusters:
-        unequal = rank > 0 or bool(np.abs(found.auc).max() > 0)
-        return JointComparison(math.nan if unequal else 0.0, rank, math.nan if unequal else 1.0)
-    statistic = float(found.auc @ np.linalg.pinv(found.covariance, rcond=1e-10, hermitian=True) @ found.auc)
-    ratio = statistic * (n_clusters - rank) / (rank * (n_clusters - 1))
-    return JointComparison(statistic, rank, float(f_distribution.sf(ratio, rank, n_clusters - rank)))
+    found: ClusteredAucs = clustered_aucs(labels, contrasts, cluster_codes(clusters, len(labels)))
+    wald, known = wald_test(found.auc, found.covariance), float(found.df.mean())
+    if wald.df == 0 or math.isnan(wald.chi2):
+        return wald
+    freedom = known + 1 - wald.df
+    ratio = wald.chi2 * freedom / (wald.df * known)
+    return replace(wald, p_value=float(f_distribution.sf(ratio, wald.df, freedom)) if freedom > 0 else math.nan)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import chi2
 
-from dsmt_nnunet.statistics.checks import finite_scores
+from dsmt_nnunet.statistics.checks import FloatArray, finite_scores
 from dsmt_nnunet.statistics.named_warnings import ZeroVarianceDifferenceWarning
 from dsmt_nnunet.statistics.roc.delong import StructuralComponents, structural_components
 from dsmt_nnunet.statistics.t_test import NO_SPREAD, t_test
@@ -113,14 +113,18 @@ def joint_comparison(y_true: npt.ArrayLike, scores: npt.ArrayLike) -> JointCompa
     n_scores = len(components.positive)
     weights = np.hstack([np.ones((n_scores - 1, 1)), -np.eye(n_scores - 1)])
     contrasts = components.contrast(weights)
-    difference, covariance = contrasts.auc, contrasts.covariance
+    return wald_test(contrasts.auc, contrasts.covariance)
+
+
+def wald_test(difference: FloatArray, covariance: FloatArray) -> JointComparison:
+    """Chi-square that M differences, of covariance (M, M), are 0; NaN where the covariance is not known."""
     if not np.isfinite(covariance).all():
-        return JointComparison(math.nan, n_scores - 1, math.nan)
-    rank = int(np.linalg.matrix_rank(covariance, tol=1e-12))
+        return JointComparison(math.nan, len(difference), math.nan)
+    rank = int(np.linalg.matrix_rank(covariance, tol=1e-12, hermitian=True))
     if rank == 0:
         unequal = bool(np.abs(difference).max() > 0)
         return JointComparison(math.nan if unequal else 0.0, 0, math.nan if unequal else 1.0)
-    statistic = float(difference @ np.linalg.pinv(covariance, rcond=1e-10) @ difference)
+    statistic = float(difference @ np.linalg.pinv(covariance, rcond=1e-10, hermitian=True) @ difference)
     return JointComparison(statistic, rank, float(chi2.sf(statistic, rank)))
 
 

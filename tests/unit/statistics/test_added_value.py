@@ -42,19 +42,20 @@ def test_copies_of_a_patient_add_nothing() -> None:
     assert copied.weight == pytest.approx(once.weight, rel=1e-6)
     table = sm.add_constant(np.column_stack([SCORE, SIZE]))
     robust = sm.GLM(LABELS * 1.0, table, sm.families.Binomial()).fit(cov_type="HC0")
-    assert -norm.isf(copied.p_value / 2) == pytest.approx(-robust.tvalues[1], abs=0.05)
+    assert -norm.isf(copied.p_value / 2) == pytest.approx(-robust.tvalues[1], abs=0.1)
     independent = added_value(np.repeat(LABELS, 4), np.repeat(SCORE, 4), np.repeat(SIZE, 4)[:, None])
     assert independent.p_value < 1e-3 * once.p_value
 
 
-def test_it_rejects_a_useless_score_as_often_as_it_says() -> None:
-    p_values = []
+@pytest.mark.parametrize("sizes", [[3] * 60, [1] * 22 + [2] * 8 + [4] * 6 + [12] * 4], ids=["alike", "unequal"])
+def test_it_rejects_a_useless_score_as_often_as_it_says(sizes: list[int]) -> None:
+    p_values, n = [], sum(sizes)
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        patients = np.repeat(np.arange(60), 3)
-        size = rng.normal(size=60)[patients] + rng.normal(size=180)
-        score = rng.normal(size=60)[patients] + rng.normal(size=180)
-        labels = size + 1.5 * rng.normal(size=60)[patients] + rng.logistic(size=180) > 0
+        patients = np.repeat(np.arange(len(sizes)), sizes)
+        size = rng.normal(size=len(sizes))[patients] + rng.normal(size=n)
+        score = rng.normal(size=len(sizes))[patients] + rng.normal(size=n)
+        labels = size + 1.5 * rng.normal(size=len(sizes))[patients] + rng.logistic(size=n) > 0
         p_values.append(added_value(labels, score, size[:, None], patients).p_value)
     assert 0.02 <= np.mean(np.array(p_values) < 0.05) <= 0.09
 

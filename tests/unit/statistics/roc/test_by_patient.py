@@ -14,8 +14,9 @@ from dsmt_nnunet.statistics.roc.by_patient import (
     macro_auc,
     paired_auc_difference,
 )
-from dsmt_nnunet.statistics.roc.clustered import clustered_auc_interval, clustered_paired_comparison
+from dsmt_nnunet.statistics.roc.clustered import clustered_auc_interval, clustered_aucs, clustered_paired_comparison
 from dsmt_nnunet.statistics.roc.comparison import joint_comparison, paired_comparison
+from dsmt_nnunet.statistics.roc.delong import structural_components
 from dsmt_nnunet.statistics.roc.interval import delong_interval
 from tests.unit.statistics.clustered_data import made_cases
 
@@ -75,17 +76,22 @@ def test_shared_patients_make_levels_alike() -> None:
 
 def test_joint_test_of_patients() -> None:
     scores = np.stack([*DATA.scores, THIRD])
-    alone = joint_auc_comparison(DATA.y_true, scores)
-    assert alone == joint_comparison(DATA.y_true, scores)
+    alone, wald = joint_auc_comparison(DATA.y_true, scores), joint_comparison(DATA.y_true, scores)
+    assert (alone.chi2, alone.df) == pytest.approx((wald.chi2, 2))
+    assert wald.p_value < alone.p_value < 1.2 * wald.p_value + 0.02
     copied = joint_auc_comparison(np.repeat(DATA.y_true, 3), np.repeat(scores, 3, axis=1), np.repeat(np.arange(160), 3))
-    assert copied.chi2 == pytest.approx(alone.chi2)
-    assert copied.df == 2
-    # The same chi2 as Hotelling's T2 of 160 pairs of made values is tested by the same F.
-    values = np.random.default_rng(0).normal(size=(160, 2))
-    values += (np.sqrt(copied.chi2 / 160) * np.linalg.cholesky(np.cov(values.T)) @ [1, 0]) - values.mean(axis=0)
-    reference = hotelling(values)
-    assert reference.t2 == pytest.approx(copied.chi2)
-    assert copied.p_value == pytest.approx(reference.pvalue)
+    assert (copied.chi2, copied.p_value) == pytest.approx((alone.chi2, alone.p_value))
+    # The same chi2 as Hotelling's T2 of so many pairs of made values is tested by the same F.
+    contrasts = structural_components(DATA.y_true, scores).contrast([[1, -1, 0], [1, 0, -1]])
+    known = clustered_aucs(DATA.y_true, contrasts, np.arange(160)).df.mean()
+    p_values = []
+    for n in (math.floor(known) + 1, math.ceil(known) + 1):
+        values = np.random.default_rng(0).normal(size=(n, 2))
+        values += (np.sqrt(copied.chi2 / n) * np.linalg.cholesky(np.cov(values.T)) @ [1, 0]) - values.mean(axis=0)
+        reference = hotelling(values)
+        assert reference.t2 == pytest.approx(copied.chi2)
+        p_values.append(reference.pvalue)
+    assert p_values[1] <= copied.p_value <= p_values[0]
 
 
 def test_macro_auc_against_leaving_out_each_patient() -> None:
