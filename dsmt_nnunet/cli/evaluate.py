@@ -22,7 +22,9 @@ from dsmt_nnunet.cli.evaluate_output import (
     finish,
     holm,
     interval,
+    p_value,
     print_added,
+    print_comparisons,
     print_score,
     print_tasks,
     shown,
@@ -199,7 +201,6 @@ def run_crossval(args: argparse.Namespace) -> int:
 def run_table(args: argparse.Namespace) -> int:
     """`dsmt evaluate table`."""
     from dsmt_nnunet.evaluation.group_bands import GroupColumn
-    from dsmt_nnunet.evaluation.records.comparisons import PairedComparison
     from dsmt_nnunet.evaluation.table_file import TableColumns, evaluate_table_file
 
     columns = TableColumns(
@@ -220,18 +221,7 @@ def run_table(args: argparse.Namespace) -> int:
     for name, score in metrics.scores.items():
         print_score(name, score)
     print_added(metrics.added_value or ())
-    for item in metrics.comparisons:
-        if isinstance(item, PairedComparison):
-            print(
-                f"{item.scores[0]} - {item.scores[1]}: AUC difference {shown(item.auc_difference)} "
-                f"({interval(item.ci)}), p {shown(item.p_value, 4)}{holm(item.p_value_holm)}"
-            )
-            if item.non_inferiority:
-                answer = "shown" if item.non_inferiority.is_shown else "not shown"
-                print(
-                    f"  not worse by more than {item.non_inferiority.margin:g}: {answer}, one-sided p "
-                    f"{shown(item.non_inferiority.p_value, 4)}"
-                )
+    print_comparisons(metrics)
     return finish(metrics, args.out)
 
 
@@ -266,6 +256,6 @@ def run_readers(args: argparse.Namespace) -> int:
         for item in result.quoted.differences:
             print(
                 f"{merit}, {item.first} - {item.second}: {shown(item.estimate)} ({interval(item.ci)}), "
-                f"p {shown(item.p_value, 4)}{holm(item.p_value_holm)}"
+                f"p {p_value(item.p_value)}{holm(item.p_value_holm)}"
             )
     return finish(metrics, args.out)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dsmt_nnunet.cli.arguments import file_to_read, folder_to_write
-from dsmt_nnunet.cli.evaluate_output import finish, holm, interval, shown
+from dsmt_nnunet.cli.evaluate_output import finish, holm, interval, p_value, shown
 
 if TYPE_CHECKING:
     from dsmt_nnunet.evaluation.records.class_comparisons import MeasureDifference
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, cluster: str | None, independent: bool, settin
         _print_differences(" - ".join(pair.models), pair.differences)
     for found in metrics.interactions:
         print(
-            f"{found.measure} of {found.subject} at all levels of {found.group}: p {shown(found.p_value, 4)}"
+            f"{found.measure} of {found.subject} at all levels of {found.group}: p {p_value(found.p_value)}"
             f"{holm(found.p_value_holm)}"
         )
     return finish(metrics, args.out)
@@ -67,6 +67,6 @@ def run(args: argparse.Namespace, cluster: str | None, independent: bool, settin
 def _print_differences(title: str, differences: Sequence[MeasureDifference]) -> None:
     for item in differences:
         print(
-            f"{title}: {item.measure} {shown(item.difference)} ({interval(item.ci)}), p {shown(item.p_value, 4)}"
+            f"{title}: {item.measure} {shown(item.difference)} ({interval(item.ci)}), p {p_value(item.p_value)}"
             f"{holm(item.p_value_holm)}"
         )

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE
 
 if TYPE_CHECKING:
+    from dsmt_nnunet.evaluation.records.comparisons import AucDifference, Comparisons
     from dsmt_nnunet.evaluation.records.metrics import AddedValueTest, Metrics
     from dsmt_nnunet.evaluation.records.score import DecisionValues, Score
     from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
+    from dsmt_nnunet.statistics.non_inferiority import NonInferiority
 
 
 def print_tasks(tasks: Mapping[str, BinaryTask | MulticlassTask]) -> None:
@@ -33,8 +35,10 @@ def print_tasks(tasks: Mapping[str, BinaryTask | MulticlassTask]) -> None:
                 print(
                     f"  grades: n {grades.n}, quadratic kappa {shown(grades.quadratic_kappa)} "
                     f"({interval(grades.quadratic_kappa_ci)}), C-index {shown(grades.c_index)} "
-                    f"({interval(grades.c_index_ci)}), mean error {shown(grades.mean_absolute_error, 2)} grades"
+                    f"({interval(grades.c_index_ci)}), mean error {shown(grades.mean_absolute_error, 2)} "
+                    f"({interval(grades.mean_absolute_error_ci)}) grades"
                 )
+            print_comparisons(task)
 
 
 def print_score(name: str, score: Score) -> None:
@@ -78,13 +82,66 @@ def print_added(tests: Sequence[AddedValueTest]) -> None:
     for item in tests:
         print(
             f"{item.score} beside {', '.join(item.beside)}: log odds {shown(item.weight)} a standard deviation, p "
-            f"{shown(item.p_value, 4)}{holm(item.p_value_holm)} ({item.test})"
+            f"{p_value(item.p_value)}{holm(item.p_value_holm)} ({item.test})"
         )
+
+
+def print_comparisons(found: Comparisons) -> None:
+    """Pairs of scores, levels of groups, all scores and all levels at once, and scores less readers."""
+    from dsmt_nnunet.evaluation.records.comparisons import PairedComparison
+
+    for item in found.comparisons:
+        pair = item.scores if isinstance(item, PairedComparison) else item.levels
+        of = "" if isinstance(item, PairedComparison) else f"{item.score}, {item.group}: "
+        _print_difference(f"{of}{pair[0]} - {pair[1]}", item)
+    if found.comparison_joint:
+        joint = found.comparison_joint
+        print(f"{', '.join(joint.scores)}: all AUCs equal, p {p_value(joint.p_value)} ({joint.test})")
+    for test in found.interactions:
+        print(
+            f"AUC of {test.subject} at all levels of {test.group}: p {p_value(test.p_value)}{holm(test.p_value_holm)}"
+        )
+    for name, reader in found.readers.items():
+        for score, against in reader.against.items():
+            if against.auc:
+                _print_difference(f"{score} - {name}", against.auc)
+            if against.decisions:
+                share = against.decisions.accuracy
+                print(
+                    f"{score} - {name}: accuracy difference {shown(share.difference)} ({interval(share.ci)}), "
+                    f"p {p_value(share.p_value)}{holm(share.p_value_holm)}"
+                )
+    together = found.multi_reader
+    for score, mean in (together.model_minus_readers if together else {}).items():
+        print(
+            f"{score} - mean of {len(together.readers) if together else 0} readers: AUC difference "
+            f"{shown(mean.difference)} ({interval(mean.ci)}), p {p_value(mean.p_value)}{holm(mean.p_value_holm)}"
+        )
+        _print_margin(mean.non_inferiority)
+
+
+def _print_difference(title: str, item: AucDifference) -> None:
+    print(
+        f"{title}: AUC difference {shown(item.auc_difference)} ({interval(item.ci)}), p {p_value(item.p_value)}"
+        f"{holm(item.p_value_holm)}"
+    )
+    _print_margin(item.non_inferiority)
+
+
+def _print_margin(asked: NonInferiority | None) -> None:
+    if asked:
+        answer = "shown" if asked.is_shown else "not shown"
+        print(f"  not worse by more than {asked.margin:g}: {answer}, one-sided p {p_value(asked.p_value)}")
+
+
+def p_value(value: float) -> str:
+    """Four decimals, `<0.0001` below that."""
+    return "<0.0001" if value < 0.00005 else shown(value, 4)
 
 
 def holm(value: float | None) -> str:
     """An adjusted p value in brackets; "" where there is none."""
-    return "" if value is None else f" (Holm {shown(value, 4)})"
+    return "" if value is None else f" (Holm {p_value(value)})"
 
 
 def shown(value: float, digits: int = 3) -> str:
@@ -98,7 +155,14 @@ def interval(limits: Sequence[float]) -> str:
 
 
 def finish(metrics: Metrics, out: Path) -> int:
-    """Warnings to stderr, where the results are, and that they are no medical advice; the exit status."""
+    """What p values are adjusted over, warnings to stderr, where the results are, and that they are no medical advice.
+
+    Returns:
+        The exit status.
+    """
+    for family in metrics.multiplicity:
+        if family.n_tests > 1:
+            print(family.sentence)
     for item in metrics.warnings:
         print(f"warning: {item.where}: {item.message} [{item.name}]", file=sys.stderr)
     print(f"{out / 'metrics.json'}\n{NOT_A_MEDICAL_DEVICE}")

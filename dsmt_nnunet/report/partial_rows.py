@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from dsmt_nnunet.evaluation.records.score import Score
 from dsmt_nnunet.report.numbers import with_interval
@@ -21,3 +21,10 @@ def partial_rows(scores: Sequence[Score]) -> list[tuple[str, ...]]:
         (f"Mean sensitivity at {where}", *means),
         ("Partial AUC there, standardised (0.5 to 1)", *standardised),
     ]
+
+
+def estimate_rows(scores: Sequence[Score]) -> Iterator[tuple[str, ...]]:
+    """One row a figure of `evaluation/measures.py`."""
+    for name in (item.name for item in scores[0].estimates):
+        found = [score.estimate(name) for score in scores]
+        yield (f"{name[0].upper()}{name[1:]}", *(with_interval(item.value, item.ci) for item in found))

@@ -19,7 +19,7 @@ from dsmt_nnunet.evaluation.records.score import OperatingPoint, Score
 from dsmt_nnunet.evaluation.records.tasks import CrossvalBinaryTask, IntentionToDiagnose
 from dsmt_nnunet.report.numbers import is_number, p_value, readable, share, shown, with_interval
 from dsmt_nnunet.report.panel import BinaryPanel, MulticlassPanel, Series
-from dsmt_nnunet.report.partial_rows import partial_rows
+from dsmt_nnunet.report.partial_rows import estimate_rows, partial_rows
 from dsmt_nnunet.statistics.decisions.metrics import METRIC_NAMES
 
 METRIC_TITLES = {"ppv": "PPV", "npv": "NPV", "f1": "F1"}
@@ -59,7 +59,7 @@ def metric_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
         ("Cases", *(str(score.n) for score in scores)),
         (panel.classes[1].capitalize(), *(str(score.n_positive) for score in scores)),
         ("AUC", *(with_interval(score.auc, score.auc_ci) for score in scores)),
-        *_estimate_rows(scores),
+        *estimate_rows(scores),
         ("Brier score", *(with_interval(score.brier, score.brier_ci) for score in scores)),
         ("= miscalibration - discrimination + uncertainty", *map(_brier_sum, scores)),
         ("Expected calibration error", *(shown(score.ece) for score in scores)),
@@ -83,12 +83,6 @@ def metric_tables(panel: BinaryPanel, confidence: str) -> list[Table]:
     if panel.intended and panel.intended.n_lost:
         tables.append(_intended_table(panel.series[0].score, panel.intended, confidence))
     return tables
-
-
-def _estimate_rows(scores: Sequence[Score]) -> Iterator[Row]:
-    for name in (item.name for item in scores[0].estimates):
-        found = [score.estimate(name) for score in scores]
-        yield (f"{name[0].upper()}{name[1:]}", *(with_interval(item.value, item.ci) for item in found))
 
 
 def _brier_sum(score: Score) -> str:
@@ -126,7 +120,7 @@ def comparison_tables(panel: BinaryPanel, confidence: str, families: Sequence[Ad
             f"AUCs compared on the same cases ({_tests(paired)})",
             ("Pair", difference, "p", "p, Holm"),
             tuple(aucs),
-            notes.get("scores", ""),
+            f"{notes.get('scores', '')}{_all_equal(panel)}",
         ),
         Table(
             f"Decisions compared on the same cases ({_decision_tests(paired)})",
@@ -142,6 +136,12 @@ def comparison_tables(panel: BinaryPanel, confidence: str, families: Sequence[Ad
         ),
     ]
     return [table for table in tables if table.rows]
+
+
+def _all_equal(panel: BinaryPanel) -> str:
+    """The test of all scores at once; "" for fewer than three."""
+    joint = panel.comparisons.comparison_joint
+    return f" All AUCs equal: p {p_value(joint.p_value)} ({joint.test})." if joint else ""
 
 
 def reader_tables(panel: BinaryPanel, confidence: str, families: Sequence[AdjustedFamily]) -> list[Table]:

@@ -67,6 +67,24 @@ def test_every_part_of_a_full_evaluation(cohort, tmp_path) -> None:
     assert (rows[3]["truth"], rows[3]["model_decision"]) == ("1", str(int(columns["model"][3] >= 0.5)))
 
 
+def test_what_is_compared_is_printed_with_its_interval_and_over_what_it_is_adjusted(cohort, tmp_path, capsys) -> None:
+    table, _ = cohort
+    options = ["--reader", "reader_1", "--reader", "reader_2", "--reader", "reader_3", "--group", "site"]
+    metrics = evaluate(table, tmp_path / "out", *FULL, *options, "--threshold", "model=0.5", "--margin", "0.1")
+    printed = capsys.readouterr().out
+    tests = {" - ".join(item.get("scores") or item["levels"]): item for item in metrics["comparisons"]}
+    tests |= {"model - reader_2": metrics["readers"]["reader_2"]["against"]["model"]["auc"]}
+    for title, item in tests.items():
+        limits = f"{item['auc_difference']:.3f} ({item['ci'][0]:.3f} to {item['ci'][1]:.3f})"
+        assert f"{title}: AUC difference {limits}, p " in printed, title
+    assert "model - reader_1: accuracy difference" in printed
+    assert "model - mean of 2 readers: AUC difference" in printed
+    assert "AUC of model - other at all levels of site: p " in printed
+    assert printed.count("not worse by more than 0.1: ") == 7
+    for family in metrics["multiplicity"]:
+        assert (family["sentence"] in printed) == (family["n_tests"] > 1)
+
+
 def test_comparisons_paired_unpaired_and_mcnemar(cohort, tmp_path) -> None:
     table, _ = cohort
     options = ["--threshold", "model=0.5", "--threshold", "other=0.4", "--group", "site"]
