@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from dsmt_nnunet.dicom.series import CtVolume
     from dsmt_nnunet.predictions.results import CasePrediction
 
-UTF_8 = "ISO_IR 192"
-"""Names of patients, tasks and classes are of any language, and their sources may differ."""
-
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `export dicom`."""
@@ -62,7 +59,7 @@ def run_dicom(args: argparse.Namespace) -> int:
 
     archive = parse_archive(args.send, args.own_title) if args.send else None
     try:
-        import highdicom  # noqa: F401
+        from dsmt_nnunet.dicom.results import UTF_8
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed: pip install 'dsmt-nnunet[dicom]'.") from error
     case = _only_case(args.predictions, args.case)
@@ -130,10 +127,12 @@ def _predicted_ct(args: argparse.Namespace, case: CasePrediction) -> CtVolume:
 
 def _objects(args: argparse.Namespace, case: CasePrediction, ct: CtVolume) -> dict[str, Dataset]:
     """What is exported, by the ending of its file's name."""
+    import warnings
+
     import SimpleITK as sitk
 
     from dsmt_nnunet.dicom.captures import make_captures, make_document
-    from dsmt_nnunet.dicom.results import make_report, make_segmentation, split_mask
+    from dsmt_nnunet.dicom.results import make_report, make_segmentation, split_mask, with_what_is_required
     from dsmt_nnunet.image_files import check_whole_image
 
     file = args.predictions / f"{case.case_id}.nii.gz"
@@ -146,7 +145,9 @@ def _objects(args: argparse.Namespace, case: CasePrediction, ct: CtVolume) -> di
             file=sys.stderr,
         )
     order = {uid: index for index, uid in enumerate(ct.source.sop_uids)}
-    sources = sorted((item.read() for item in ct.series.objects), key=lambda one: order[str(one.SOPInstanceUID)])
+    read = [with_what_is_required(item.read(), ct.series.where) for item in ct.series.objects]
+    sources = sorted(read, key=lambda one: order[str(one.SOPInstanceUID)])
+    warnings.filterwarnings("ignore", ".*person name")  # highdicom prints the name in it
     model = str(case.model.get("name") or "DSMT")
     segmentation = make_segmentation(parts, sources, model)
     report = make_report(case, segmentation, list(parts), sources, model)

@@ -30,8 +30,36 @@ CODING_SCHEME = "99DSMT"
 NEAR_MM = 5.0
 """How far the mask of a nodule may lie from its centre."""
 GRID_TOLERANCE_MM = 0.05
+UTF_8 = "ISO_IR 192"
+"""Names of patients, tasks and classes are of any language, and highdicom does not know every way to write them."""
+_REQUIRED_OF_SOURCES = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
+    *("StudyTime", "ReferringPhysicianName", "PositionReferenceIndicator"),
+)
 _SEG_SERIES_NUMBER = 9001
 _REPORT_SERIES_NUMBER = 9002
+
+
+def with_what_is_required(source: Dataset, where: str) -> Dataset:
+    """A slice in UTF-8, with an empty value for what its standard wants and some exports, mostly anonymised, leave out.
+
+    Args:
+        source: of the CT.
+        where: patient and series, for the message.
+
+    Raises:
+        ValueError: it has no frame of reference, so that nothing can be placed in it.
+    """
+    if not source.get("FrameOfReferenceUID"):
+        raise ValueError(
+            f"{where}: it has no Frame of Reference UID, in which a segmentation would lie. Export it again."
+        )
+    source.decode()
+    source.SpecificCharacterSet = UTF_8
+    for keyword in _REQUIRED_OF_SOURCES:
+        if keyword not in source:
+            setattr(source, keyword, None)
+    return source
 
 
 def split_mask(mask: sitk.Image, prediction: CasePrediction, ct: CtVolume) -> dict[str, NDArray[np.bool_]]:

@@ -87,7 +87,8 @@ def _draw_plane(
     bar = SCALE_MM / field_mm * side
     outlined = [withStroke(linewidth=2.5, foreground="black")]
     ends = [0.04 * side, 0.04 * side + bar]
-    axes.plot(ends, [0.95 * side] * 2, color="white", linewidth=3, solid_capstyle="butt", path_effects=outlined)
+    for colour, width in (("black", 6), ("white", 3)):
+        axes.plot(ends, [0.95 * side] * 2, color=colour, linewidth=width, solid_capstyle="butt")
     words = [
         (0.04, 0.93, f"{SCALE_MM:.0f} mm", "left", "bottom"),
         (0.5, 0.03, f"{name}, {window.words}", "center", "top"),
