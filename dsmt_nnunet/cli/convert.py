@@ -206,7 +206,7 @@ def _suggest(args: argparse.Namespace) -> int:
     write_text(path, found.text)
     print("\n".join(found.lines))
     if found.unsorted:
-        print(f"{len(found.unsorted)} terms are not known, see '# Not sorted' in the file: {', '.join(found.unsorted)}")
+        print(f"Not known, see '# Not sorted' in the file: {', '.join(found.unsorted)}")
     sheet = f' --sheet "{args.sheet}"' if args.sheet else ""
     print(f"Wrote {path}. Read and correct it, then convert with --mapping {path}{sheet}")
     return 0

@@ -143,11 +143,21 @@ def _names(series: Sequence[Series]) -> list[str]:
 
 
 def _positions(export: Export, ct: CtVolume, pattern: str) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """Name and centroid (x, y, z) in mm, LPS, of each contour; names that occur twice are numbered."""
+    """Name and centroid (x, y, z) in mm, LPS, of each contour; names that occur twice are numbered.
+
+    Raises:
+        ValueError: a name stands in several structure sets: one nodule would be two.
+    """
     seen: dict[str, int] = {}
+    first: dict[str, str] = {}
     for drawn in structures_of(export, ct.series):
         for structure in read_structures(drawn, ct, pattern):
             if len(structure.voxels_zyx):
+                if (other := first.setdefault(structure.name, drawn.uid)) != drawn.uid:
+                    raise ValueError(
+                        f"{ct.series.where}: the contour '{structure.name}' stands in several series, {other} and "
+                        f"{drawn.uid}. Take out of the export what does not count."
+                    )
                 centre = np.asarray(structure.voxels_zyx).mean(axis=0)[::-1]
                 seen[structure.name] = seen.get(structure.name, 0) + 1
                 number = seen[structure.name]

@@ -107,14 +107,19 @@ def install_model(archive: Path, results: Path, trust: bool = False) -> list[Pat
 
 @contextmanager
 def opened_model(place: Path) -> Iterator[Path]:
-    """The folder of one model: `place` itself, or what a zip file holds, unpacked for as long as it is needed.
+    """The folder of one model: `place`, the one model below it, or what a zip file holds, unpacked while it is needed.
 
     Raises:
         FileNotFoundError: there is nothing.
-        ValueError: a zip file that is damaged, holds names that lead elsewhere, or not exactly one model.
+        ValueError: a zip file that is damaged or holds names that lead elsewhere, or several models.
     """
     if place.is_dir():
-        yield place
+        found = _models_below(place)
+        if found and holds_model(found[0]):
+            with opened_model(found[0]) as folder:
+                yield folder
+        else:
+            yield found[0] if found else place
         return
     if not place.is_file():
         raise FileNotFoundError(f"{place}: there is no such file or folder.")
@@ -123,11 +128,30 @@ def opened_model(place: Path) -> Iterator[Path]:
         with zipfile.ZipFile(place) as content:
             _check_names(place, content)
             content.extractall(unpacked)
-        models = [plans.parent for plans in Path(unpacked).rglob("plans.json") if list(plans.parent.glob("fold_*"))]
+        models = _unpacked_models(Path(unpacked))
         if len(models) != 1:
             names = ", ".join(sorted(model.name for model in models)) or "none"
             raise ValueError(f"{place} must hold one model, it holds {len(models)} ({names}). Give a model's folder.")
         yield models[0]
+
+
+def _models_below(place: Path) -> list[Path]:
+    """A folder or zip file within a folder that is no model itself, as platforms unpack what they were given.
+
+    Raises:
+        ValueError: there are several.
+    """
+    if (place / "plans.json").is_file():
+        return []
+    found = _unpacked_models(place) + [path for path in sorted(place.glob("*.zip")) if holds_model(path)]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ValueError(f"{place} must hold one model, it holds {len(found)} ({names}). Give a model's folder.")
+    return found
+
+
+def _unpacked_models(place: Path) -> list[Path]:
+    return [plans.parent for plans in sorted(place.rglob("plans.json")) if list(plans.parent.glob("fold_*"))]
 
 
 def holds_model(place: Path) -> bool:

@@ -110,7 +110,7 @@ def test_a_suggested_mapping_is_written_once(
     assert args.run(args) == 0
     out = capsys.readouterr().out
     assert "task invasiveness: column 'pathology': 1 non-invasive, 1 invasive, 0 not known, 1 'carcinoid' (?)" in out
-    assert "1 terms are not known" in out
+    assert "Not known, see '# Not sorted' in the file: carcinoid" in out
     assert read_mapping(tmp_path / "labels-mapping.yaml").tasks[0].label("IAC") == "invasive"
     with pytest.raises(FileExistsError, match="may have been corrected"):
         args.run(args)

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
@@ -16,6 +17,7 @@ from dsmt_nnunet.inference.dicom_input import is_export, write_input
 from dsmt_nnunet.nodules import NoduleTable
 from tests.unit.dicom.made_series import volume, write_ct
 from tests.unit.dicom.made_structures import write_rtstruct, write_seg
+from tests.unit.dicom.test_contours import square
 
 
 @pytest.fixture
@@ -76,6 +78,18 @@ def test_segmentations_give_positions(tmp_path: Path) -> None:
     write_input(tmp_path / "export", tmp_path / "in", ".nii.gz", "*")
     (nodule,) = NoduleTable.read(tmp_path / "in" / "nodules.csv").nodules
     assert nodule.centre_mm == pytest.approx((-10 + 4.5 * 0.25, 5 + 2.5 * 0.5, 6.0))
+
+
+def test_a_contour_in_two_structure_sets_is_not_two_nodules(tmp_path: Path) -> None:
+    write_ct(tmp_path / "export" / "ct")
+    ct = read_ct(ct_series(read_export(tmp_path / "export"))[0])
+    write_rtstruct(tmp_path / "export" / "set", ct, {"GTV": [(3, square(0, 3))]})
+    again = pydicom.dcmread(tmp_path / "export" / "set")
+    again.SOPInstanceUID, again.SeriesInstanceUID = f"{again.SOPInstanceUID}.2", f"{again.SeriesInstanceUID}.2"
+    again.save_as(tmp_path / "export" / "set2")
+    (tmp_path / "in").mkdir()
+    with pytest.raises(ValueError, match="the contour 'GTV' stands in several series"):
+        write_input(tmp_path / "export", tmp_path / "in", ".nii.gz", "*")
 
 
 def test_an_unreadable_series_does_not_stop_the_others(export: Path, tmp_path: Path) -> None:

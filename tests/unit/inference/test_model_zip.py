@@ -13,7 +13,7 @@ import torch
 
 from dsmt_nnunet.api.examples import example_model
 from dsmt_nnunet.inference.model_files import check_model, load_predictor
-from dsmt_nnunet.inference.model_zip import export_model, install_model
+from dsmt_nnunet.inference.model_zip import export_model, install_model, opened_model
 from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 
 CHECKPOINT = "checkpoint_final.pth"
@@ -140,3 +140,20 @@ def test_half_an_export_is_none(model: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"folds \['4'\]"):
         export_model(model, tmp_path / "model.zip", folds=[0, 4])
     assert not (tmp_path / "model.zip").exists()
+
+
+def test_a_folder_may_hold_the_models_folder_or_its_zip(model: Path, tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+    export_model(model, given / "any.zip")
+    with opened_model(given) as opened:
+        assert (opened / "fold_0" / CHECKPOINT).is_file()
+        assert given not in opened.parents
+    shutil.copytree(model.parent, given / "Dataset501_A")
+    several = r"must hold one model, it holds 2 \(DSMTTrainer__P__3d_fullres, any\.zip\)"
+    with pytest.raises(ValueError, match=several), opened_model(given):
+        pass
+    (given / "any.zip").unlink()
+    for place in (given, given / "Dataset501_A" / model.name):
+        with opened_model(place) as opened:
+            assert opened == given / "Dataset501_A" / model.name
