@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import statsmodels.api as sm
 from scipy.stats import chi2
+from statsmodels.genmod.families import Binomial
+from statsmodels.genmod.generalized_linear_model import GLM
+from statsmodels.tools.tools import add_constant
 
 from dsmt_nnunet.statistics.checks import binary_labels, finite_scores
 from dsmt_nnunet.statistics.clusters.spread import effective_df
@@ -68,7 +70,7 @@ def added_value(
     known = finite_scores(np.asarray(base, dtype=np.float64).T, len(labels)).T
     columns = np.column_stack([finite_scores(score, len(labels)), known])
     spread = columns.std(axis=0)
-    table = sm.add_constant((columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1.0), has_constant="add")
+    table = add_constant((columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1.0), has_constant="add")
     empty = AddedValue(_NAN, (_NAN,) * known.shape[1], _NAN, LIKELIHOOD_RATIO)
     if labels.all() or not labels.any():
         warnings.warn("One class only; there is no added value.", SeparationWarning, stacklevel=2)
@@ -76,8 +78,8 @@ def added_value(
     clustered = are_clustered(clusters, len(labels))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        both = sm.GLM(labels.astype(float), table, sm.families.Binomial()).fit()
-        alone = sm.GLM(labels.astype(float), np.delete(table, 1, axis=1), sm.families.Binomial()).fit()
+        both = GLM(labels.astype(float), table, Binomial()).fit()
+        alone = GLM(labels.astype(float), np.delete(table, 1, axis=1), Binomial()).fit()
     if both.deviance < 1e-6 * len(labels) or not np.abs(both.params).max() < _LARGEST_WEIGHT:
         warnings.warn("Score and base separate the classes; their weights have no finite value.", SeparationWarning)
         return empty

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import statsmodels.api as sm
 from scipy.special import logit
+from statsmodels.genmod.families import Binomial
+from statsmodels.genmod.generalized_linear_model import GLM
 
 from dsmt_nnunet.statistics.calibration.clipping import clipped
 from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, IntArray, binary_labels, finite_scores
@@ -82,7 +83,7 @@ def _fitted(
     labels: BoolArray, design: FloatArray, offset: FloatArray, codes: IntArray | None, level: float
 ) -> list[_Coefficient]:
     """Each coefficient of a logistic regression (design (N, P)) with its interval."""
-    fit = sm.GLM(labels.astype(float), design, sm.families.Binomial(), offset=offset).fit()
+    fit = GLM(labels.astype(float), design, Binomial(), offset=offset).fit()
     if codes is None:
         return [(float(value), _limits(ci)) for value, ci in zip(fit.params, fit.conf_int(1 - level), strict=True)]
     changes = coefficient_changes(labels, design, fit.fittedvalues, codes)
