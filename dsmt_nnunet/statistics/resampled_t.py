@@ -100,7 +100,7 @@ def corrected_resampled_t(
 
     Training sets overlap, so the folds' values are correlated and s^2 / J is too small; n_test / n_train stands for
     the correlation (1 / (K - 1) with K folds, however often they are repeated). With five folds it rejects a true null
-    in 0.07 where there is nothing to learn and in 0.02 where models learn (docs/results/coverage.csv).
+    in 0.04 to 0.08 where there is nothing to learn and in 0.01 to 0.02 where models learn (docs/results/coverage.csv).
     Source: Nadeau and Bengio, Machine Learning 2003; 52: 239; Bouckaert and Frank, PAKDD 2004, LNCS 3056: 3 (repeats).
 
     Args:

@@ -54,7 +54,7 @@ def at_prevalence(
     variances; half a case is added to each cell for the intervals, so that none is empty (z^2 / 2 cases, as Mercaldo
     adds, pull too far: at a sensitivity of 0.95 with 30 + 30 cases the interval then covers 0.80). That of the net
     benefit, a weighted difference of two proportions, lies about what one more patient on either side would make of
-    each. Patients are taken whole. They cover 0.93 to 0.97 (docs/results/coverage.csv).
+    each. Patients are taken whole. They cover 0.93 to 0.98 (docs/results/coverage.csv).
     Source: Mercaldo, Lau and Zhou, Statistics in Medicine 2007; 26: 2170 (predictive values); Haldane, Annals of Human
     Genetics 1956; 20: 309 (half a case); Agresti and Caffo, American Statistician 2000; 54: 280 (one more); Vickers and
     Elkin, Medical Decision Making 2006; 26: 565, and Marsh, Janes and Pepe, Biometrics 2020; 76: 843 (net benefit).

@@ -114,7 +114,7 @@ def sensitivity_at_rates(
     """Mean sensitivity at some rates of false marks a scan, with an interval over patients (or scans).
 
     Between the points of the curve straight lines, after its end its last value. The interval is t on the logit scale
-    with the jackknife over patients. In 150 draws it covers 0.93 to 0.99, where a BCa bootstrap covered 0.90 to
+    with the jackknife over patients. In 300 draws it covers 0.93 to 0.98, where a BCa bootstrap covered 0.90 to
     0.92 in small samples: the jackknife is coarse where few marks decide, and then too wide
     (docs/results/coverage.csv). Where the variance is 0 (every lesion found before the first false mark) the limits
     are Wilson's at the effective number of lesions.

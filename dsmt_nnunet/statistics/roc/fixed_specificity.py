@@ -54,8 +54,8 @@ def sensitivity_at_specificity(
     above it; the interval is mean(R*) +- z sd(R*), cut to 0 to 1. With clusters, patients are resampled and m counts
     those with a positive case. Few or unequal patients make sd(R*) too small: it is widened as the jackknife's standard
     error of the sensitivity at a fixed cut is wider than the bootstrap's, and t with the effective degrees of freedom
-    stands for z. So it covers 0.94 to 0.97 in simulations, where the plain form has 0.90 to 0.93 with 15 patients, or
-    40 of one to thirty nodules.
+    stands for z. So it covers 0.94 to 0.98 in simulations, 0.99 with very unequal patients, where the plain form has
+    0.90 to 0.93 with 15 patients, or 40 of one to thirty nodules.
     Source: Zhou and Qin, Statistics in Medicine 2005; 24: 465 (BTII); `clusters.spread` (few or unequal patients).
 
     Raises:
