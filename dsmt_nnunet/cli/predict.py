@@ -63,7 +63,9 @@ def _predict(command: str, arguments: Sequence[str], folder: Path | None, trust:
     from nnunetv2.inference import predict_from_raw_data
 
     from dsmt_nnunet.inference.lost_cases import CasesFailed
+    from dsmt_nnunet.inference.model_files import usable_device
 
+    usable_device(_model_options(arguments).device)
     entry_points = {
         "nnUNetv2_predict": predict_from_raw_data.predict_entry_point,
         "nnUNetv2_predict_from_modelfolder": predict_from_raw_data.predict_entry_point_modelfolder,
@@ -72,6 +74,8 @@ def _predict(command: str, arguments: Sequence[str], folder: Path | None, trust:
         unread = [f"  {case.case_id}: {case.problem}" for case in cases if case.problem]
         try:
             status = run_stock(command, entry_points[command], chosen)
+        except AssertionError as error:  # nnU-Net's way to refuse an argument
+            raise ValueError(str(error)) from error
         except CasesFailed as error:
             print(f"dsmt predict: {error}", file=sys.stderr)
             status = 1

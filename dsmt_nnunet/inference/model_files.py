@@ -69,7 +69,7 @@ def load_predictor(
         manager.get_label_manager(dataset_json).num_segmentation_heads,
         enable_deep_supervision=False,
     )
-    where = _device(device)
+    where = usable_device(device)
     with contextlib.redirect_stdout(io.StringIO()):  # it tells that a CPU is no GPU
         stock = nnUNetPredictor(device=where, use_mirroring=mirroring, allow_tqdm=False)
     for path, content in zip(paths, checkpoints, strict=True):
@@ -87,8 +87,9 @@ def load_predictor(
     return DSMTPredictor.adopt(stock, folder, paths)
 
 
-def _device(name: str | None) -> torch.device:
-    """
+def usable_device(name: str | None) -> torch.device:
+    """The device of that name, the first that is there without one.
+
     Raises:
         ValueError: there is no such device here.
     """

@@ -153,3 +153,17 @@ def test_a_shipped_model_is_asked_without_a_data_set(
     assert main(["predict", "--model", "example-xs", *words, "-f", "3"]) == 2
     assert "no checkpoint_final.pth of the folds ['3']" in capsys.readouterr().err
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [(["-device", "gpu"], "got 'gpu'"), (["-step_size", "2"], "smaller or equal")]
+)
+def test_what_nnunet_would_refuse_by_an_assertion_is_one_sentence(
+    shipped: Path, words: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run_stock(*_: object) -> int:
+        raise AssertionError("step_size must be larger than 0 and smaller or equal to 1")
+
+    monkeypatch.setattr(predict, "run_stock", run_stock)
+    assert main(["predict", "--model", "example-xs", "-i", "in", "-o", "out", *words]) == 2
+    assert told in capsys.readouterr().err
