@@ -25,7 +25,8 @@ from dsmt_nnunet.dataset_conversion.phantom.cohort import draw_cohort
 from dsmt_nnunet.dataset_conversion.phantom.render import render_case
 from dsmt_nnunet.dicom.series import read_only_ct
 
-REAL_CHEST = Path(__file__).parents[2] / "shared" / "data" / "ct-dicom" / "LUNG1-003.tar.gz"
+TEST_DATA = Path(os.environ.get("DSMT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+REAL_CHEST = TEST_DATA / "ct-dicom" / "LUNG1-003.tar.gz"
 LESION_MM = (-3.8, -36.8, -154.4)
 """Of the smallest lesion of the real chest, GTV-3."""
 
