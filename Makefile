@@ -32,7 +32,7 @@ demo: install
 
 # One run: who waits for a training's end leaves the small tests to the other processes.
 test: install
-	$(BIN)/python -m pytest tests/e2e tests/unit -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder --durations=10
+	$(BIN)/python -m pytest tests/e2e tests/unit -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations=10
 
 test-archive: install
 	$(BIN)/python -m pytest tests/archive -rs

@@ -17,14 +17,6 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, max_exa
 settings.load_profile("repeatable")
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m and the distribution over processes look at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares something dear to make stays in one process: the tests of the trained model, else those of a file."""
-    for item in items:
-        shared = "model" if "trained" in getattr(item, "fixturenames", ()) else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(shared))
-
-
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real CT data: the environment variable DSMT_TEST_DATA, or ../shared/data beside the repository."""

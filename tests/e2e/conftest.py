@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,31 +95,38 @@ class Workspace:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Ten training and three test phantoms, planned and preprocessed with the smallest preset."""
     space = Workspace(tmp_path_factory.mktemp("nnunet"))
-    made = made_once(tmp_path_factory)
-    with FileLock(made.with_suffix(".lock")):
-        if not made.is_dir():
+    with made_once(tmp_path_factory, "planned") as (made, is_made):
+        if is_made:
+            shutil.copytree(made, space.base, dirs_exist_ok=True)
+        else:
             space.run(f"dsmt convert phantom -d {DATASET_ID} --cases 10 --test-cases 3 --seed 3 --size 64 -np 1")
             space.run(f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np 1")
             shutil.copytree(space.base, made)
-        else:
-            shutil.copytree(made, space.base, dirs_exist_ok=True)
     yield space
     space.close()
 
 
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the processes of one run of the tests, if there are several, find what the first of them has made."""
-    own = tmp_path_factory.getbasetemp()
-    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "planned"
+@contextmanager
+def made_once(factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """A folder that the processes of one run of the tests share, and whether one of them has made it; others wait."""
+    own = factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    with FileLock(folder.with_suffix(".lock")):
+        yield folder, folder.is_dir()
 
 
 TRAIN = f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr DSMTTrainerShort -p DSMTPlansXS -device cpu"
 
 
 @pytest.fixture(scope="session")
-def trained(workspace: Workspace) -> Workspace:
+def trained(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The workspace with fold 0 trained; every test that only needs a model shares it."""
-    workspace.run(f"{TRAIN} --npz")
+    with made_once(tmp_path_factory, "trained") as (made, is_made):
+        if is_made:
+            shutil.copytree(made, workspace.base / "nnUNet_results", dirs_exist_ok=True)
+        else:
+            workspace.run(f"{TRAIN} --npz")
+            shutil.copytree(workspace.base / "nnUNet_results", made)
     return workspace
 
 

@@ -101,7 +101,7 @@ def test_batches_for_a_gpu_are_pinned(monkeypatch: pytest.MonkeyPatch, kind: str
         asked.update(options)
         return iter([None])
 
-    monkeypatch.setattr("dsmt_nnunet.trainers.data_trainer.NonDetMultiThreadedAugmenter", augmenter)
+    monkeypatch.setattr("dsmt_nnunet.trainers.data_trainer.WatchedAugmenter", augmenter)
     monkeypatch.setattr("dsmt_nnunet.trainers.data_trainer.get_allowed_n_proc_DA", lambda: 1)
     own: Any = trainer(initialise=False)
     own.device = torch.device(kind)
