@@ -8,7 +8,6 @@ no wide part and no curve; what it and another one say together is asked with `-
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 
 from dsmt_nnunet.covariates import encode
+from dsmt_nnunet.files import write_rows
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.results import NodulePrediction, read_case
@@ -336,10 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for row in rows:
         print(row)
     if args.output:
-        with args.output.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(args.output, [list(rows[0]), *(list(row.values()) for row in rows)])
 
 
 if __name__ == "__main__":

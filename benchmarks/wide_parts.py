@@ -8,7 +8,6 @@ models, with the corrected t over them.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.real_nodules import Cohort, in_order, read
+from dsmt_nnunet.files import write_rows
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.statistics.roc.delong import auc_score
 from dsmt_nnunet.statistics.roc.fold_comparison import fold_aucs, paired_fold_comparison
@@ -195,10 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for line in lines:
         print(" | ".join(line.values()))
     if args.output:
-        with args.output.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(lines[0]))
-            writer.writeheader()
-            writer.writerows(lines)
+        write_rows(args.output, [list(lines[0]), *(list(row.values()) for row in lines)])
 
 
 if __name__ == "__main__":
