@@ -50,7 +50,17 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any, page: Path) -> Any:
+    """The page as just loaded; a browser that has only started may still show, or go back to, a page of its own."""
+    loaded = "return document.URL === arguments[0] && !window.before && document.readyState === 'complete'"
+
+    def ours(driver: Any) -> bool:
+        if driver.current_url != page.as_uri():
+            driver.get(page.as_uri())
+        return bool(driver.execute_script(loaded, page.as_uri()))
+
+    browser.execute_script("window.before = true")
     browser.get(page.as_uri())
+    WAIT(browser, 30).until(ours, "the page was not loaded")
     return browser
 
 
