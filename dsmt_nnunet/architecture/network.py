@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,8 @@ class DSMTNet(nn.Module):
         self.encoder, self.decoder = backbone.encoder, backbone.decoder
         self.pooling = pooling
         self.context_encoder = context_encoder
+        features = pooling.out_features + (context_encoder.out_features if context_encoder else 0)
+        self.feature_norm = nn.BatchNorm1d(features, affine=False)
         self.heads = nn.ModuleList(heads)
         self.descriptors = descriptors
         self.precision = Precision.plain()
@@ -115,9 +117,14 @@ class DSMTNet(nn.Module):
         return [head for head in self.heads if isinstance(head, TaskHead)]
 
     def deep_scores(self, nodule: Tensor, surroundings: Tensor | None) -> list[Tensor]:
-        """One (B, scores) tensor a task, from what `describe` and `describe_context` give."""
+        """One (B, scores) tensor a task, from what `describe` and `describe_context` give.
+
+        Means, deviations, maxima and log-shares lie on scales that differ a hundredfold. Standardised, each of them can
+        be learnt from in the few hundred steps that a small cohort allows.
+        """
+        features = nodule if surroundings is None else torch.cat([nodule, surroundings], dim=1)
+        features = self.feature_norm(features.float())
         with self.precision.autocast():
-            features = nodule if surroundings is None else torch.cat([nodule, surroundings], dim=1)
             return [head.deep(features).float() for head in self.task_heads]
 
     def measure(self, x: Tensor, nodule_prob: Tensor, valid: Tensor | None = None) -> Tensor | None:
@@ -146,6 +153,18 @@ class DSMTNet(nn.Module):
             score = head.share * own
             answers.append(head.logits(score if wide is None else wide[position] + score))
         return answers
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Weights of a time when features were not standardised answer as they did."""
+        norm = self.feature_norm
+        as_they_are = {
+            "running_mean": torch.zeros(norm.num_features),
+            "running_var": torch.full((norm.num_features,), 1.0 - norm.eps),
+            "num_batches_tracked": torch.zeros((), dtype=torch.long),
+        }
+        for name, value in as_they_are.items():
+            state_dict.setdefault(f"{prefix}feature_norm.{name}", value)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @staticmethod
     def nodule_prob(segmentation: Tensor | list[Tensor]) -> Tensor:

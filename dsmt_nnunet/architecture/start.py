@@ -14,11 +14,11 @@ from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.tasks import Task
 
 ENCODER, DECODER, SEGMENTATION_LAYERS = "encoder", "decoder", "segmentation layers"
-POOLING, CONTEXT_ENCODER = "pooling", "context encoder"
+POOLING, CONTEXT_ENCODER, FEATURE_NORM = "pooling", "context encoder", "scale of the features"
 _BACKBONE = (ENCODER, DECODER, SEGMENTATION_LAYERS)
-_FEATURES = (ENCODER, DECODER, POOLING, CONTEXT_ENCODER)
+_FEATURES = (ENCODER, DECODER, POOLING, CONTEXT_ENCODER, FEATURE_NORM)
 """What a head rests on."""
-_OURS = {"pooling.": POOLING, "context_encoder.": CONTEXT_ENCODER}
+_OURS = {"pooling.": POOLING, "context_encoder.": CONTEXT_ENCODER, "feature_norm.": FEATURE_NORM}
 _PREFIX = re.compile(r"(?P<prefix>.*?)encoder\.")
 _HEAD_OF = "head of "
 _HEAD = re.compile(r"heads\.(?P<index>\d+)\.(?P<rest>.*)")

@@ -173,3 +173,25 @@ def test_blocks_of_the_context_encoder_follow_the_plan() -> None:
     assert model.context_encoder is not None
     assert [len(stage.blocks) for stage in model.context_encoder.encoder.stages] == [2, 2, 2]
     assert model.context_encoder(torch.randn(3, 1, 16, 16, 16)).shape == (3, 3 * 8 + 2 * plan.context.density_bins)
+
+
+def test_a_feature_counts_alike_on_whatever_scale_it_is_measured() -> None:
+    model = awake(network(use_context=False))
+    model.feature_norm.train()
+    features = torch.randn(6, model.pooling.out_features)
+    louder = features * torch.logspace(0, 3, features.shape[1])
+    for own, other in zip(model.deep_scores(features, None), model.deep_scores(louder, None), strict=True):
+        torch.testing.assert_close(own, other, rtol=0.01, atol=0.01)
+
+
+def test_weights_of_features_that_were_not_standardised_answer_as_they_did() -> None:
+    older, newer = awake(network()), network()
+    x, context = batch()
+    older.feature_norm = torch.nn.Identity()  # type: ignore[assignment]
+    state = older.state_dict()
+    assert not any(name.startswith("feature_norm") for name in state)
+    newer.feature_norm.running_mean.fill_(3.0)
+    newer.load_state_dict(state)
+    assert not any(name.startswith("feature_norm") for name in state)
+    for own, other in zip(older(x, context).tasks, newer(x, context).tasks, strict=True):
+        torch.testing.assert_close(own, other)

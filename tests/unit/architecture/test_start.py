@@ -113,6 +113,15 @@ def test_a_head_goes_to_the_task_of_its_name_wherever_it_stands() -> None:
     assert start.sentences()[-1] == "Not used of the weights: the head of malignancy."
 
 
+def test_heads_that_learnt_from_features_on_their_own_scales_are_left() -> None:
+    given = {name: value for name, value in noisy(network().state_dict()).items() if "feature_norm" not in name}
+    start, changed = started(network(), given, SCHEMA.tasks)
+    assert any(name.startswith("pooling.") for name in changed)
+    assert not any(name.startswith(("heads.", "feature_norm.")) for name in changed)
+    assert "scale of the features (not in the weights)" in start.sentences()[1]
+    assert "head of texture (what it rests on was not taken whole)" in start.sentences()[1]
+
+
 @pytest.mark.parametrize(
     ("of_tasks", "why"),
     [
