@@ -18,7 +18,7 @@ from tqdm import tqdm
 Result = TypeVar("Result")
 
 WORKERS_START_S = 4.0
-"""About what the start of workers takes, nearly all of it imports."""
+"""About what the start of workers takes, nearly all of it imports; a context may know better (`workers_start_s`)."""
 
 IMPORTED_ONCE = ("torch", "SimpleITK", "nnunetv2.preprocessing.preprocessors.default_preprocessor")
 """Modules of seconds; where this process has them, its workers are forks of one process that imported them once."""
@@ -44,15 +44,17 @@ def in_processes(
     """
     results: list[Any] = [None] * len(jobs)
     with tqdm(total=len(jobs), desc=description, disable=None if jobs else True) as progress:
+        context = _context(function)
+        start_s = getattr(context, "workers_start_s", WORKERS_START_S)
         begun, alone = time.monotonic(), 0
-        while alone < len(jobs) and not _others_pay(time.monotonic() - begun, alone, len(jobs), processes):
+        while alone < len(jobs) and not _others_pay(time.monotonic() - begun, alone, len(jobs), processes, start_s):
             results[alone] = function(*jobs[alone])
             alone += 1
             progress.update()
         if alone == len(jobs):
             return results
         here = (dict(os.environ), os.getcwd())
-        with ProcessPoolExecutor(processes, _context(function), come_here, here) as pool:
+        with ProcessPoolExecutor(processes, context, come_here, here) as pool:
             positions = {pool.submit(function, *jobs[position]): position for position in range(alone, len(jobs))}
             try:
                 for future in as_completed(positions):
@@ -66,12 +68,12 @@ def in_processes(
     return results
 
 
-def _others_pay(elapsed_s: float, done: int, jobs: int, processes: int) -> bool:
-    """Whether other processes, which take some time to start, would be done sooner with what is left."""
+def _others_pay(elapsed_s: float, done: int, jobs: int, processes: int, start_s: float) -> bool:
+    """Whether other processes, which take `start_s` to start, would be done sooner with what is left."""
     if processes <= 1 or not done:
         return False
     left_s = elapsed_s / done * (jobs - done)
-    return left_s > WORKERS_START_S + left_s / min(processes, jobs - done)
+    return left_s > start_s + left_s / min(processes, jobs - done)
 
 
 def _context(function: Callable[..., Any]) -> BaseContext:

@@ -153,10 +153,10 @@ class WarmCommands:
 
 def serve(answers: int, imported: Sequence[str]) -> None:
     """Answers requests, one a line on standard input, until it ends; a line of JSON each to the file `answers`."""
-    start_warm_workers(imported)
     for name in imported:
         import_module(name)
     gc.freeze()  # else each fork copies, at its end, all that was imported, to look for garbage: a second and more
+    start_warm_workers()
     for line in sys.stdin:
         request = _Request(**json.loads(line))
         child = os.fork()

@@ -2,7 +2,8 @@
 
 nnU-Net spawns the workers of planning, validation, export and evaluation: new interpreters that import torch before
 they do anything. Where many commands run one after the other, all of their workers can be forks of one process that
-has imported once and done nothing else, the fork server of Python's multiprocessing.
+has imported once and done nothing else: the fork server of Python's multiprocessing, itself a fork of the process that
+the commands are forks of, so that nothing is imported twice.
 """
 
 from __future__ import annotations
@@ -10,16 +11,22 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
-from multiprocessing import forkserver
+from itertools import pairwise
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.context import BaseContext, ForkServerContext
 from multiprocessing.pool import Pool
 from typing import Any
 
 from dsmt_nnunet.parallel import come_here
 
+_STANDARD_ERROR = 2
+
 
 class WarmContext(ForkServerContext):
     """The fork server in place of spawning; its workers have the environment and the folder of who asks for them."""
+
+    workers_start_s = 0.3
+    """They have nothing to import; see `parallel.py`."""
 
     def Pool(
         self,
@@ -40,10 +47,32 @@ def _begin(
         initializer(*arguments)
 
 
-def start_warm_workers(imported: Sequence[str]) -> None:
-    """Starts the fork server, in the process that will fork the commands."""
-    forkserver.set_forkserver_preload(list(imported))
-    forkserver.ensure_running()
+def start_warm_workers() -> None:
+    """Starts the fork server, a fork of this process, which has imported what is needed and will fork the commands."""
+    resource_tracker.ensure_running()
+    started_anew = util.spawnv_passfds
+    util.spawnv_passfds = _forked  # type: ignore[assignment]
+    try:
+        forkserver.set_forkserver_preload([])
+        forkserver.ensure_running()
+    finally:
+        util.spawnv_passfds = started_anew
+
+
+def _forked(_program: bytes, arguments: Sequence[str], kept: Sequence[int]) -> int:
+    """In place of a new interpreter: a fork that runs the code the interpreter was to be given, its last argument."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        for below, above in pairwise([_STANDARD_ERROR, *sorted(kept), os.sysconf("SC_OPEN_MAX")]):
+            os.closerange(below + 1, above)
+        exec(arguments[-1], {})
+    except SystemExit:
+        status = 0
+    finally:
+        os._exit(status)
 
 
 def share_warm_workers() -> None:

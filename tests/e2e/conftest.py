@@ -23,11 +23,17 @@ SECONDS_AT_MOST = 900
 PLUGIN = Path(__file__).parent / "plugin"
 
 
+FIRST = ("test_tutorial.py", "test_training.py")
+"""The longest, and the one that trains what others wait for: side by side on two cores neither waits."""
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "e2e" in item.path.parts:
             item.add_marker(pytest.mark.e2e)
+    order = {name: number - len(FIRST) for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.name, 0) if "e2e" in item.path.parts else 1)
 
 
 @dataclass

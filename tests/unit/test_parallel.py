@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from multiprocessing import get_all_start_methods
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,16 @@ def test_short_jobs_need_no_workers_and_long_ones_get_some(monkeypatch: pytest.M
     processes = in_processes(os.getpid, [()] * 5, 2, "Processes of jobs of ten seconds")
     assert processes[0] == os.getpid()
     assert os.getpid() not in processes[1:]
+
+
+def test_workers_that_start_sooner_pay_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(parallel.time, "monotonic", lambda: float(next(ticks)))
+    assert set(in_processes(os.getpid, [()] * 5, 2, "Processes of jobs of a second")) == {os.getpid()}
+    context = get_context()
+    monkeypatch.setattr(context, "workers_start_s", 0.1, raising=False)
+    monkeypatch.setattr(parallel, "_context", lambda function: context)
+    assert len(set(in_processes(os.getpid, [()] * 5, 2, "Processes of jobs of a second"))) > 1
 
 
 @pytest.mark.usefixtures("workers_start_at_once")

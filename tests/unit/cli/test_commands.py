@@ -67,9 +67,13 @@ TELLER = """
 import json, multiprocessing, os
 
 def of_worker():
+    import slow
+
     return os.getppid(), os.environ.get("DSMT_TEST_VALUE"), os.getcwd()
 
 def main():
+    import slow
+
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         parent, heard, folder = pool.apply(of_worker)
     print(json.dumps([parent, os.getpid(), heard, folder]))
@@ -78,11 +82,12 @@ def main():
 
 def test_spawned_workers_are_forks_of_one_process_and_know_the_environment_of_the_command(tmp_path: Path) -> None:
     (tmp_path / "teller.py").write_text(TELLER)
+    (tmp_path / "slow.py").write_text(f"open({str(tmp_path / 'imports')!r}, 'a').write('imported ')")
     entry_points = tmp_path / "teller-0.dist-info" / "entry_points.txt"
     entry_points.parent.mkdir()
     entry_points.write_text("[console_scripts]\ntell-of-workers = teller:main\n")
     output, told = tmp_path / "told.txt", []
-    warm = WarmCommands({**os.environ, "PYTHONPATH": str(tmp_path)}, tmp_path, imported=())
+    warm = WarmCommands({**os.environ, "PYTHONPATH": str(tmp_path)}, tmp_path, imported=("slow",))
     for value in ("one", "two"):
         ended = warm.run("tell-of-workers", output, {"DSMT_TEST_VALUE": value}, at_most_s=60)
         assert ended.status == 0, output.read_text()
@@ -92,3 +97,4 @@ def test_spawned_workers_are_forks_of_one_process_and_know_the_environment_of_th
         told.append(parent)
     warm.close()
     assert told[0] == told[1]
+    assert (tmp_path / "imports").read_text() == "imported ", "one import for commands and workers together"
