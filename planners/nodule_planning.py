@@ -175,8 +175,7 @@ class DSMTPlanning(_NnunetPlanner):
         arguments = (data_identifier, voxels_in_dataset, _cache)
         plan: dict[str, object]
         if len(spacing) != 3:
-            plan = super().get_plans_for_configuration(spacing, median_shape, *arguments)
-            return plan
+            return {}  # slices alone are not planned for, see save_plans
         # nnU-Net clips the patch to the median shape and spends what memory is left on the batch.
         plan = super().get_plans_for_configuration(spacing, self._local_patch(np.asarray(spacing)), *arguments)
         plan["median_image_size_in_voxels"] = median_shape
@@ -194,6 +193,11 @@ class DSMTPlanning(_NnunetPlanner):
             f"of the {self.nodule_count} nodules (but {SMALLEST_CAP} at least)"
         )
         return plan
+
+    def static_estimate_VRAM_usage(self, *arguments: object) -> float:
+        """nnU-Net's count for one of the many patches it tries, of a network that is given no weights."""
+        with torch.device("meta"):
+            return float(super().static_estimate_VRAM_usage(*arguments))
 
     def _extent_99(self) -> Vector:
         """99th percentile of the extents along the image's axes (z, y, x), in mm; by rotation any axis may see any."""

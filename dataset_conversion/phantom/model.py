@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from scipy.stats import rankdata
 
 FloatArray = NDArray[np.float64]
 
@@ -127,6 +126,8 @@ def ceilings(n: int = 200_000, seed: int = 0) -> Ceilings:
 
 def _auc(y_true: NDArray[np.bool_], y_score: FloatArray) -> float:
     """Area under the ROC curve from ranks (Mann-Whitney), ties counted half."""
+    from scipy.stats import rankdata  # a second to import, which processes that render do not need
+
     positives = int(y_true.sum())
     rank_sum = float(rankdata(y_score)[y_true].sum())
     return (rank_sum - positives * (positives + 1) / 2) / (positives * (len(y_true) - positives))

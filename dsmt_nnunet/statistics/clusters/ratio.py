@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta
 
 from dsmt_nnunet.statistics.checks import FloatArray, finite_scores
 from dsmt_nnunet.statistics.clusters.spread import effective_df, left_out
 from dsmt_nnunet.statistics.clusters.units import Clusters, are_clustered, cluster_codes, cluster_sums
-from dsmt_nnunet.statistics.proportions import IntervalMethod, Proportion, proportion
+from dsmt_nnunet.statistics.proportions import LIMITS, IntervalMethod, Proportion, proportion
 from dsmt_nnunet.statistics.t_test import bounded_interval, t_quantile, t_test
 
 _NAN = math.nan
@@ -118,20 +117,4 @@ def clustered_proportion(
         effective = min(share * (1 - share) / variance if variance > 0 else math.inf, float(total))
         df = effective_df(changes)
     effective *= (t_quantile(math.inf, level) / t_quantile(df, level)) ** 2
-    limits = wilson_limits if method == "wilson" else clopper_pearson_limits
-    return Proportion(count, total, share, limits(share, effective, level))
-
-
-def wilson_limits(share: float, n_cases: float, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's limits of a proportion at a number of cases that need not be whole."""
-    z = t_quantile(math.inf, level)
-    centre = (share + z**2 / (2 * n_cases)) / (1 + z**2 / n_cases)
-    half = z / (1 + z**2 / n_cases) * math.sqrt(share * (1 - share) / n_cases + z**2 / (4 * n_cases**2))
-    return (0.0 if share == 0 else max(centre - half, 0.0)), (1.0 if share == 1 else min(centre + half, 1.0))
-
-
-def clopper_pearson_limits(share: float, n_cases: float, level: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's limits of a proportion at a number of cases that need not be whole."""
-    hits, tail = share * n_cases, (1 - level) / 2
-    lower = 0.0 if share == 0 else float(beta.ppf(tail, hits, n_cases - hits + 1))
-    return lower, 1.0 if share == 1 else float(beta.ppf(1 - tail, hits + 1, n_cases - hits))
+    return Proportion(count, total, share, LIMITS[method](share, effective, level))

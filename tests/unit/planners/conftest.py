@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import torch
-from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
 from dsmt_nnunet.nodules import Nodule, NoduleTable
@@ -46,13 +44,6 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     for kind in ("raw", "preprocessed", "results"):
         monkeypatch.setenv(f"nnUNet_{kind}", str(tmp_path / kind))
     monkeypatch.setenv("nnUNet_n_proc_DA", "1")
-    estimate = ExperimentPlanner.static_estimate_VRAM_usage
-
-    def without_weights(*args: Any) -> float:
-        with torch.device("meta"):
-            return estimate(*args)
-
-    monkeypatch.setattr(ExperimentPlanner, "static_estimate_VRAM_usage", staticmethod(without_weights))
 
     def run(
         planner: type = DSMTPlannerXS,
