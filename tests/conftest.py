@@ -11,6 +11,8 @@ from hypothesis import settings
 SHARED_DATA_VARIABLE = "DSMT_TEST_DATA"
 # nnU-Net's commands take a thread a core, and two of them run side by side here: who waits shall not keep a core busy.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# What a test writes need not outlast a power cut; tests of hundreds of small files would mostly wait for the disk.
+os.fsync = lambda descriptor: None
 
 # The same examples every time; a slow machine is no failure. `pytest --hypothesis-profile=default` searches further.
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=30)
