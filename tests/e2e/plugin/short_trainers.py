@@ -18,7 +18,10 @@ class DSMTTrainerShort(DSMTTrainer):
     @classmethod
     def make_plan(cls, plans, configuration, dataset_json):
         plan = super().make_plan(plans, configuration, dataset_json)
-        return replace(plan, max_candidates=3, training=replace(plan.training, **cls.budget))
+        # Of stock plans the context encoder would have 32 features on 64 x 64 x 64 voxels.
+        narrow = tuple(min(width, 8 * 2**stage) for stage, width in enumerate(plan.context.features))
+        context, training = replace(plan.context, features=narrow), replace(plan.training, **cls.budget)
+        return replace(plan, max_candidates=3, context=context, training=training)
 
     def on_train_start(self):
         """The progress is drawn once: a picture takes as long as an epoch of three iterations."""

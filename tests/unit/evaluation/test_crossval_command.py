@@ -36,13 +36,27 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
+def copied(trained: Path, folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    """The model's folder in a copy of all, which the environment names."""
+    for name in FOLDERS:
+        shutil.copytree(trained / name, folder / name)
+        patch.setenv(name, str(folder / name))
+    return folder / "nnUNet_results" / DATASET / MODEL
+
+
 @pytest.fixture
 def model(trained, tmp_path, monkeypatch) -> Path:
-    """The model's folder in a copy of all, to be changed."""
-    for name in FOLDERS:
-        shutil.copytree(trained / name, tmp_path / name)
-        monkeypatch.setenv(name, str(tmp_path / name))
-    return tmp_path / "nnUNet_results" / DATASET / MODEL
+    """The model's folder, to be changed."""
+    return copied(trained, tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def reported(trained, tmp_path_factory) -> tuple[Path, Path, dict]:
+    """The model's folder after a cross-validation, what that wrote, and its metrics; to be read only."""
+    base = tmp_path_factory.mktemp("reported")
+    with pytest.MonkeyPatch.context() as patch:
+        own = copied(trained, base, patch)
+        return own, base / "out", crossval(base / "out")
 
 
 def write_folds(folder: Path, nodules, probs, model: dict) -> None:
@@ -67,9 +81,10 @@ def arrays(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def test_the_mean_over_folds_is_quoted_in_one_sentence(model, tmp_path) -> None:
-    task = crossval(tmp_path / "out")["tasks"]["invasiveness"]
-    y_true, probs, folds = arrays(tmp_path / "out")
+def test_the_mean_over_folds_is_quoted_in_one_sentence(reported) -> None:
+    _, out, metrics = reported
+    task = metrics["tasks"]["invasiveness"]
+    y_true, probs, folds = arrays(out)
     each = [auc_score(y_true[folds == fold], probs[folds == fold]) for fold in range(3)]
     assert [item["auc"] for item in task["folds"]] == pytest.approx(each)
     assert task["auc"] == pytest.approx(np.mean(each))
@@ -81,14 +96,14 @@ def test_the_mean_over_folds_is_quoted_in_one_sentence(model, tmp_path) -> None:
     assert "pooled AUC is not to be quoted" in task["auc_sentence"]
 
 
-def test_operating_point_is_written_without_patients(model, tmp_path) -> None:
-    metrics = crossval(tmp_path / "out")
+def test_operating_point_is_written_without_patients(reported) -> None:
+    model, out, metrics = reported
     text = (model / "operating_point.json").read_text()
     assert "case_" not in text
     assert "P1" not in text
     point = OperatingPoint.read(model)
     assert point.temperature("invasiveness") == pytest.approx(TEMPERATURE, abs=0.5)
-    y_true, probs, _ = arrays(tmp_path / "out")
+    y_true, probs, _ = arrays(out)
     calibrated = point.calibrate("invasiveness", np.stack([1 - probs, probs], axis=1))[:, 1]
     gains = [(calibrated[y_true] >= cut).mean() + (calibrated[~y_true] < cut).mean() for cut in np.unique(calibrated)]
     called = calibrated >= point.threshold("invasiveness")
@@ -98,9 +113,10 @@ def test_operating_point_is_written_without_patients(model, tmp_path) -> None:
     assert metrics["tasks"]["invasiveness"]["chosen_operating_point"]["method"] == "youden"
 
 
-def test_metrics_are_of_thresholds_chosen_on_other_folds(model, tmp_path) -> None:
-    task = crossval(tmp_path / "out")["tasks"]["invasiveness"]
-    y_true, probs, folds = arrays(tmp_path / "out")
+def test_metrics_are_of_thresholds_chosen_on_other_folds(reported) -> None:
+    _, out, metrics = reported
+    task = metrics["tasks"]["invasiveness"]
+    y_true, probs, folds = arrays(out)
     called = np.zeros(150, bool)
     for item in task["folds"]:
         inside = folds == item["fold"]
@@ -116,22 +132,22 @@ def test_metrics_are_of_thresholds_chosen_on_other_folds(model, tmp_path) -> Non
     assert point["threshold_chosen_on_reported_data"] is False
 
 
-def test_calibration_improves_and_is_nested(model, tmp_path) -> None:
-    task = crossval(tmp_path / "out")["tasks"]["invasiveness"]
+def test_calibration_improves_and_is_nested(reported) -> None:
+    _, _, metrics = reported
+    task = metrics["tasks"]["invasiveness"]
     assert task["uncalibrated"]["calibration_slope"] == pytest.approx(0.5, abs=0.15)
     assert task["calibration_slope"] == pytest.approx(1.0, abs=0.3)
     assert task["brier"] < task["uncalibrated"]["brier"]
 
 
-def test_a_temperature_already_applied_is_taken_back(model, tmp_path) -> None:
-    crossval(tmp_path / "first")
-    before = OperatingPoint.read(model)
+def test_a_temperature_already_applied_is_taken_back(model, tmp_path, reported) -> None:
+    before = OperatingPoint.read(reported[0])
     truth, log_odds = make_truth(150)
     probs = 1 / (1 + np.exp(-TEMPERATURE * log_odds))
     calibrated = apply_temperature(np.stack([1 - probs, probs], axis=1), 3.0)[:, 1]
     shutil.rmtree(model)
     write_folds(model, truth.nodules, calibrated, {"temperatures": {"invasiveness": 3.0}})
-    crossval(tmp_path / "second")
+    crossval(tmp_path / "out")
     after = OperatingPoint.read(model)
     assert after.temperature("invasiveness") == pytest.approx(before.temperature("invasiveness"), rel=1e-4)
     assert after.threshold("invasiveness") == pytest.approx(before.threshold("invasiveness"), rel=1e-4)
@@ -205,9 +221,9 @@ def test_the_operating_point_is_tied_to_the_networks_that_made_the_predictions(m
     assert main([*arguments, "-o", str(tmp_path / "again")]) == 2
 
 
-def test_an_operating_point_of_unknown_networks_fits_none(model, tmp_path) -> None:
-    warnings = crossval(tmp_path / "out")["warnings"]
-    assert any("do not tell which networks" in str(warning) for warning in warnings)
+def test_an_operating_point_of_unknown_networks_fits_none(reported) -> None:
+    model, _, metrics = reported
+    assert any("do not tell which networks" in str(warning) for warning in metrics["warnings"])
     point = OperatingPoint.read(model)
     assert point is not None
     assert point.misfit(("digest0",), SCHEMA) is not None
@@ -262,8 +278,10 @@ def test_nodules_that_are_only_learnt_from_do_not_count(model, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("failing", ["joined.csv", "curves.json", "metrics.json", "operating_point.json"])
-def test_a_full_disk_leaves_nothing_half_written(model, tmp_path, capsys, monkeypatch, failing: str) -> None:
-    crossval(tmp_path / "earlier")
+def test_a_full_disk_leaves_nothing_half_written(reported, tmp_path, capsys, monkeypatch, failing: str) -> None:
+    _, out, _ = reported
+    model = copied(out.parent, tmp_path, monkeypatch)
+    shutil.copytree(out, tmp_path / "earlier")
     before = {path.name: path.read_bytes() for path in (tmp_path / "earlier").iterdir()}
     point = (model / "operating_point.json").read_bytes()
     write = Path.write_bytes
@@ -275,26 +293,25 @@ def test_a_full_disk_leaves_nothing_half_written(model, tmp_path, capsys, monkey
         return write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
-    for out in ("earlier", "new"):
-        arguments = ["evaluate", "crossval", "-d", "501", "-o", str(tmp_path / out), "--target-sensitivity", "0.9"]
+    for name in ("earlier", "new"):
+        arguments = ["evaluate", "crossval", "-d", "501", "-o", str(tmp_path / name), "--target-sensitivity", "0.9"]
         assert main([*arguments, "--bootstrap", "0"]) == 2
         said = capsys.readouterr().err
-        assert f"No space left on device: '{(model if 'point' in failing else tmp_path / out) / failing}'" in said
+        assert f"No space left on device: '{(model if 'point' in failing else tmp_path / name) / failing}'" in said
     assert {path.name: path.read_bytes() for path in (tmp_path / "earlier").iterdir()} == before
     assert (model / "operating_point.json").read_bytes() == point
     assert not (tmp_path / "new").exists()
 
 
-def test_scans_without_a_nodule_change_no_answer(model, tmp_path) -> None:
+def test_scans_without_a_nodule_change_no_answer(model, tmp_path, reported) -> None:
     folder = tmp_path / "nnUNet_raw" / DATASET
-    without = crossval(tmp_path / "without")
     truth = NoduleTable.read(folder / "nodules.csv", SCHEMA)
     empty = tuple(EmptyCase(f"empty{fold}", f"E{fold}") for fold in range(3))
     NoduleTable(truth.nodules, empty).write(folder / "nodules.csv", SCHEMA)
     for fold, case in enumerate(empty[:2]):
         write_prediction(model / f"fold_{fold}" / "validation", case.case_id, [], {})
     found = crossval(tmp_path / "with")
-    assert found["tasks"] == without["tasks"]
+    assert found["tasks"] == reported[2]["tasks"]
     said = [item["message"] for item in found["warnings"] if item["where"] == "cases"]
     assert len(said) == 1
     assert "1 of 153 cases" in said[0]
