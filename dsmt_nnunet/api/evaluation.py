@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -138,7 +138,8 @@ def evaluate(
         seed: of the bootstrap.
 
     Raises:
-        ValueError: labels that are not 0 or 1, scores that are not finite, or lengths that differ.
+        ValueError: labels that are not 0 or 1, scores that are not finite numbers, lengths that differ, or pandas
+            Series whose indices differ.
 
     >>> import dsmt_nnunet as dsmt
     >>> y_true, y_score = [0, 0, 1, 1, 0, 1], [0.1, 0.4, 0.35, 0.8, 0.2, 0.9]
@@ -151,6 +152,8 @@ def evaluate(
     >>> point.threshold, round(point.metrics.sensitivity.value, 3), round(point.metrics.sensitivity.ci[0], 3)
     (0.5, 0.667, 0.208)
     """
+    levels = {} if subgroups is None else dict(subgroups)
+    _check_one_order({"y_true": y_true, "y_score": y_score, "groups": groups, **levels})
     labels = binary_labels(y_true)
     scores = finite_scores(y_score, len(labels))
     if scores.ndim != 1 or not len(labels):
@@ -162,7 +165,7 @@ def evaluate(
         y_true=labels,
         scores={SCORE_NAME: scores},
         decisions={SCORE_NAME: tuple(_decisions(labels, scores, threshold, choose_threshold))},
-        groups={name: _names(name, values, len(labels)) for name, values in (subgroups or {}).items()},
+        groups={name: _names(name, values, len(labels)) for name, values in levels.items()},
         clusters=None if groups is None else patients(_names("groups", groups, len(labels)), "groups", log),
     )
     return _evaluation(table, settings, log)
@@ -219,6 +222,20 @@ def _decisions(
         )
     elif not cuts and is_probability(scores):
         yield Decisions.at_threshold(scores, DEFAULT_THRESHOLD, f"default {DEFAULT_THRESHOLD:g} of a probability")
+
+
+def _check_one_order(columns: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        ValueError: pandas' Series among them have different indices: pandas goes by label, and here it goes by place.
+    """
+    indices = {name: list(values.index) for name, values in columns.items() if hasattr(values, "iloc")}
+    first = next(iter(indices), "")
+    if others := [name for name, index in indices.items() if index != indices[first]]:
+        raise ValueError(
+            f"{first} and {', '.join(others)} are pandas objects with different indices, and may be in different "
+            f"orders. Join them by label first; where their places fit, give each as .to_numpy()."
+        )
 
 
 def _names(what: str, values: Sequence[object] | npt.NDArray[np.generic], length: int) -> tuple[str, ...]:

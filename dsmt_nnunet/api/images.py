@@ -94,7 +94,13 @@ def _numbers(values: Any) -> npt.NDArray[np.float64]:
     """
     Raises:
         TypeError: there are others among them.
+        ValueError: labels of pandas' say that they are not in the order x, y, z.
     """
+    for part in values if isinstance(values, list | tuple) else [values]:
+        labels = getattr(part, "columns", part.index) if hasattr(part, "iloc") else []
+        axes = [label.strip().casefold().removesuffix("_mm") for label in labels if isinstance(label, str)]
+        if axes and axes != ["x", "y", "z"]:
+            raise ValueError(f"Three numbers in mm come in the order x, y, z; these are called {list(labels)}.")
     array = np.asarray(values)
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise TypeError(f"{array.dtype}")

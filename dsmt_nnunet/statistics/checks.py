@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ IntArray = npt.NDArray[np.int64]
 MAX_ROWS_NAMED = 20
 SMALL_SAMPLE = 10
 """Below this many cases every report carries a `SmallSampleWarning`."""
+LARGEST_EXACT = 2**53
+"""Larger whole numbers are rounded as float64: scores that differ would become ties."""
 
 
 def plain_array(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
@@ -25,7 +29,10 @@ def plain_array(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
     """
     if np.ma.isMaskedArray(values):
         raise ValueError(f"{what} is a masked array, of which nothing is left out here. Take the values that count.")
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (RuntimeError, TypeError) as error:  # a tensor with a gradient, or of a type that NumPy does not have
+        raise ValueError(f"{what} cannot be read as an array: {error}") from error
     if np.iscomplexobj(array):
         raise ValueError(f"{what} must hold real numbers, got {array.dtype}.")
     return array
@@ -55,9 +62,10 @@ def finite_scores(y_score: npt.ArrayLike, n_cases: int, rows: Sequence[object] |
         rows: names of the cases for the message; their indices by default.
 
     Raises:
-        ValueError: another number of cases, NaN or infinite values; the rows are named.
+        ValueError: another number of cases, no numbers, numbers too large to be told apart, NaN or infinite values; the
+            rows are named.
     """
-    scores = np.asarray(plain_array(y_score, "y_score"), dtype=np.float64)
+    scores = _numbers(plain_array(y_score, "y_score"))
     if scores.ndim not in (1, 2) or scores.shape[-1] != n_cases:
         raise ValueError(f"y_score must have {n_cases} cases on its last axis, one a label; got shape {scores.shape}.")
     wrong = ~np.isfinite(scores)
@@ -69,6 +77,26 @@ def finite_scores(y_score: npt.ArrayLike, n_cases: int, rows: Sequence[object] |
             f"Fill them in, or take those cases out of the table."
         )
     return scores
+
+
+def _numbers(array: npt.NDArray[Any]) -> FloatArray:
+    """An array as float64, each number the one it was; None becomes NaN.
+
+    Raises:
+        ValueError: text, times and the like, of which NumPy would make numbers of its own, or numbers too large.
+    """
+    if array.dtype.kind == "O":
+        strange = [value for value in array.flat if not isinstance(value, Real | Decimal | None)]
+        large = [value for value in array.flat if isinstance(value, Integral) and abs(value) > LARGEST_EXACT]
+    else:
+        strange = [] if array.dtype.kind in "biuf" else array.ravel()[:1].tolist()
+        is_large = (array > LARGEST_EXACT) | (array < -LARGEST_EXACT) if array.dtype.kind in "iu" else np.array([], int)
+        large = array[is_large].tolist()
+    if strange:
+        raise ValueError(f"y_score must hold numbers, got {strange[0]!r} ({array.dtype}).")
+    if large:
+        raise ValueError(f"Scores up to {LARGEST_EXACT:,} can be told apart, got {large[0]!r}. Scale them.")
+    return np.asarray(array, dtype=np.float64)
 
 
 def named_rows(rows: Iterable[object]) -> str:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 import dsmt_nnunet as dsmt
@@ -67,6 +69,12 @@ def test_one_class_is_undefined_not_zero() -> None:
         (np.ma.masked_equal([0, 1], 0), [0.1, 0.2], None, "y_true is a masked array"),
         ([0, 1], np.ma.masked_equal([0.1, 0.2], 0.1), None, "y_score is a masked array"),
         ([0, 1], [0.1, 0.2j], None, "must hold real numbers"),
+        ([0, 1], ["1_0", "0.5"], None, "must hold numbers, got '1_0'"),
+        ([0, 1], np.array(["1_0", 0.5], dtype=object), None, "must hold numbers, got '1_0'"),
+        ([0, 1], np.array(["2020-01-01", "2020-01-02"], dtype="datetime64[D]"), None, "must hold numbers"),
+        ([0, 1], np.array([2**60, 2**60 + 1]), None, "can be told apart"),
+        ([0, 1], [-(2**70), 2**70 + 1], None, "can be told apart"),
+        ([0, 1], torch.tensor([0.1, 0.2], requires_grad=True), None, "y_score cannot be read as an array"),
     ],
 )
 def test_bad_arrays_are_refused(
@@ -74,6 +82,19 @@ def test_bad_arrays_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         dsmt.evaluate(y_true, y_score, groups)
+
+
+def test_series_are_taken_by_place_where_labels_say_the_same() -> None:
+    table = pd.DataFrame({"y": Y_TRUE, "score": Y_SCORE, "centre": ["a", "b"] * 40}).sample(frac=1, random_state=0)
+    result = dsmt.evaluate(table["y"], table["score"], subgroups=table[["centre"]], n_resamples=0)
+    assert result.auc.auc == pytest.approx(roc_auc_score(Y_TRUE, Y_SCORE))
+    for columns in (
+        {"y_score": pd.Series(Y_SCORE)},
+        {"groups": pd.Series(range(80))},
+        {"subgroups": {"a": table.y[::-1]}},
+    ):
+        with pytest.raises(ValueError, match=r"different indices.*\.to_numpy\(\)"):
+            dsmt.evaluate(table["y"], **{"y_score": table["score"], **columns}, n_resamples=0)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
 import torch
@@ -110,6 +111,9 @@ def test_without_positions_the_scan_is_searched(model: dsmt.Model, monkeypatch: 
         (IMAGE, [], {}, "three finite numbers"),
         (IMAGE, (float("nan"), 0.0, 0.0), {}, "three finite numbers"),
         (IMAGE, "here", {}, "three finite numbers"),
+        (IMAGE, pd.Series(CENTRE, ["z_mm", "y_mm", "x_mm"]), {}, "in the order x, y, z"),
+        (IMAGE, [pd.Series(CENTRE, ["Z", "Y", "X"])], {}, "in the order x, y, z"),
+        (IMAGE, pd.DataFrame([CENTRE], columns=["y_mm", "x_mm", "z_mm"]), {}, "in the order x, y, z"),
         (IMAGE, [True, True, True], {}, "three finite numbers"),
         (IMAGE, [CENTRE, CENTRE], {}, "'1' and '2' are at one place"),
         (IMAGE, {1: CENTRE, "1": CENTRE}, {}, "a text of its own"),
