@@ -67,14 +67,22 @@ class ArrayGeometry:
         affine[:, 3] += 0.5 * scale - 0.5
         original_spacing = np.asarray(properties["spacing"], dtype=float)[transpose]
         actual = original_spacing / scale
-        expected = np.asarray(spacing_mm, dtype=float)
-        # The number of voxels is rounded, so the spacing is met up to half a voxel over the whole extent.
-        if np.any(np.abs(actual - expected) * np.asarray(shape) > expected + 1e-3):
+        found = cls(_triple(actual), (int(shape[0]), int(shape[1]), int(shape[2])), affine)
+        if not found.has_spacing(spacing_mm):
             raise ValueError(
                 f"The preprocessed array has a voxel size of {np.round(actual, 4).tolist()} mm, the plans say "
-                f"{expected.tolist()} mm. Was it preprocessed with other plans?"
+                f"{[float(size) for size in spacing_mm]} mm. Was it preprocessed with other plans?"
             )
-        return cls(_triple(actual), (int(shape[0]), int(shape[1]), int(shape[2])), affine)
+        return found
+
+    def has_spacing(self, spacing_mm: Sequence[float]) -> bool:
+        """Whether an array was resampled to a voxel size.
+
+        The number of voxels is rounded, so that it is met up to half a voxel over the whole extent.
+        """
+        expected = np.asarray(spacing_mm, dtype=float)
+        difference = np.abs(np.asarray(self.spacing_mm) - expected) * np.asarray(self.shape)
+        return not np.any(difference > expected + 1e-3)
 
     @classmethod
     def of_coarse_grid(

@@ -17,6 +17,7 @@ from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_v
 from dsmt_nnunet.files import write_json
 from dsmt_nnunet.nnunet_files import CaseFiles, DatasetJson, Json, NnunetPlans
 from dsmt_nnunet.nnunet_folders import folder_from_environment
+from dsmt_nnunet.nnunet_listing import listed_in_this_process
 from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.planners.nodule_planning import CONFIGURATION
@@ -50,6 +51,50 @@ class Recipe:
         write_json(path, asdict(self), indent=None)
 
 
+def check_preprocessed(folder: Path, plans: Json, raw: Path | None) -> str:
+    """Checks that the cases of a folder were preprocessed with these plans and from the files that there are.
+
+    Args:
+        folder: of the configuration's preprocessed cases; without a recipe, as nnU-Net leaves it, nothing is checked.
+        plans: of the training.
+        raw: folder of the raw data set; None where it is not at hand.
+
+    Returns:
+        What is doubtful, "" where nothing is.
+
+    Raises:
+        ValueError: the plans or the size of files have changed since.
+    """
+    path = folder.with_name(f"{folder.name}_recipe.json")
+    known = Recipe.read(path)
+    if known is None:
+        return ""
+    again = (
+        f"Run 'dsmt plan' again, which preprocesses what has changed. (Where nnUNetv2_preprocess did, remove "
+        f"{path.name}.)"
+    )
+    now = _recipe(NnunetPlans.parse(plans))
+    if changed := sorted(key for key in now.keys() | known.recipe.keys() if now.get(key) != known.recipe.get(key)):
+        raise ValueError(f"{folder} was preprocessed with other plans: they differ in {', '.join(changed)}. {again}")
+    if raw is None or not (raw / "dataset.json").is_file():
+        return ""
+    sources = _sources(_training_cases(raw))
+    both = sorted(known.sources.keys() & sources.keys())
+    others = [name for name in both if [size for size, _ in sources[name]] != [size for size, _ in known.sources[name]]]
+    if others:
+        raise ValueError(
+            f"The image or mask of {len(others)} cases is another than was preprocessed: {', '.join(others[:10])}. "
+            f"{again}"
+        )
+    newer = [name for name in both if sources[name] != known.sources[name]]
+    if not newer:
+        return ""
+    return (
+        f"The files of {len(newer)} cases ({', '.join(newer[:10])}) in {raw.name} have another time of change than "
+        f"when they were preprocessed. If they were edited: {again}"
+    )
+
+
 def preprocess_what_is_missing(
     dataset_id: int, plans_name: str, folder: Path, processes: int = 1, clean: bool = False
 ) -> int:
@@ -70,8 +115,7 @@ def preprocess_what_is_missing(
     raw = folder_from_environment("nnUNet_raw") / folder.parent.name
     plans = NnunetPlans.read(folder.parent / f"{plans_name}.json")
     dataset_json = DatasetJson.read(raw / "dataset.json")
-    found = get_filenames_of_train_images_and_targets(str(raw), dataset_json.content)
-    cases = {name: CaseFiles.parse(files) for name, files in found.items()}
+    cases = _training_cases(raw)
     missing = _take_away_what_changed(folder, cases, plans, clean)
     if len(missing) < len(cases):
         print(f"{len(cases) - len(missing)} of {len(cases)} cases are preprocessed already.")
@@ -122,7 +166,7 @@ def _take_away_what_changed(
 ) -> list[str]:
     """Removes preprocessed cases whose files or plans are others than they were made of; the cases to preprocess."""
     recipe = _recipe(plans)
-    sources = {name: file_times([*case.images, case.mask]) for name, case in cases.items()}
+    sources = _sources(cases)
     path = folder.with_name(f"{folder.name}_recipe.json")
     before = None if clean else Recipe.read(path)
     if before is None or before.recipe != recipe:
@@ -138,6 +182,17 @@ def _take_away_what_changed(
     # Only now: an interruption before must not leave old cases that pass for new ones.
     Recipe(recipe, sources).write(path)
     return missing
+
+
+def _training_cases(raw: Path) -> dict[str, CaseFiles]:
+    dataset_json = dict(DatasetJson.read(raw / "dataset.json").content)
+    with listed_in_this_process(raw):
+        found = get_filenames_of_train_images_and_targets(str(raw), dataset_json)
+    return {name: CaseFiles.parse(files) for name, files in found.items()}
+
+
+def _sources(cases: Mapping[str, CaseFiles]) -> dict[str, list[list[int]]]:
+    return {name: file_times([*case.images, case.mask]) for name, case in cases.items()}
 
 
 def _recipe(plans: NnunetPlans) -> dict[str, object]:

@@ -24,11 +24,14 @@ from dsmt_nnunet.dataloading.mask_checks import check_preprocessed_masks
 from dsmt_nnunet.dataloading.sampling import SampledNodule, class_weights, locate_nodules
 from dsmt_nnunet.dataloading.splits import check_fold, grouped_splits
 from dsmt_nnunet.files import write_json
+from dsmt_nnunet.inference.trained_plans import check_trained_with
 from dsmt_nnunet.nnunet_files import read_splits
 from dsmt_nnunet.nnunet_folders import read_nodule_table, training_images
 from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.planners.preprocessing import check_preprocessed
 from dsmt_nnunet.tasks import UNKNOWN_LABEL
 from dsmt_nnunet.trainers.planned_trainer import PlannedTrainer
+from dsmt_nnunet.training.checkpoints import TRAINING_CASES, cases_digest
 from dsmt_nnunet.training.environment import seed_of_run, worker_seeds
 from dsmt_nnunet.training.losses import MultiTaskLoss
 from dsmt_nnunet.training.ranks import on_first_rank
@@ -79,6 +82,14 @@ class DataTrainer(PlannedTrainer):
 
     def _make_context_volumes(self) -> None:
         dataset, store, table = self._whole_dataset(), self._context_store(), self._nodule_table()
+        raw = os.environ.get("nnUNet_raw")
+        doubt = check_preprocessed(
+            Path(self.preprocessed_dataset_folder),
+            self.plans_manager.plans,
+            Path(raw) / self.plans_manager.dataset_name if raw else None,
+        )
+        if doubt:
+            self.print_to_log_file(f"WARNING: {doubt}")
         made = make_context_volumes(
             dataset,
             store,
@@ -91,6 +102,21 @@ class DataTrainer(PlannedTrainer):
         check_preprocessed_masks(table, dataset, store.local_geometry)
         if made:
             self.print_to_log_file(f"Made {made} context volumes.")
+
+    def check_goes_on(self, checkpoint: str) -> None:
+        """Checks that the checkpoint that was loaded learnt from the cases, and with the plans, that there are now.
+
+        Raises:
+            ValueError: it did not; cases that it knows might be validated.
+        """
+        check_trained_with(Path(checkpoint), self.plans_manager.plans, f"{self.plans_manager.plans_name}.json holds")
+        then = self.my_init_kwargs.get(TRAINING_CASES)
+        if then is not None and then != cases_digest(self.do_split()[0]):
+            raise ValueError(
+                f"{checkpoint} learnt from other cases than fold {self.fold} trains on now: the folds have changed, "
+                f"and cases that it knows would be validated. Put the splits_final.json of that training back, or "
+                f"train the fold anew (without --c and --val)."
+            )
 
     def get_dataloaders(self) -> tuple[Augmenter, Augmenter]:
         on_first_rank(self._make_context_volumes, self.local_rank, self._ranks)
@@ -117,6 +143,7 @@ class DataTrainer(PlannedTrainer):
             scales, foreground_labels=self.label_manager.foreground_labels
         )
         train_set, validation_set = self.get_tr_and_val_datasets()
+        self.my_init_kwargs = {**self.my_init_kwargs, TRAINING_CASES: cases_digest(train_set.identifiers)}
         table = self._nodule_table()
         train_nodules = self._nodules_of(table, train_set.identifiers)
         validation_nodules = self._nodules_of(table, validation_set.identifiers)

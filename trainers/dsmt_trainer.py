@@ -221,7 +221,7 @@ class DSMTTrainer(DataTrainer):
             self._best_ema = math.inf
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
-        """nnU-Net's, of a whole file; `--c` goes on from the last whole one, `--val` does not."""
+        """nnU-Net's, of a whole file and these cases; `--c` goes on from the last whole one, `--val` does not."""
         if isinstance(filename_or_checkpoint, str):
             path, told = Path(filename_or_checkpoint), ""
             if self.is_continued and path.name != BEST_CHECKPOINT:
@@ -232,6 +232,8 @@ class DSMTTrainer(DataTrainer):
                 self.print_to_log_file(told)
             filename_or_checkpoint = str(path)
         super().load_checkpoint(filename_or_checkpoint)
+        if isinstance(filename_or_checkpoint, str):
+            self.check_goes_on(filename_or_checkpoint)
         self._best_score, self._best_ema = self._best_ema, math.inf
         start = self.my_init_kwargs["plans"].get(PLAN_KEY, {}).get("decisions", {}).get(START)
         if start is not None:

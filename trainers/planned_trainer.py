@@ -17,11 +17,12 @@ from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.architecture.precision import Precision
 from dsmt_nnunet.architecture.start import take_start
-from dsmt_nnunet.inference.start_weights import read_start_weights
+from dsmt_nnunet.inference.start_weights import StartWeights, read_start_weights
 from dsmt_nnunet.nnunet_files import resolve_configuration
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 from dsmt_nnunet.plan_rules import check_configuration, derive_plan
 from dsmt_nnunet.tasks import ClassificationSchema
+from dsmt_nnunet.training.checkpoints import cases_digest
 from dsmt_nnunet.training.environment import SEED_VARIABLE, seed_of_run, threads_of_run, validation_wanted
 from dsmt_nnunet.training.logger import DSMTLogger
 from dsmt_nnunet.training.places import forget_places
@@ -132,9 +133,22 @@ class PlannedTrainer(nnUNetTrainer):
         """
         found = read_start_weights(weights)
         start = take_start(self._bare_network(), self.dsmt_plan.schema.tasks, found.state, found.tasks)
-        for sentence in (f"Start from {found.name}.", *start.sentences()):
+        doubt = self._doubt_of(found)
+        for sentence in (f"Start from {found.name}.", *start.sentences(), *doubt):
             self.print_to_log_file(sentence)
-        self._note_start(f"from {found.name}")
+        self._note_start(" ".join([f"from {found.name}", *doubt]))
+
+    def _doubt_of(self, found: StartWeights) -> list[str]:
+        """What is doubtful of a start at weights that were trained on this very data set; nothing where none is."""
+        if self.fold == "all" or found.dataset != self.plans_manager.dataset_name:
+            return []
+        same_fold, known = found.fold == str(self.fold), found.training_cases
+        if same_fold and (not known or known == cases_digest(self.do_split()[0])):
+            return []
+        return [
+            f"WARNING: these weights were trained on {found.dataset}, fold {found.fold or 'unknown'}, and may know "
+            f"validation cases of fold {self.fold}; what is validated here is no evidence then."
+        ]
 
     def _note_start(self, start: str) -> None:
         """Keeps in the plans that are saved with the model what it started from."""

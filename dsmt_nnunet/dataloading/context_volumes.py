@@ -185,12 +185,13 @@ class ContextStore:
         """Where the case's preprocessed array lies in the world."""
         return ArrayGeometry.from_json(self._header(case_id)["local"])
 
-    def has(self, case_id: str, sources: Sequence[Path]) -> bool:
+    def has(self, case_id: str, sources: Sequence[Path], spacing_mm: Sequence[float]) -> bool:
         """Whether a whole copy is there that was made as planned, from the preprocessed case as it is.
 
         Args:
             case_id: of the case.
             sources: files of the preprocessed case.
+            spacing_mm: that it should have by the plans.
         """
         try:
             header = self._header(case_id)
@@ -200,6 +201,7 @@ class ContextStore:
             all(header.get(key) == value for key, value in self._recipe().items())
             and stamps_fit(header.get("sources", {}), sources)
             and stamps_fit(header.get("array", {}), [self._array_path(case_id)])
+            and self.local_geometry(case_id).has_spacing(spacing_mm)
         )
 
     def save(self, case_id: str, volume: ContextVolume, local_geometry: ArrayGeometry, sources: Sequence[Path]) -> None:
@@ -257,7 +259,9 @@ def make_context_volumes(
         FileNotFoundError: a copy has to be made, and the case's images are not at hand.
     """
     source = Path(dataset.source_folder)
-    missing = [case_id for case_id in dataset.identifiers if not store.has(case_id, source_files(source, case_id))]
+    missing = [
+        case_id for case_id in dataset.identifiers if not store.has(case_id, source_files(source, case_id), spacing_mm)
+    ]
     absent = [case_id for case_id in missing if case_id not in images_of]
     if absent:
         raise FileNotFoundError(

@@ -18,6 +18,7 @@ from dsmt_nnunet.files import check_archive, temporary_folder, whole_file
 from dsmt_nnunet.inference.model_files import checkpoint_paths, load_predictor, read_checkpoint, read_json
 from dsmt_nnunet.predictions.operating_point import OPERATING_POINT_NAME
 from dsmt_nnunet.shipped_models import CARD_NAME
+from dsmt_nnunet.training.checkpoints import TRAINING_CASES
 
 _OF_DATASET_JSON = (
     *("channel_names", "labels", "file_ending", "classification", "numTraining", "regions_class_order"),
@@ -25,6 +26,7 @@ _OF_DATASET_JSON = (
 )
 """What prediction reads of dataset.json, and what its author says of it; lists of cases stay behind."""
 _OF_CHECKPOINT = ("network_weights", "trainer_name", "inference_allowed_mirroring_axes")
+_OF_INIT_ARGS = ("configuration", "plans", "fold", TRAINING_CASES)
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -166,7 +168,7 @@ def _slim(checkpoint: dict[str, Any]) -> bytes:
     """A checkpoint with what prediction reads alone."""
     kept = {key: checkpoint[key] for key in _OF_CHECKPOINT if key in checkpoint}
     own = checkpoint["init_args"]
-    kept["init_args"] = {key: own[key] for key in ("configuration", "plans") if key in own}
+    kept["init_args"] = {key: own[key] for key in _OF_INIT_ARGS if key in own}
     stream = io.BytesIO()
     torch.save(kept, stream)
     return stream.getvalue()

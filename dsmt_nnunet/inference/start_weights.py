@@ -15,6 +15,7 @@ from dsmt_nnunet.inference.weights import check_weights, weights_digest
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 from dsmt_nnunet.shipped_models import model_place
 from dsmt_nnunet.tasks import Task
+from dsmt_nnunet.training.checkpoints import TRAINING_CASES
 
 _WEIGHTS = "network_weights"
 _ADVICE = (
@@ -31,11 +32,17 @@ class StartWeights:
         name: of the file or model, and who trained it, without its folder.
         state: tensor names -> values.
         tasks: those of a DSMT network, in the order of its heads; None where they are not known.
+        dataset: of its training; "" where that is not known.
+        fold: of its training; "" where that is not known.
+        training_cases: digest of the cases it learnt from, see `cases_digest`; "" where that is not known.
     """
 
     name: str
     state: dict[str, Tensor]
     tasks: tuple[Task, ...] | None
+    dataset: str = ""
+    fold: str = ""
+    training_cases: str = ""
 
 
 def read_start_weights(name_or_path: str | Path) -> StartWeights:
@@ -63,7 +70,15 @@ def _read(path: Path, name: str) -> StartWeights:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     trainer = content.get("trainer_name", "an unnamed trainer")
-    return StartWeights(f"{name} of {trainer} (SHA-256 {weights_digest(state)}...)", state, _tasks(path, content))
+    told = content.get("init_args") or {}
+    return StartWeights(
+        f"{name} of {trainer} (SHA-256 {weights_digest(state)}...)",
+        state,
+        _tasks(path, content),
+        dataset=str(told.get("plans", {}).get("dataset_name", "")),
+        fold=str(told.get("fold", "")),
+        training_cases=str(told.get(TRAINING_CASES, "")),
+    )
 
 
 def _tasks(path: Path, content: Mapping[str, Any]) -> tuple[Task, ...] | None:

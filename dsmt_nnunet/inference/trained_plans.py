@@ -20,15 +20,16 @@ _FREE_OF_BLOCK = ("training", "decisions", "min_diameter_mm", "max_candidates", 
 """What concerns training alone, is told to people, or may be chosen at prediction; the rest decides the answers."""
 
 
-def check_trained_with(checkpoint: Path, plans: Mapping[str, Any]) -> None:
-    """Compares a model folder's plans with those that a checkpoint keeps of its training.
+def check_trained_with(checkpoint: Path, plans: Mapping[str, Any], place: str = "lie in its model's folder") -> None:
+    """Compares plans with those that a checkpoint keeps of its training.
 
     Plans change in a model's folder when another fold is trained after planning anew, with classes in another order
     perhaps: nnU-Net writes the new ones over them.
 
     Args:
         checkpoint: of nnU-Net's trainer, or of `export_model`; one that keeps no plans fits any.
-        plans: of the model folder.
+        plans: of the model folder, or of a training.
+        place: of the plans, in words.
 
     Raises:
         ValueError: they differ in what an answer rests on; says in what.
@@ -45,7 +46,7 @@ def check_trained_with(checkpoint: Path, plans: Mapping[str, Any]) -> None:
     then, now = (dict(_read_by_prediction(some, name)) for some in (own["plans"], plans))
     if changed := sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key)):
         raise ValueError(
-            f"{checkpoint} was trained with other plans than lie in its model's folder: they differ in "
+            f"{checkpoint} was trained with other plans than {place}: they differ in "
             f"{', '.join(changed)}. Were the data planned anew between two folds, or was plans.json edited? Put the "
             f"plans of the training back, or train this fold again."
         )

@@ -1,13 +1,23 @@
-"""Which checkpoint of a fold a training goes on from."""
+"""Which checkpoint of a fold a training goes on from, and which cases it has learnt from."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dsmt_nnunet.files import check_archive
+
+TRAINING_CASES = "dsmt_training_cases"
+"""Of a checkpoint's `init_args`: the digest of the cases that it learns from."""
+
+
+def cases_digest(case_ids: Iterable[str]) -> str:
+    """A digest of a set of cases, which names none of them."""
+    return sha256("\n".join(sorted(case_ids)).encode()).hexdigest()[:16]
 
 
 def whole_checkpoint(named: Path) -> tuple[Path, str]:

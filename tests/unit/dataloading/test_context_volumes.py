@@ -210,7 +210,10 @@ def test_without_images_the_missing_cases_are_named(data: SmallData) -> None:
     assert make(data, {}) == 0
 
 
-def test_a_case_whose_array_has_another_voxel_size_is_named(data: SmallData) -> None:
+@pytest.mark.parametrize("there", [False, True])
+def test_a_case_whose_array_has_another_voxel_size_is_named(data: SmallData, there: bool) -> None:
+    if there:
+        make(data)
     with pytest.raises(ValueError, match="Case 'case0': The preprocessed array has a voxel size"):
         make_context_volumes(data.dataset, data.store, data.images, PlansManager(data.plans), (2.0, 0.9, 1.1))
 
@@ -223,7 +226,7 @@ def test_an_interrupted_write_leaves_no_copy(data: SmallData, monkeypatch: pytes
         patch.setattr(Path, "write_bytes", full_disk)
         with pytest.raises(OSError, match="No space"):
             make(data)
-    assert not data.store.has("case0", source_files(Path(data.dataset.source_folder), "case0"))
+    assert not data.store.has("case0", source_files(Path(data.dataset.source_folder), "case0"), SPACING)
     assert make(data) == 2
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from dsmt_nnunet.intensities import FORCE_VARIABLE
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.plan import PLAN_KEY
 from dsmt_nnunet.planners import planning, preprocessing
-from dsmt_nnunet.planners.preprocessing import preprocess_test_cases, preprocess_what_is_missing
+from dsmt_nnunet.planners.preprocessing import check_preprocessed, preprocess_test_cases, preprocess_what_is_missing
 from dsmt_nnunet.tasks import ClassificationSchema, Task
 from tests.unit.small_plans import CONFIGURATION, SCHEMA, small_plan, stock_plans
 
@@ -83,6 +84,23 @@ def test_other_plans_start_anew(folder: Path, change: dict[str, Any]) -> None:
     plans["configurations"][CONFIGURATION].update(change)
     save_json(plans, str(path), sort_keys=False)
     assert run(folder) == CASES
+
+
+def test_cases_of_other_files_or_plans_are_not_trained_on(folder: Path, tmp_path: Path) -> None:
+    raw, plans = tmp_path / "raw" / NAME, load_json(str(folder.parent / "nnUNetPlans.json"))
+    assert check_preprocessed(folder, plans, raw) == "", "nnU-Net's own preprocessing leaves no recipe"
+    run(folder)
+    assert check_preprocessed(folder, plans, raw) == check_preprocessed(folder, plans, tmp_path) == ""
+    other = deepcopy(plans)
+    other["foreground_intensity_properties_per_channel"]["0"]["mean"] += 1
+    with pytest.raises(ValueError, match=r"other plans: they differ in intensities. Run 'dsmt plan' again"):
+        check_preprocessed(folder, other, None)
+    mask = raw / "labelsTr" / "c2.nii.gz"
+    os.utime(mask, (1, 1))
+    assert "The files of 1 cases (c2) in Dataset901_Tiny have another time" in check_preprocessed(folder, plans, raw)
+    mask.write_bytes(mask.read_bytes() + b" ")
+    with pytest.raises(ValueError, match="The image or mask of 1 cases is another than was preprocessed: c2"):
+        check_preprocessed(folder, plans, raw)
 
 
 def test_a_case_that_is_gone_is_taken_away(folder: Path, tmp_path: Path) -> None:

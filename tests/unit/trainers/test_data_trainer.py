@@ -15,6 +15,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.plan import PLAN_KEY
+from dsmt_nnunet.planners.preprocessing import Recipe
 from dsmt_nnunet.trainers.data_trainer import DataTrainer
 from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, blob_image, small_plan, stock_plans, write_json
 
@@ -68,4 +69,11 @@ def test_two_cases_whose_masks_were_swapped_are_not_learnt_from(
         second.rename(first)
         aside.rename(second)
     with pytest.raises(ValueError, match=told):
+        trainer.get_dataloaders()
+
+
+def test_cases_that_were_preprocessed_with_other_plans_are_not_learnt_from(trainer: DataTrainer) -> None:
+    folder = Path(trainer.preprocessed_dataset_folder)
+    Recipe({"transpose_forward": [2, 1, 0]}, {}).write(folder.with_name(f"{folder.name}_recipe.json"))
+    with pytest.raises(ValueError, match=r"preprocessed with other plans: they differ in .*transpose_forward"):
         trainer.get_dataloaders()

@@ -19,6 +19,7 @@ from dsmt_nnunet.inference.model_zip import export_model
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 from dsmt_nnunet.trainers.dsmt_trainer import DSMTTrainer
 from dsmt_nnunet.trainers.planned_trainer import START
+from dsmt_nnunet.training.checkpoints import TRAINING_CASES, cases_digest
 from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, small_plan, stock_plans
 
 CPU = torch.device("cpu")
@@ -83,6 +84,22 @@ def test_what_it_started_from_is_still_known_when_the_training_goes_on(tmp_path:
     run_training.maybe_load_checkpoint(second, True, False)
     assert second.dsmt_plan.decisions[START] == first.dsmt_plan.decisions[START]
     assert START not in dsmt_trainer().dsmt_plan.decisions
+
+
+@pytest.mark.parametrize(
+    ("fold", "learnt_from", "doubted"), [(0, "a b", False), (0, "a c", True), (1, "a b", True), ("all", "a b c", True)]
+)
+def test_weights_that_may_know_the_validation_cases_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fold: Any, learnt_from: str, doubted: bool
+) -> None:
+    source = dsmt_trainer(fold)
+    source.my_init_kwargs[TRAINING_CASES] = cases_digest(learnt_from.split())
+    checkpoint = saved(source, tmp_path / "other.pth")
+    own = dsmt_trainer()
+    monkeypatch.setattr(own, "do_split", lambda: (["b", "a"], ["c"]))
+    run_training.maybe_load_checkpoint(own, False, False, str(checkpoint))
+    told = f"trained on {own.plans_manager.dataset_name}, fold {fold}, and may know validation cases of fold 0"
+    assert (told in log_of(own)) == (told in own.dsmt_plan.decisions[START]) == doubted
 
 
 @pytest.mark.parametrize("form", ["checkpoint", "folder", "zip", "name"])
