@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
@@ -44,6 +44,7 @@ Augmenter: TypeAlias = SingleThreadedAugmenter | WatchedAugmenter
 class DataTrainer(PlannedTrainer):
     """Gives training and validation their batches, and what follows from the nodules in them; `DSMTTrainer` trains."""
 
+    my_init_kwargs: dict[str, Any]
     # All three are made with the loaders.
     classification_loss: MultiTaskLoss | None = None
     wide_part: WidePart | None = None

@@ -87,7 +87,7 @@ def _numbers(array: npt.NDArray[Any]) -> FloatArray:
     """
     if array.dtype.kind == "O":
         strange = [value for value in array.flat if not isinstance(value, Real | Decimal | None)]
-        large = [value for value in array.flat if isinstance(value, Integral) and abs(value) > LARGEST_EXACT]
+        large = [value for value in array.flat if isinstance(value, Integral) and abs(int(value)) > LARGEST_EXACT]
     else:
         strange = [] if array.dtype.kind in "biuf" else array.ravel()[:1].tolist()
         is_large = (array > LARGEST_EXACT) | (array < -LARGEST_EXACT) if array.dtype.kind in "iu" else np.array([], int)
