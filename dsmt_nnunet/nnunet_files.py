@@ -7,6 +7,7 @@ nnU-Net with all that DSMT does not know.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -283,8 +284,8 @@ def _text(content: Json, key: str, where: str) -> str:
 
 def _number(content: Json, key: str, where: str) -> float:
     value = _entry(content, key, where)
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise ValueError(f"{where}: '{key}' must be a number, got {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"{where}: '{key}' must be a finite number, got {value!r}.")
     return float(value)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 from dsmt_nnunet.covariates import Covariate
+from dsmt_nnunet.records import from_json, jsonable
 from dsmt_nnunet.tasks import ClassificationSchema
 
 PLAN_KEY = "dsmt"
 PLAN_VERSION = 5
+_Part = TypeVar("_Part")
 STANDARDISED_RANGE = (-3.0, 3.0)
 """Of intensities with zero mean and unit variance."""
 
@@ -127,7 +130,7 @@ class TrainingPlan:
     weight_decay: float = 1e-2
     jitter_mm: float = 5.0
     background_share: float = MAX_BACKGROUND_SHARE
-    task_weights: Mapping[str, float] = field(default_factory=dict)
+    task_weights: dict[str, float] = field(default_factory=dict)
     segmentation_weight: float = 1.0
     probation_epochs: int = 0
     keeps_size_and_density: bool = True
@@ -225,7 +228,7 @@ class DSMTPlan:
         """Parses the block.
 
         Raises:
-            ValueError: another version, or parts are missing or unknown.
+            ValueError: another version, parts are missing or unknown, or a value is of another type or not finite.
         """
         if block.get("version") != PLAN_VERSION:
             raise ValueError(
@@ -233,23 +236,21 @@ class DSMTPlan:
                 f"Plan again with 'dsmt plan'."
             )
         try:
-            context = dict(block["context"])
-            context["features"] = tuple(context["features"])
-            context["windows"] = tuple(None if window is None else tuple(window) for window in context["windows"])
-            return cls(
+            plan = cls(
                 schema=ClassificationSchema.from_block(block["classification"]),
-                context=ContextPlan(**context),
-                heads=HeadPlan(**block["heads"]),
-                training=TrainingPlan(**block["training"]),
-                padding_value=tuple(block["padding_value"]),
-                min_diameter_mm=float(block["min_diameter_mm"]),
-                max_candidates=int(block["max_candidates"]),
-                mirror_scans=bool(block["mirror_scans"]),
-                wide=_wide_from_block(block["wide"]),
-                use_context=bool(block["use_context"]),
+                context=_part(ContextPlan, block["context"]),
+                heads=_part(HeadPlan, block["heads"]),
+                training=_part(TrainingPlan, block["training"]),
+                wide=None if block["wide"] is None else _part(WidePlan, block["wide"]),
                 decisions=dict(block.get("decisions", {})),
+                **asdict(_part(_Whole, {item.name: block[item.name] for item in fields(_Whole)})),
             )
-        except (KeyError, TypeError) as error:
+            if wrong := list(_not_finite({**asdict(plan), "schema": None}, "")):
+                raise ValueError(f"{', '.join(wrong)} must be finite")
+            if plan.max_candidates < 1 or plan.min_diameter_mm < 0:
+                raise ValueError("max_candidates must be 1 or more, and min_diameter_mm 0 or more")
+            return plan
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"The plans' 'dsmt' block is malformed: {error}. Plan again with 'dsmt plan'.") from error
 
     @classmethod
@@ -266,11 +267,44 @@ class DSMTPlan:
         return cls.from_block(plans[PLAN_KEY])
 
 
-def _wide_from_block(block: Mapping[str, Any] | None) -> WidePlan | None:
-    if block is None:
-        return None
-    names = {key: tuple(block.get(key, ())) for key in ("descriptors", "covariates")}
-    return WidePlan(**{**block, **names})
+@dataclass(frozen=True)
+class _Whole:
+    """What a plan holds beside its parts."""
+
+    padding_value: tuple[float | None, ...]
+    min_diameter_mm: float
+    max_candidates: int
+    mirror_scans: bool
+    use_context: bool
+
+
+def _part(kind: type[_Part], content: Mapping[str, Any]) -> _Part:
+    """A part from what JSON holds of it; for what is lacking stands its default.
+
+    Raises:
+        ValueError: an entry is not known, is lacking, or is of another type.
+    """
+    held: dict[str, Any] = {}
+    for item in fields(kind):  # type: ignore[arg-type]
+        if item.default is not MISSING and item.default is not None:
+            held[item.name] = jsonable(item.default)
+        elif item.default_factory is not MISSING:
+            held[item.name] = item.default_factory()
+    optional = {item.name for item in fields(kind) if item.default is None}  # type: ignore[arg-type]
+    given = {key: value for key, value in content.items() if value is not None or key not in optional}
+    return from_json(kind, {**held, **jsonable(given)})
+
+
+def _not_finite(value: Any, key: str) -> Iterator[str]:
+    """The keys of numbers that are NaN or infinite."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _not_finite(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _not_finite(item, f"{key}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield key
 
 
 def _wide_to_block(wide: WidePlan) -> dict[str, Any]:

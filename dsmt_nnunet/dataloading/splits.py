@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from dsmt_nnunet.identifiers import same_person_key
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.tasks import ClassificationSchema
 
+logger = logging.getLogger(__name__)
 SPLIT_SEED = 12345
 
 
@@ -107,7 +109,7 @@ def check_fold(
         fold: its number.
         table: the nodules.
         schema: names the primary task.
-        case_ids: all cases that were preprocessed.
+        case_ids: all cases that were preprocessed; of those that stand on neither side a warning tells.
 
     Raises:
         ValueError: there is no such fold (nnU-Net would split by case instead, patients on both sides), it names cases
@@ -120,6 +122,15 @@ def check_fold(
         raise ValueError(
             f"Fold {fold} of splits_final.json names {len(absent)} cases that were not preprocessed: "
             f"{', '.join(absent[:10])}. Correct the names, or run 'dsmt plan' with these cases in imagesTr."
+        )
+    if left_out := sorted(set(case_ids) - {name for side in ("train", "val") for name in splits[fold][side]}):
+        logger.warning(
+            "%d of %d cases stand on neither side of fold %d of splits_final.json, neither learnt from nor validated: "
+            "%s. Was it made for other cases?",
+            len(left_out),
+            len(case_ids),
+            fold,
+            ", ".join(left_out[:10]),
         )
     check_patients(splits, fold, table)
     check_classes(splits, fold, table, schema)

@@ -119,7 +119,8 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
     tasks, families = adjusted_tasks(tasks)
     classes = {task.name: task.classes for task in schema.tasks}
     chosen_on = _chosen_on(schema, points, list(folds))
-    point = OperatingPoint(points, chosen_on, weights_of(folds, log), classes)
+    weights = weights_of(folds, log)
+    point = OperatingPoint(points, chosen_on, weights, classes)
     metrics = widened(
         CrossvalMetrics,
         head_of(settings, log, families),
@@ -128,6 +129,7 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
             dataset=inputs.model_folder.parent.name,
             truth=inputs.truth.name,
             cluster=inputs.options.cluster,
+            weights=weights or None,
         ),
         primary_task=schema.primary_task,
         folds=tuple(folds),

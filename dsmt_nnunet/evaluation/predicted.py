@@ -95,6 +95,7 @@ def evaluate_predictions(inputs: PredictionInputs, out: Path, settings: Evaluati
         truth=inputs.truth.name,
         labels=None if inputs.labels is None else inputs.labels.name,
         cluster=options.cluster,
+        weights=tuple(map(str, predictions[0].model.get("weights", ()))) or None,
     )
     absent = [] if inputs.only_predicted else absent_cases(predictions, truth)
     detection = detection_of(joined, len(predictions), len(absent), inputs.max_distance_mm, settings, options.cluster)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,6 +44,7 @@ class ExportedCase:
 
     def __str__(self) -> str:
         how = "searched, or as nodules.csv says" if self.nodules is None else f"{self.nodules} contours"
+        how = "no such contour, so that it is searched" if self.nodules == 0 else how
         how = f"NOT READ, {self.problem}" if self.problem else how
         return f"{self.case_id}: series {self.series.uid}, {len(self.series.objects)} objects; {how}"
 
@@ -96,28 +96,37 @@ def write_input(source: Path, folder: Path, file_ending: str, structures: str | 
         raise ValueError(f"{source}: no CT series can be read. {' '.join(unread.values())}")
     if structures is not None and not rows:
         raise ValueError(f"{source}: no contour '{structures}' refers to a CT of it.")
+    given = _table_of(source)
+    if structures is not None and given is not None:
+        raise ValueError(
+            f"{source} holds a {NODULE_TABLE_NAME}, and --structures takes positions from contours: choose one of them."
+        )
     if rows:
         write_rows(folder / NODULE_TABLE_NAME, [("case_id", "nodule_id", *POSITION_COLUMNS), *rows])
-    else:
-        _take_table_over(source, folder / NODULE_TABLE_NAME, set(unread))
+    elif given is not None:
+        _take_table_over(given, folder / NODULE_TABLE_NAME, set(unread))
     return cases
 
 
-def _take_table_over(source: Path, table: Path, unread: set[str]) -> None:
-    """Copies the nodules.csv of an export, if it has one, without the rows of cases that could not be read."""
+def _table_of(source: Path) -> bytes | None:
+    """The nodules.csv of an export; None where it has none.
+
+    Raises:
+        ValueError: it has several.
+    """
     if source.is_dir():
         given = source / NODULE_TABLE_NAME
-        if not given.is_file():
-            return
-        shutil.copyfile(given, table)
-    else:
-        with zipfile.ZipFile(source) as archive:
-            members = [name for name in archive.namelist() if PurePosixPath(name).name == NODULE_TABLE_NAME]
-            if len(members) > 1:
-                raise ValueError(f"{source} holds {len(members)} tables {NODULE_TABLE_NAME}: {members}. Keep one.")
-            if not members:
-                return
-            table.write_bytes(archive.read(members[0]))
+        return given.read_bytes() if given.is_file() else None
+    with zipfile.ZipFile(source) as archive:
+        members = [name for name in archive.namelist() if PurePosixPath(name).name == NODULE_TABLE_NAME]
+        if len(members) > 1:
+            raise ValueError(f"{source} holds {len(members)} tables {NODULE_TABLE_NAME}: {members}. Keep one.")
+        return archive.read(members[0]) if members else None
+
+
+def _take_table_over(given: bytes, table: Path, unread: set[str]) -> None:
+    """Writes the nodules.csv of an export, without the rows of cases that could not be read."""
+    table.write_bytes(given)
     rows = read_csv(table)
     kept = [[row.get(name) for name in rows.columns] for row in rows.rows if row.get("case_id") not in unread]
     if len(kept) < len(rows.rows):

@@ -13,6 +13,7 @@ from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.predictions.results import (
     CLASSIFICATION_TABLE_NAME,
     CasePrediction,
+    differences,
     is_case_file,
     read_case,
     read_folder,
@@ -20,8 +21,6 @@ from dsmt_nnunet.predictions.results import (
     write_table,
 )
 
-_DECISIVE = ("weights", "mirroring")
-"""What of CASE.json's `model` two predictions must share to lie in one folder."""
 _SAME_MM = 2e-3
 
 
@@ -34,7 +33,7 @@ def check_output_folder(folder: Path, own: CasePrediction, replaced: Sequence[st
         replaced: cases that are predicted anew.
 
     Raises:
-        ValueError: there are answers to other tasks, of other weights, or of unlike mirroring.
+        ValueError: there are answers to other tasks, or of another model in what `differences` looks at.
     """
     for path in sorted(folder.glob("*.json")):
         if path.stem in replaced or not is_case_file(path):
@@ -45,10 +44,10 @@ def check_output_folder(folder: Path, own: CasePrediction, replaced: Sequence[st
                 f"{path} was predicted for other tasks than this model's {list(own.schema.task_names)}. Give each "
                 f"model an output folder of its own."
             )
-        if differs := [key for key in _DECISIVE if case.model.get(key) != own.model.get(key)]:
+        if differs := differences(case, own):
             raise ValueError(
-                f"{path} was predicted by another model, fold or checkpoint, or with other mirroring "
-                f"({', '.join(differs)} differ). Give each its own output folder."
+                f"{path} was predicted by another model, fold or checkpoint, with other mirroring or another operating "
+                f"point ({', '.join(differs)} differ). Give each its own output folder."
             )
 
 

@@ -44,12 +44,14 @@ def model_card(
 
     Raises:
         FileNotFoundError: no model is there.
-        ValueError: it is damaged, or the table has no such column.
+        ValueError: it is damaged, the table has no such column, or the metrics are not of its networks.
     """
     plans, dataset_json = (read_json(folder / name, folder) for name in ("plans.json", "dataset.json"))
     plan = DSMTPlan.from_plans(plans)
     paths = checkpoint_paths(folder, None, checkpoint)
     digests = [weights_digest(read_checkpoint(path, trust=False)["network_weights"]) for path in paths]
+    if metrics is not None:
+        _check_evaluated(folder, metrics.inputs.weights or (), digests)
     lines = [
         f"# {folder.resolve().parent.name}, {folder.resolve().name}",
         "",
@@ -59,10 +61,24 @@ def model_card(
         *_intended_use(plan),
         *_data(plan.schema, table, groups),
         *_performance(plan.schema, metrics, table),
-        *_operating_point(folder, plan.schema),
+        *_operating_point(folder, plan.schema, digests),
         *_limits(plan, table),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _check_evaluated(folder: Path, evaluated: Sequence[str], digests: Sequence[str]) -> None:
+    """
+    Raises:
+        ValueError: metrics do not tell of which networks they are, or are of others.
+    """
+    others = sorted(set(evaluated) - set(digests))
+    if not evaluated or others:
+        what = f"{len(others)} of {len(evaluated)} are not among them" if others else "the metrics name none"
+        raise ValueError(
+            f"The metrics are not of the networks that {folder.name} holds ({what}): they are of another model, of one "
+            f"that was trained anew since, or written by another release. Evaluate this one: dsmt evaluate crossval."
+        )
 
 
 def _about(
@@ -205,11 +221,13 @@ def _with_ci(value: float, ci: tuple[float, float]) -> str:
     )
 
 
-def _operating_point(folder: Path, schema: ClassificationSchema) -> Iterator[str]:
+def _operating_point(folder: Path, schema: ClassificationSchema, digests: Sequence[str]) -> Iterator[str]:
     yield from ("## Operating point", "")
     point = OperatingPoint.read(folder)
-    if point is None:
-        yield from ("None: thresholds are 0.5, and probabilities are not calibrated.", "")
+    misfit = "" if point is None else point.misfit(digests, schema)
+    if point is None or misfit:
+        why = f" That of the folder is not used: {misfit}." if misfit else ""
+        yield from (f"None: thresholds are 0.5, and probabilities are not calibrated.{why}", "")
         return
     for name in schema.task_names:
         if name in point.tasks:

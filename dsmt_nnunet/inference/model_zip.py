@@ -16,7 +16,9 @@ import torch
 
 from dsmt_nnunet.files import check_archive, temporary_folder, whole_file
 from dsmt_nnunet.inference.model_files import checkpoint_paths, load_predictor, read_checkpoint, read_json
-from dsmt_nnunet.predictions.operating_point import OPERATING_POINT_NAME
+from dsmt_nnunet.inference.weights import weights_digest
+from dsmt_nnunet.plan import DSMTPlan
+from dsmt_nnunet.predictions.operating_point import OPERATING_POINT_NAME, OperatingPoint
 from dsmt_nnunet.shipped_models import CARD_NAME
 from dsmt_nnunet.training.checkpoints import TRAINING_CASES
 
@@ -42,27 +44,33 @@ def export_model(
         checkpoint: file in each fold's folder.
 
     Returns:
-        Whether an operating point lies in it.
+        Whether an operating point lies in it; one of other networks stays behind.
 
     Raises:
         FileNotFoundError: no model is there, or a fold lacks the checkpoint.
-        ValueError: a checkpoint is damaged, or holds more than weights and plain values.
+        ValueError: a checkpoint is damaged, or holds more than weights and plain values; or the card is of others.
     """
     paths = checkpoint_paths(folder, folds, checkpoint)
     plans, dataset_json = (read_json(folder / name, folder) for name in ("plans.json", "dataset.json"))
-    point = folder / OPERATING_POINT_NAME
+    point, card, digests = OperatingPoint.read(folder), folder / CARD_NAME, []
     inside = PurePosixPath(folder.resolve().parent.name) / folder.resolve().name
     with whole_file(output, check_archive) as place, zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
         kept = {key: dataset_json[key] for key in _OF_DATASET_JSON if key in dataset_json}
         _add(archive, inside / "plans.json", json.dumps(plans, indent=1).encode())
         _add(archive, inside / "dataset.json", json.dumps(kept, indent=1).encode())
-        if point.is_file():
-            _add(archive, inside / OPERATING_POINT_NAME, point.read_bytes())
-        if (card := folder / CARD_NAME).is_file():
-            _add(archive, inside / CARD_NAME, card.read_bytes())
         for path in paths:
-            _add(archive, inside / path.parent.name / path.name, _slim(read_checkpoint(path, trust=False)))
-    return point.is_file()
+            content = read_checkpoint(path, trust=False)
+            digests.append(weights_digest(content["network_weights"]))
+            _add(archive, inside / path.parent.name / path.name, _slim(content))
+        fits = point is not None and point.misfit(digests, DSMTPlan.from_plans(plans).schema) is None
+        if fits:
+            _add(archive, inside / OPERATING_POINT_NAME, (folder / OPERATING_POINT_NAME).read_bytes())
+        if card.is_file():
+            text = card.read_bytes()
+            if not all(digest.encode() in text for digest in digests):
+                raise ValueError(f"{card} is of other weights than are to be exported. Write it again: dsmt model card")
+            _add(archive, inside / CARD_NAME, text)
+    return fits
 
 
 def install_model(archive: Path, results: Path, trust: bool = False) -> list[Path]:

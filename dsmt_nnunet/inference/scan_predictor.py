@@ -333,6 +333,7 @@ class ScanPredictor(AirPaddedPredictor):
             "dsmt_nnunet_version": __version__,
             "operating_point": self.operating_point_note,
             "temperatures": {} if point is None else {name: task.temperature for name, task in point.tasks.items()},
+            "thresholds": {} if point is None else {name: task.threshold for name, task in point.tasks.items()},
         }
 
 

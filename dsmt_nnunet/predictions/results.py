@@ -288,19 +288,29 @@ def read_folder(folder: str | Path) -> list[CasePrediction]:
     return cases
 
 
+_DECISIVE = ("weights", "mirroring", "temperatures", "thresholds")
+
+
 def check_one_model(cases: Iterable[CasePrediction], folder: str | Path) -> None:
     """
     Raises:
-        ValueError: the predictions come from networks with different weights.
+        ValueError: the predictions come from several models, see `differences`.
     """
-    first: dict[tuple[str, ...], str] = {}
+    first: list[CasePrediction] = []
     for case in cases:
-        first.setdefault(tuple(map(str, case.model.get("weights", ()))), case.case_id)
+        if all(differences(case, other) for other in first):
+            first.append(case)
     if len(first) > 1:
         raise ValueError(
-            f"{folder} holds predictions of {len(first)} models: those of the cases {list(first.values())} come from "
-            f"networks with different weights. Give each model a folder of its own."
+            f"{folder} holds predictions of {len(first)} models: those of the cases "
+            f"{[case.case_id for case in first]} differ in {', '.join(differences(*first[:2]))}. Give each model, "
+            f"with each operating point, a folder of its own."
         )
+
+
+def differences(one: CasePrediction, other: CasePrediction) -> list[str]:
+    """What of CASE.json's `model` two predictions must share to lie in one folder, and do not."""
+    return [key for key in _DECISIVE if one.model.get(key) != other.model.get(key)]
 
 
 def table_columns(schema: ClassificationSchema) -> list[str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,9 @@ def test_a_configuration_has_what_it_inherits() -> None:
     ("change", "message"),
     [
         ({"patch_size": 32}, r"configuration '3d_fullres': 'patch_size' must be a list, got 32"),
-        ({"patch_size": ["a"]}, r"'patch_size\[0\]' must be a number, got 'a'"),
-        ({"batch_size": True}, r"'batch_size' must be a number, got True"),
+        ({"patch_size": ["a"]}, r"'patch_size\[0\]' must be a finite number, got 'a'"),
+        ({"batch_size": math.nan}, "'batch_size' must be a finite number, got nan"),
+        ({"batch_size": True}, r"'batch_size' must be a finite number, got True"),
         ({"data_identifier": 3}, r"'data_identifier' must be a text, got 3"),
         ({"architecture": []}, r"'architecture' must be an object with names, got \[\]"),
         ({"architecture": {}}, r"architecture: 'arch_kwargs' is missing; there are: no entries"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -37,6 +39,37 @@ def test_an_unknown_entry_is_refused() -> None:
     block["heads"]["depth"] = 3
     with pytest.raises(ValueError, match="depth"):
         DSMTPlan.from_block(block)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("mirror_scans", "false", "'mirror_scans' must be true or false, got \"false\""),
+        ("use_context", 0, "'use_context' must be true or false"),
+        ("padding_value", ["-1"], "must be a number"),
+        ("max_candidates", 0, "max_candidates must be 1 or more"),
+        ("min_diameter_mm", math.nan, "min_diameter_mm must be finite"),
+        ("context.grid", "16", "'grid' must be a whole number"),
+        ("context.windows", [[-1024.0]], "a list of 2"),
+        ("training.learning_rate", None, "training.learning_rate must be finite"),
+        ("training.keeps_size_and_density", "no", "must be true or false"),
+        ("training.task_weights", {"invasiveness": math.inf}, "task_weights.invasiveness must be finite"),
+        ("wide.intensity_shift", math.nan, "wide.intensity_shift must be finite"),
+    ],
+)
+def test_an_entry_of_another_type_or_no_number_is_refused(key: str, value: object, told: str) -> None:
+    block = json.loads(json.dumps(small_plan().to_block()))
+    part, _, name = key.rpartition(".")
+    (block[part] if part else block)[name] = value
+    with pytest.raises(ValueError, match="block is malformed: .*" + re.escape(told)):
+        DSMTPlan.from_block(block)
+
+
+def test_an_entry_that_an_earlier_release_did_not_write_has_its_default() -> None:
+    block = json.loads(json.dumps(small_plan().to_block()))
+    for part, name in (("training", "keeps_size_and_density"), ("training", "task_weights"), ("wide", "covariates")):
+        del block[part][name]
+    assert DSMTPlan.from_block(block).training.keeps_size_and_density is True
 
 
 def test_plans_without_a_block_are_refused() -> None:

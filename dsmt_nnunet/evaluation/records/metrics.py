@@ -63,12 +63,17 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionSources:
-    """Names of folders and files, and of the column of patients."""
+    """Names of folders and files, and of the column of patients.
+
+    Attributes:
+        weights: digests of the networks that were evaluated; none where the predictions do not tell.
+    """
 
     predictions: str
     truth: str
     labels: str | None
     cluster: str | None
+    weights: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +133,17 @@ class PredictionMetrics(Head):
 
 @dataclass(frozen=True, kw_only=True)
 class CrossvalSources:
-    """Names of the model folder, the data set, the table, and the column of patients."""
+    """Names of the model folder, the data set, the table, and the column of patients.
+
+    Attributes:
+        weights: digests of the networks that were evaluated; none where the predictions do not tell.
+    """
 
     model: str
     dataset: str
     truth: str
     cluster: str | None
+    weights: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

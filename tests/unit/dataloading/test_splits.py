@@ -128,6 +128,18 @@ def test_a_fold_that_names_other_cases_is_refused() -> None:
         check_fold(splits, 0, nodules, SCHEMA, cases(nodules))
 
 
+def test_cases_on_neither_side_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    nodules = table([NEGATIVE, POSITIVE] * 4)
+    splits = grouped_splits(nodules, cases(nodules), SCHEMA, folds=2)
+    check_fold(splits, 0, nodules, SCHEMA, cases(nodules))
+    assert not caplog.messages
+    left_out = splits[0]["train"].pop()
+    check_fold(splits, 0, nodules, SCHEMA, cases(nodules))
+    (told,) = caplog.messages
+    assert told.startswith("1 of 8 cases stand on neither side of fold 0 of splits_final.json, neither learnt")
+    assert f": {left_out}. " in told
+
+
 def test_a_patient_on_both_sides_is_refused_in_any_spelling() -> None:
     rows = [("a", "P1", NEGATIVE), ("b", "p1 ", POSITIVE), ("c", "x", NEGATIVE), ("d", "y", POSITIVE)]
     nodules = NoduleTable(

@@ -51,6 +51,10 @@ def test_contours_give_positions(export: Path, tmp_path: Path) -> None:
     assert nodule.centre_mm[2] == pytest.approx(4.5)
     with pytest.raises(ValueError, match="no contour 'nodule' refers to a CT"):
         write_input(export, tmp_path / "in", ".nii.gz", "nodule")
+    assert [str(case).endswith("no such contour, so that it is searched") for case in cases] == [False, True, True]
+    (export / "nodules.csv").write_text("case_id,x_mm,y_mm,z_mm\nP2,-9,6,3\n")
+    with pytest.raises(ValueError, match=r"holds a nodules.csv, and --structures takes positions from contours"):
+        write_input(export, tmp_path / "in", ".nii.gz", "GTV*")
 
 
 def test_a_table_in_the_export_is_taken_over(export: Path, tmp_path: Path) -> None:

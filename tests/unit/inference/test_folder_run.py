@@ -15,6 +15,7 @@ from dsmt_nnunet.inference.lost_cases import CasesFailed
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.scan_predictor import ScanPredictor
 from dsmt_nnunet.nodules import Nodule, NoduleTable
+from dsmt_nnunet.predictions.operating_point import OperatingPoint, TaskOperatingPoint
 from dsmt_nnunet.predictions.results import read_folder
 from tests.unit.inference.small_predictor import bell, predictor, run
 from tests.unit.small_plans import SCHEMA
@@ -33,7 +34,10 @@ def test_answers_of_two_models_do_not_lie_in_one_folder(scans: Any, tmp_path: Pa
     run(first, source, output)
     with pytest.raises(ValueError, match="another model, fold or checkpoint"):
         run(second, source, output, overwrite=False)
-    first.use_mirroring = True
+    first.operating_point = OperatingPoint({"invasiveness": TaskOperatingPoint(threshold=0.3)})
+    with pytest.raises(ValueError, match=r"another operating point \(temperatures, thresholds differ\)"):
+        run(first, source, output, overwrite=False)
+    first.operating_point, first.use_mirroring = None, True
     with pytest.raises(ValueError, match=r"mirroring differ"):
         run(first, source, output, overwrite=False)
     run(second, source, output)

@@ -69,6 +69,9 @@ def test_it_tells_which_weights_and_thresholds(model: Path) -> None:
     point = OperatingPoint({"invasiveness": TaskOperatingPoint(1.5, 0.25, "youden")}, {}, (weights_digest(weights),))
     point.write(model)
     assert "- invasiveness: temperature 1.5, threshold 0.25" in model_card(model, None, None)
+    replace(point, weights=("of another network",)).write(model)
+    assert "None: thresholds are 0.5" in (card := model_card(model, None, None))
+    assert "That of the folder is not used: it was chosen on networks with other weights" in card
 
 
 def test_a_model_that_saw_nothing_but_nodules_says_that_it_does_not_search(model: Path) -> None:
@@ -93,7 +96,7 @@ def test_what_is_missing_is_said(model: Path) -> None:
 
 
 def test_the_command_writes_it_and_the_zip_holds_it(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         monkeypatch.setenv(name, str(tmp_path / name))
@@ -109,6 +112,10 @@ def test_the_command_writes_it_and_the_zip_holds_it(
     assert main(["model", "export", "-d", "501", "-o", str(tmp_path / "model.zip")]) == 0
     with zipfile.ZipFile(tmp_path / "model.zip") as archive:
         assert archive.read(f"Dataset501_A/{MODEL}/{CARD_NAME}") == card
+    (model / CARD_NAME).write_bytes(card.replace(b"SHA-256 ", b"SHA-256 0"))
+    assert main(["model", "export", "-d", "501", "-o", str(tmp_path / "other.zip")]) == 2
+    assert f"{CARD_NAME} is of other weights than are to be exported" in capsys.readouterr().err
+    assert not (tmp_path / "other.zip").exists()
 
 
 def test_it_quotes_the_cross_validation(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,8 +134,10 @@ def test_it_quotes_the_cross_validation(model: Path, tmp_path: Path, monkeypatch
     truth.write(raw / "nodules.csv", SCHEMA)
     folder = tmp_path / "own" / "nnUNet_results" / "Dataset502_B" / MODEL
     for number, (item, prob) in enumerate(zip(truth.nodules, 1 / (1 + np.exp(-log_odds)), strict=True)):
-        write_prediction(folder / f"fold_{number % 3}" / "validation", item.case_id, [found(item, float(prob))])
-        (folder / f"fold_{number % 3}" / "validation" / "summary.json").write_text("{}")
+        made_by = {"weights": [f"network {number % 3}"]}
+        validation = folder / f"fold_{number % 3}" / "validation"
+        write_prediction(validation, item.case_id, [found(item, float(prob))], made_by)
+        (validation / "summary.json").write_text("{}")
     monkeypatch.setattr("nnunetv2.utilities.file_path_utilities.get_output_folder", lambda *_: str(folder))
     out = str(tmp_path / "metrics")
     words = ["evaluate", "crossval", "-d", "502", "-c", "3d_fullres", "-tr", "DSMTTrainer", "-o", out]
@@ -138,6 +147,14 @@ def test_it_quotes_the_cross_validation(model: Path, tmp_path: Path, monkeypatch
     task = metrics.tasks["invasiveness"]
     assert isinstance(task, Score)
     assert task.point is not None
+    assert metrics.inputs.weights == ("network 0", "network 1", "network 2")
+    with pytest.raises(ValueError, match=r"not of the networks that .* holds \(3 of 3 are not among them\)"):
+        model_card(model, None, metrics)
+    metrics = replace(metrics, inputs=replace(metrics.inputs, weights=None))
+    with pytest.raises(ValueError, match="the metrics name none"):
+        model_card(model, None, metrics)
+    weights = torch.load(model / "fold_0" / "checkpoint_final.pth", weights_only=False)["network_weights"]
+    metrics = replace(metrics, inputs=replace(metrics.inputs, weights=(weights_digest(weights),)))
     card = model_card(model, None, metrics)
     assert f"- invasiveness: {task.auc_sentence}" in card
     assert f"sensitivity {task.point.sensitivity:.2f} ({task.point.sensitivity_ci[0]:.2f}" in card
