@@ -141,7 +141,7 @@ def _objects(args: argparse.Namespace, case: CasePrediction, ct: CtVolume) -> di
     parts = split_mask(mask, case, ct)
     if without := [nodule.nodule_id for nodule in case.nodules if nodule.nodule_id not in parts]:
         print(
-            f"The nodules {without} have no part of the mask to themselves: neither segmentation nor report has them.",
+            f"The nodules {without} have no part of the mask to themselves: the report has them without a segment.",
             file=sys.stderr,
         )
     order = {uid: index for index, uid in enumerate(ct.source.sop_uids)}
@@ -149,9 +149,12 @@ def _objects(args: argparse.Namespace, case: CasePrediction, ct: CtVolume) -> di
     sources = sorted(read, key=lambda one: order[str(one.SOPInstanceUID)])
     warnings.filterwarnings("ignore", ".*person name")  # highdicom prints the name in it
     model = str(case.model.get("name") or "DSMT")
-    segmentation = make_segmentation(parts, sources, model)
+    segmentation = make_segmentation(parts, sources, model) if parts else None
+    if segmentation is None:
+        print("The mask is empty, so that there is no segmentation; the report says what was found.", file=sys.stderr)
     report = make_report(case, segmentation, list(parts), sources, model)
-    objects: dict[str, Dataset] = {"seg": segmentation, "report": report}
+    objects: dict[str, Dataset] = {} if segmentation is None else {"seg": segmentation}
+    objects["report"] = report
     if args.cards:
         from dsmt_nnunet.report.nodule_capture import nodule_capture
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cc3d
 import highdicom as hd
@@ -29,6 +30,8 @@ CODING_SCHEME = "99DSMT"
 """Private scheme for what has no standard code: tasks, classes and their probabilities."""
 NEAR_MM = 5.0
 """How far the mask of a nodule may lie from its centre."""
+PRESENCE = hd.sr.CodedConcept("F1", CODING_SCHEME, "Nodules found")
+ABSENT = hd.sr.CodedConcept("2667000", "SCT", "Absent")
 GRID_TOLERANCE_MM = 0.05
 UTF_8 = "ISO_IR 192"
 """Names of patients, tasks and classes are of any language, and highdicom does not know every way to write them."""
@@ -166,35 +169,26 @@ def _label(nodule_id: str) -> str:
 
 def make_report(
     prediction: CasePrediction,
-    segmentation: hd.seg.Segmentation,
+    segmentation: hd.seg.Segmentation | None,
     segments: Sequence[str],
     sources: Sequence[Dataset],
     model_name: str,
 ) -> hd.sr.Comprehensive3DSR:
-    """A structured report (TID 1500): one measurement group for each nodule that has a segment.
+    """A structured report (TID 1500): one measurement group a nodule, or one that says that there is none.
 
     Args:
         prediction: CASE.json.
-        segmentation: as `make_segmentation` gives it.
+        segmentation: as `make_segmentation` gives it; None where the mask is empty.
         segments: nodule_id of each segment, in their order; labels are cut and need not tell nodules apart.
         sources: as for `make_segmentation`.
         model_name: name of the algorithm.
     """
-    nodules = {nodule.nodule_id: nodule for nodule in prediction.nodules}
-    algorithm = hd.sr.AlgorithmIdentification(name=model_name, version=__version__)
-    groups = [
-        hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-            tracking_identifier=hd.sr.TrackingIdentifier(uid=segment.tracking_uid, identifier=segment.tracking_id),
-            referenced_segment=_reference(segmentation, number),
-            finding_type=codes.SCT.Nodule,
-            finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Lung)],
-            algorithm_id=algorithm,
-            measurements=_measurements(nodules[nodule_id], prediction.schema),
-            qualitative_evaluations=_decisions(nodules[nodule_id], prediction.schema),
-        )
-        for number, nodule_id in enumerate(segments, start=1)
-        if nodule_id in nodules and (segment := segmentation.get_segment_description(number))
-    ]
+    finding = {
+        "finding_type": codes.SCT.Nodule,
+        "finding_sites": [hd.sr.FindingSite(anatomic_location=codes.SCT.Lung)],
+        "algorithm_id": hd.sr.AlgorithmIdentification(name=model_name, version=__version__),
+    }
+    groups = _groups(prediction, segmentation, segments, finding)
     observer = hd.sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
@@ -208,7 +202,7 @@ def make_report(
         title=codes.DCM.ImagingMeasurementReport,
     )
     return hd.sr.Comprehensive3DSR(
-        evidence=[*sources, segmentation],
+        evidence=[*sources, *([] if segmentation is None else [segmentation])],
         content=content[0],
         series_instance_uid=hd.UID(),
         series_number=_REPORT_SERIES_NUMBER,
@@ -218,6 +212,45 @@ def make_report(
         is_complete=True,
         series_description="Nodule classification (DSMT)",
     )
+
+
+def _groups(
+    prediction: CasePrediction,
+    segmentation: hd.seg.Segmentation | None,
+    segments: Sequence[str],
+    finding: Mapping[str, Any],
+) -> list[Any]:
+    """A group for each nodule, with its segment where it has one; where there is no nodule, one that says so."""
+    if not prediction.nodules:
+        return [
+            hd.sr.MeasurementsAndQualitativeEvaluations(
+                tracking_identifier=hd.sr.TrackingIdentifier(uid=hd.UID(), identifier="no nodule"),
+                qualitative_evaluations=[hd.sr.QualitativeEvaluation(name=PRESENCE, value=ABSENT)],
+                **finding,
+            )
+        ]
+    numbers = {nodule_id: number for number, nodule_id in enumerate(segments, start=1)}
+    groups = []
+    for nodule in sorted(prediction.nodules, key=lambda one: numbers.get(one.nodule_id, len(numbers) + 1)):
+        told = {
+            "measurements": _measurements(nodule, prediction.schema),
+            "qualitative_evaluations": _decisions(nodule, prediction.schema),
+            **finding,
+        }
+        number = numbers.get(nodule.nodule_id)
+        if number is None or segmentation is None:
+            name = hd.sr.TrackingIdentifier(uid=hd.UID(), identifier=_label(nodule.nodule_id))
+            groups.append(hd.sr.MeasurementsAndQualitativeEvaluations(tracking_identifier=name, **told))
+            continue
+        segment = segmentation.get_segment_description(number)
+        groups.append(
+            hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+                tracking_identifier=hd.sr.TrackingIdentifier(uid=segment.tracking_uid, identifier=segment.tracking_id),
+                referenced_segment=_reference(segmentation, number),
+                **told,
+            )
+        )
+    return groups
 
 
 def _reference(segmentation: hd.seg.Segmentation, number: int) -> hd.sr.ReferencedSegment:
@@ -247,7 +280,9 @@ def _reference(segmentation: hd.seg.Segmentation, number: int) -> hd.sr.Referenc
 
 
 def _measurements(nodule: NodulePrediction, schema: ClassificationSchema) -> list[hd.sr.Measurement]:
-    found = [hd.sr.Measurement(name=codes.SCT.Volume, value=nodule.volume_mm3, unit=codes.UCUM.CubicMillimeter)]
+    found = []
+    if nodule.volume_mm3:
+        found.append(hd.sr.Measurement(name=codes.SCT.Volume, value=nodule.volume_mm3, unit=codes.UCUM.CubicMillimeter))
     if not math.isnan(nodule.diameter_mm):
         found.append(hd.sr.Measurement(name=codes.SCT.Diameter, value=nodule.diameter_mm, unit=codes.UCUM.Millimeter))
     for number, task in enumerate(schema.tasks, start=1):

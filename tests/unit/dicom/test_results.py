@@ -138,11 +138,29 @@ def test_nodules_whose_names_begin_alike_keep_their_own_answers(
     assert "['far'] have no part of the mask" in capsys.readouterr().err
 
 
-def test_an_empty_mask(predicted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def plain_groups(predicted: Path) -> list[tuple[str, list[str]]]:
+    """Of the report: nodules without a segment, each with its decisions."""
+    assert {path.name for path in (predicted / "dicom").iterdir()} == {"c1_report.dcm"}
+    report = hd.sr.srread(predicted / "dicom" / "c1_report.dcm")
+    assert not report.content.get_volumetric_roi_measurement_groups()
+    return [
+        (group.tracking_identifier, [item.value.meaning for item in group.get_qualitative_evaluations()])
+        for group in report.content.get_image_measurement_groups()
+    ]
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_scan_without_nodules_and_nodules_without_a_mask_are_reported(
+    predicted: Path, capsys: pytest.CaptureFixture[str], found: bool
+) -> None:
     path = str(predicted / "c1.nii.gz")
     sitk.WriteImage(sitk.ReadImage(path) * 0, path)
-    assert export(predicted) == 2
-    assert "the mask is empty" in capsys.readouterr().err
+    if not found:
+        write_case(replace(read_case(predicted / "c1.json"), nodules=()), predicted / "c1.json")
+    assert export(predicted) == 0
+    assert "The mask is empty, so that there is no segmentation" in capsys.readouterr().err
+    expected = [("nodule 1", ["invasive"]), ("nodule b", ["invasive"])] if found else [("no nodule", ["Absent"])]
+    assert plain_groups(predicted) == expected
     assert read_ct(ct_series(read_export(predicted.parent / "ct"))[0]).image.GetSize() == (8, 6, 5)
 
 
