@@ -108,9 +108,8 @@ def run_export(args: argparse.Namespace) -> int:
     has_point = export_model(_model_folder(args), args.output, args.folds, args.checkpoint)
     print(f"Wrote {args.output}.")
     if not has_point:
-        print(
-            "It has no operating point of these networks (dsmt evaluate crossval makes one): thresholds will be 0.5, not calibrated."
-        )
+        print("It has no operating point of these networks (dsmt evaluate crossval makes one):")
+        print("thresholds will be 0.5, and probabilities not calibrated.")
     return 0
 
 

@@ -10,10 +10,10 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from dsmt_nnunet.image_files import is_whole_image
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.nodules import Nodule
+from dsmt_nnunet.predictions.answer_rules import differences
 from dsmt_nnunet.predictions.results import (
     CLASSIFICATION_TABLE_NAME,
     CasePrediction,
-    differences,
     is_case_file,
     read_case,
     read_folder,
@@ -33,7 +33,7 @@ def check_output_folder(folder: Path, own: CasePrediction, replaced: Sequence[st
         replaced: cases that are predicted anew.
 
     Raises:
-        ValueError: there are answers to other tasks, or of another model in what `differences` looks at.
+        ValueError: there are answers to other tasks, or of another model in what `answer_rules.differences` looks at.
     """
     for path in sorted(folder.glob("*.json")):
         if path.stem in replaced or not is_case_file(path):
@@ -44,7 +44,7 @@ def check_output_folder(folder: Path, own: CasePrediction, replaced: Sequence[st
                 f"{path} was predicted for other tasks than this model's {list(own.schema.task_names)}. Give each "
                 f"model an output folder of its own."
             )
-        if differs := differences(case, own):
+        if differs := differences(case.model, own.model):
             raise ValueError(
                 f"{path} was predicted by another model, fold or checkpoint, with other mirroring or another operating "
                 f"point ({', '.join(differs)} differ). Give each its own output folder."

@@ -9,6 +9,7 @@ from typing import Any
 from dsmt_nnunet.tasks import Task
 
 _ROUNDING = 1e-3
+_DECISIVE = ("weights", "mirroring", "temperatures", "thresholds")
 
 
 def probabilities_of(values: Mapping[str, Any], task: Task) -> dict[str, float]:
@@ -49,3 +50,8 @@ def number(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{what} must be a finite number, got {value!r}")
     return float(value)
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """What of CASE.json's `model` two predictions must share to lie in one folder, and do not."""
+    return [key for key in _DECISIVE if one.get(key) != other.get(key)]

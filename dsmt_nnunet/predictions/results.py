@@ -11,7 +11,7 @@ from typing import Any
 
 from dsmt_nnunet import NOT_A_MEDICAL_DEVICE, files
 from dsmt_nnunet.covariates import Covariates, checked
-from dsmt_nnunet.predictions.answer_rules import check_decision, number, probabilities_of, size
+from dsmt_nnunet.predictions.answer_rules import check_decision, differences, number, probabilities_of, size
 from dsmt_nnunet.tasks import ClassificationSchema, Task, TaskKind
 
 SCHEMA_VERSION = 4
@@ -288,9 +288,6 @@ def read_folder(folder: str | Path) -> list[CasePrediction]:
     return cases
 
 
-_DECISIVE = ("weights", "mirroring", "temperatures", "thresholds")
-
-
 def check_one_model(cases: Iterable[CasePrediction], folder: str | Path) -> None:
     """
     Raises:
@@ -298,19 +295,13 @@ def check_one_model(cases: Iterable[CasePrediction], folder: str | Path) -> None
     """
     first: list[CasePrediction] = []
     for case in cases:
-        if all(differences(case, other) for other in first):
+        if all(differences(case.model, other.model) for other in first):
             first.append(case)
     if len(first) > 1:
         raise ValueError(
-            f"{folder} holds predictions of {len(first)} models: those of the cases "
-            f"{[case.case_id for case in first]} differ in {', '.join(differences(*first[:2]))}. Give each model, "
-            f"with each operating point, a folder of its own."
+            f"{folder} holds predictions of {len(first)} models: those of the cases {[one.case_id for one in first]} "
+            f"differ in {', '.join(differences(first[0].model, first[1].model))}. Give each its own folder."
         )
-
-
-def differences(one: CasePrediction, other: CasePrediction) -> list[str]:
-    """What of CASE.json's `model` two predictions must share to lie in one folder, and do not."""
-    return [key for key in _DECISIVE if one.model.get(key) != other.model.get(key)]
 
 
 def table_columns(schema: ClassificationSchema) -> list[str]:

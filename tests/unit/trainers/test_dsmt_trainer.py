@@ -14,7 +14,6 @@ from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 from dsmt_nnunet.tasks import UNKNOWN_LABEL
 from dsmt_nnunet.trainers.budgets import DSMTTrainer_5epochs
 from dsmt_nnunet.trainers.dsmt_trainer import DSMTTrainer
-from dsmt_nnunet.training.checkpoints import TRAINING_CASES, cases_digest
 from dsmt_nnunet.training.losses import MultiTaskLoss
 from dsmt_nnunet.training.wide_part import NodulePatches, WidePart
 from tests.unit.small_plans import CONFIGURATION, DATASET_JSON, SCHEMA, small_plan, stock_plans
@@ -326,23 +325,6 @@ def test_a_training_goes_on_from_the_last_whole_checkpoint(
         path.write_bytes(b"")
     with pytest.raises(ValueError, match="No other checkpoint in"):
         own.load_checkpoint(str(latest))
-
-
-def test_nothing_goes_on_with_other_cases_or_plans_than_it_began_with(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    own, path = trainer(monkeypatch=monkeypatch), str(tmp_path / "checkpoint_latest.pth")
-    own.my_init_kwargs[TRAINING_CASES] = cases_digest(["a", "b"])
-    own.save_checkpoint(path)
-    monkeypatch.setattr(own, "do_split", lambda: (["b", "a"], ["c"]))
-    own.load_checkpoint(path)
-    monkeypatch.setattr(own, "do_split", lambda: (["a", "c"], ["b"]))
-    with pytest.raises(ValueError, match="learnt from other cases than fold 0 trains on now"):
-        own.load_checkpoint(path)
-    monkeypatch.setattr(own, "do_split", lambda: (["b", "a"], ["c"]))
-    own.plans_manager.plans["foreground_intensity_properties_per_channel"]["0"]["mean"] += 1
-    with pytest.raises(ValueError, match=r"other plans than nnUNetPlans\.json holds: they differ in foreground"):
-        own.load_checkpoint(path)
 
 
 def test_a_continued_training_knows_it() -> None:

@@ -102,6 +102,23 @@ def test_weights_that_may_know_the_validation_cases_are_told(
     assert (told in log_of(own)) == (told in own.dsmt_plan.decisions[START]) == doubted
 
 
+def test_nothing_goes_on_with_other_cases_or_plans_than_it_began_with(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = dsmt_trainer()
+    own.my_init_kwargs[TRAINING_CASES] = cases_digest(["a", "b"])
+    path = str(saved(own, tmp_path / "checkpoint_latest.pth"))
+    monkeypatch.setattr(own, "do_split", lambda: (["b", "a"], ["c"]))
+    own.load_checkpoint(path)
+    monkeypatch.setattr(own, "do_split", lambda: (["a", "c"], ["b"]))
+    with pytest.raises(ValueError, match="learnt from other cases than fold 0 trains on now"):
+        own.load_checkpoint(path)
+    monkeypatch.setattr(own, "do_split", lambda: (["b", "a"], ["c"]))
+    own.plans_manager.plans["foreground_intensity_properties_per_channel"]["0"]["mean"] += 1
+    with pytest.raises(ValueError, match=r"other plans than nnUNetPlans\.json holds: they differ in foreground"):
+        own.load_checkpoint(path)
+
+
 @pytest.mark.parametrize("form", ["checkpoint", "folder", "zip", "name"])
 def test_it_starts_from_a_dsmt_model_in_every_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     folder = tmp_path / "Dataset902_Other" / "DSMTTrainer__P__3d_fullres"
