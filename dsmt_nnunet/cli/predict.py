@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from dsmt_nnunet.cli.arguments import folder_to_write
 from dsmt_nnunet.cli.stock import add_stock_parser, run_stock, take_option, with_trainer
 from dsmt_nnunet.environment import prepare
 from dsmt_nnunet.shipped_models import card_of, model_place, what_a_user_should_know
@@ -95,7 +96,8 @@ def _dicom_as_images(
         The arguments, and the cases that were made of an export.
 
     Raises:
-        ValueError: --structures without a DICOM export, a model of several channels, or an export that cannot be read.
+        ValueError: the output is a file, --structures without a DICOM export, a model of several channels, or an export
+            that cannot be read.
     """
     from dsmt_nnunet.inference.dicom_input import is_export, note_sources, write_input
 
@@ -103,6 +105,11 @@ def _dicom_as_images(
     for option in ("-i", "-o", "--structures"):
         parser.add_argument(option, type=Path)
     known, others = parser.parse_known_args(arguments)
+    if known.o is not None:
+        try:
+            folder_to_write(str(known.o))
+        except argparse.ArgumentTypeError as error:
+            raise ValueError(f"-o: {error}.") from error
     dataset_json = folder / "dataset.json" if folder is not None else Path()
     content = json.loads(dataset_json.read_text(encoding="utf-8")) if dataset_json.is_file() else {}
     ending = content.get("file_ending", ".nii.gz")

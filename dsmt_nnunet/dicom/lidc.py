@@ -6,6 +6,7 @@ contour runs through the first pixels outside of the nodule; `inclusion` FALSE m
 
 from __future__ import annotations
 
+import logging
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from scipy.spatial import KDTree
 from dsmt_nnunet.dicom.contours import StructureMask, fill_polygon
 from dsmt_nnunet.dicom.slice_grid import SliceGrid
 
+logger = logging.getLogger(__name__)
 CONSENSUS_SHARE = 0.5
 """A voxel belongs to the consensus when at least this share of the readers who drew the nodule took it in."""
 _SHRINK = 0.8
@@ -65,7 +67,8 @@ def lidc_series_uid(path: Path) -> str | None:
         return None
     try:
         root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError:
+    except ElementTree.ParseError as error:
+        logger.warning("%s is cut off or no XML (%s): what readers may have drawn in it is not read.", path, error)
         return None
     return _text(root, "SeriesInstanceUid") or None if _local(root.tag) == "LidcReadMessage" else None
 
@@ -186,7 +189,12 @@ def _structure(
         if uid not in slices:
             raise ValueError(f"{path}: a contour lies on image {uid}, which {grid.series.where} lacks.")
         edges = _children(roi, "edgeMap")
-        points = np.array([[int(_text(edge, "xCoord")), int(_text(edge, "yCoord"))] for edge in edges])
+        try:
+            points = np.array([[int(_text(edge, "xCoord")), int(_text(edge, "yCoord"))] for edge in edges])
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: nodule '{name}' has a contour without whole numbers ({error}), on image {uid}."
+            ) from error
         inside = fill_polygon(points.astype(float), (rows, columns))
         border = points[np.all((points >= 0) & (points < (columns, rows)), axis=1)]
         inside[border[:, 1], border[:, 0]] = False

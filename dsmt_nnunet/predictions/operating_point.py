@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dsmt_nnunet.files import write_json
+from dsmt_nnunet.predictions.answer_rules import number
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD, apply_temperature
 from dsmt_nnunet.tasks import ClassificationSchema
 
@@ -68,6 +69,8 @@ class OperatingPoint:
         for name, classes in self.classes.items():
             if name not in schema.task_names or schema[name].classes != classes:
                 return f"it was chosen for {name} with the classes {list(classes)}, which the model does not have"
+        if schema.primary_task not in self.tasks:
+            return f"it says nothing of {schema.primary_task}, the primary task"
         others = sorted(set(weights) - set(self.weights))
         if others:
             return (
@@ -121,11 +124,13 @@ class OperatingPoint:
         tasks = {}
         for name, item in content["tasks"].items():
             known = ("temperature", "threshold", "method")
-            threshold = None if item["threshold"] is None else float(item["threshold"])
+            threshold = None if item["threshold"] is None else number(item["threshold"], f"{name}: threshold")
             details = {key: value for key, value in item.items() if key not in known}
             tasks[str(name)] = TaskOperatingPoint(
-                float(item["temperature"]), threshold, str(item.get("method", "")), details
+                number(item["temperature"], f"{name}: temperature"), threshold, str(item.get("method", "")), details
             )
+        if not isinstance(content["weights"], list):
+            raise ValueError(f"weights must be a list, got {content['weights']!r}")
         classes = {str(name): tuple(map(str, names)) for name, names in content["classes"].items()}
         return cls(tasks, content.get("chosen_on", {}), tuple(map(str, content["weights"])), classes)
 

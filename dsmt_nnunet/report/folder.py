@@ -19,11 +19,13 @@ from dsmt_nnunet.evaluation.records.metrics import (
     Metrics,
     PredictionMetrics,
     PredictionSources,
+    TableMetrics,
 )
-from dsmt_nnunet.evaluation.records.tasks import CrossvalTask, PredictedBinaryTask, PredictedTask
+from dsmt_nnunet.evaluation.records.tasks import CrossvalBinaryTask, CrossvalTask, PredictedBinaryTask, PredictedTask
 from dsmt_nnunet.statistics.roc.delong import auc_score
 
 Row = Mapping[str, str]
+_AGAIN = "Was an evaluation interrupted, or a file changed? Evaluate again."
 
 
 @dataclass(frozen=True)
@@ -81,36 +83,42 @@ def read_evaluation(folder: str | Path) -> EvaluationFolder:
     folder = Path(folder)
     metrics, curves = read_metrics(folder), read_curves(folder)
     cases, nodules = _read_rows(folder / CASES_NAME), _read_rows(folder / JOINED_NAME)
-    if nodules and isinstance(metrics, PredictionMetrics):
+    scores = _read_rows(folder / SCORES_NAME)
+    if nodules and isinstance(metrics, PredictionMetrics | CrossvalMetrics):
         _check_nodules(folder, nodules, metrics)
+    if scores and isinstance(metrics, TableMetrics) and len(scores) != metrics.n:
+        raise ValueError(
+            f"{folder}: {SCORES_NAME} holds {len(scores)} cases, and metrics.json was made of {metrics.n}. {_AGAIN}"
+        )
     return EvaluationFolder(
         path=folder,
         metrics=metrics,
         curves={} if curves is None else {**(curves.tasks or {}), **(curves.scores or {})},
         nodules=nodules,
-        cases=_read_rows(folder / SCORES_NAME),
+        cases=scores,
         dice={row["case_id"]: row.get("dice", "") for row in cases},
         marks=None if curves is None else curves.free_response,
     )
 
 
-def _check_nodules(folder: Path, nodules: Sequence[Row], metrics: PredictionMetrics) -> None:
+def _check_nodules(folder: Path, nodules: Sequence[Row], metrics: PredictionMetrics | CrossvalMetrics) -> None:
     """
     Raises:
         ValueError: metrics.json was not made of the nodules in joined.csv.
     """
     for name, task in metrics.tasks.items():
-        if not isinstance(task, PredictedBinaryTask) or task.grades is not None:
+        if not isinstance(task, PredictedBinaryTask | CrossvalBinaryTask) or task.grades is not None:
             continue
         rows = [row for row in nodules if row.get(f"{name}_truth") and row.get(f"{name}_prob")]
         truth = np.array([row[f"{name}_truth"] == task.positive_class for row in rows], dtype=bool)
         score = np.array([float(row[f"{name}_prob"]) for row in rows], dtype=np.float64)
         auc = auc_score(truth, score) if 0 < truth.sum() < len(truth) else math.nan
+        if isinstance(task, CrossvalBinaryTask):  # its AUC is of folds, and of calibrated probabilities
+            auc = task.auc
         if len(rows) != task.n or not (abs(auc - task.auc) < 1e-6 or (math.isnan(auc) and math.isnan(task.auc))):
             raise ValueError(
                 f"{folder}: {JOINED_NAME} holds other answers to {name} than metrics.json was made of "
-                f"({len(rows)} nodules, AUC {auc:.4g}; {task.n}, {task.auc:.4g}). Was an evaluation interrupted, or a "
-                f"file changed? Evaluate again."
+                f"({len(rows)} nodules, AUC {auc:.4g}; {task.n}, {task.auc:.4g}). {_AGAIN}"
             )
 
 

@@ -156,7 +156,12 @@ def test_a_shipped_model_is_asked_without_a_data_set(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"), [(["-device", "gpu"], "got 'gpu'"), (["-step_size", "2"], "smaller or equal")]
+    ("words", "told"),
+    [
+        (["-device", "gpu"], "got 'gpu'"),
+        (["-step_size", "2"], "smaller or equal"),
+        (["-o", __file__], "is a file; results go into a folder"),
+    ],
 )
 def test_what_nnunet_would_refuse_by_an_assertion_is_one_sentence(
     shipped: Path, words: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -68,7 +68,7 @@ def test_two_nodules_of_one_reader_stay_two(tmp_path: Path, ct: CtVolume) -> Non
     assert len(match_readings(apart, ct.image.GetSpacing())) == 2
 
 
-def test_another_series_and_no_reading(tmp_path: Path, ct: CtVolume) -> None:
+def test_another_series_and_no_reading(tmp_path: Path, ct: CtVolume, caplog: pytest.LogCaptureFixture) -> None:
     path = written(tmp_path, ct, {"a": [(2, LEFT, True)]})
     path.write_text(path.read_text().replace(ct.series.uid, "1.2.3"))
     with pytest.raises(ValueError, match=r"it names series '1\.2\.3'"):
@@ -76,8 +76,12 @@ def test_another_series_and_no_reading(tmp_path: Path, ct: CtVolume) -> None:
     path.write_text(lidc_xml(ct, [{"a": [(2, LEFT, True)]}]).replace(ct.source.sop_uids[2], "1.2.4"))
     with pytest.raises(ValueError, match=r"a contour lies on image 1\.2\.4"):
         read_lidc(path, ct.grid)
+    path.write_text(lidc_xml(ct, [{"a": [(2, LEFT, True)]}]).replace("<xCoord>0<", "<xCoord><", 1))
+    with pytest.raises(ValueError, match=r"reading\.xml: nodule 'a' has a contour without whole numbers"):
+        read_lidc(path, ct.grid)
     path.write_text("<a")
     assert lidc_series_uid(path) is None
+    assert "reading.xml is cut off or no XML" in caplog.text
     path.write_text("<a/>")
     assert lidc_series_uid(path) is None
 

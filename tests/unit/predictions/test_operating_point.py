@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,9 @@ def test_a_task_without_an_entry_is_left_alone() -> None:
         ({"schema_version": 2}, "tasks"),
         ({"schema_version": 2, "tasks": {"a": {"temperature": 0, "threshold": 0.5}}}, "positive finite"),
         ({"schema_version": 2, "tasks": {"a": {"temperature": 1, "threshold": 1.5}}}, "between 0 and 1"),
+        ({"schema_version": 2, "tasks": {"a": {"temperature": 1, "threshold": True}}}, "a: threshold must be a finite"),
+        ({"schema_version": 2, "tasks": {"a": {"temperature": "2", "threshold": 0.5}}}, "a: temperature must be a"),
+        ({"schema_version": 2, "tasks": {}, "weights": "a1", "classes": {}}, "weights must be a list, got 'a1'"),
     ],
 )
 def test_a_file_that_breaks_the_rules_is_named(tmp_path, content, message) -> None:
@@ -73,6 +77,8 @@ def test_a_file_that_breaks_the_rules_is_named(tmp_path, content, message) -> No
     ],
 )
 def test_it_fits_the_networks_and_classes_it_was_chosen_on_alone(weights, classes, misfit) -> None:
-    point = OperatingPoint({}, {}, ("a1", "b2"), {"invasiveness": classes})
+    point = OperatingPoint({"invasiveness": TaskOperatingPoint()}, {}, ("a1", "b2"), {"invasiveness": classes})
     found = point.misfit(weights, SCHEMA)
+    if misfit is None:
+        assert replace(point, tasks={}).misfit(weights, SCHEMA) == "it says nothing of invasiveness, the primary task"
     assert (found is None) if misfit is None else misfit in found
