@@ -230,7 +230,7 @@ def _groups(
             )
         ]
     numbers = {nodule_id: number for number, nodule_id in enumerate(segments, start=1)}
-    groups = []
+    groups: list[Any] = []
     for nodule in sorted(prediction.nodules, key=lambda one: numbers.get(one.nodule_id, len(numbers) + 1)):
         told = {
             "measurements": _measurements(nodule, prediction.schema),
