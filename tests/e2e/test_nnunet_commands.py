@@ -11,7 +11,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from dsmt_nnunet.nodules import NoduleTable
+from dsmt_nnunet.training.checkpoints import TRAINING_CASES
 from tests.e2e.conftest import DATASET, DATASET_ID, TRAIN, Workspace
 
 
@@ -19,7 +22,9 @@ def test_cross_validation_results_are_accumulated(trained: Workspace) -> None:
     model = trained.model("DSMTTrainerShort", "DSMTPlansXS")
     # Whose weights answer does not matter to what is accumulated: those of fold 0 do for the cases of fold 1.
     (model / "fold_1").mkdir()
-    shutil.copy(model / "fold_0" / "checkpoint_final.pth", model / "fold_1")
+    checkpoint = torch.load(model / "fold_0" / "checkpoint_final.pth", weights_only=False)
+    del checkpoint["init_args"][TRAINING_CASES]  # else its validation on cases that it learnt from is refused
+    torch.save(checkpoint, model / "fold_1" / "checkpoint_final.pth")
     trained.run(f"{TRAIN.replace('3d_fullres 0', '3d_fullres 1')} --val --npz")
     trained.run(
         f"nnUNetv2_accumulate_crossval_results {DATASET_ID} -c 3d_fullres -tr DSMTTrainerShort -p DSMTPlansXS -f 0 1 "
