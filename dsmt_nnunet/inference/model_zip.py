@@ -67,7 +67,7 @@ def export_model(
             _add(archive, inside / OPERATING_POINT_NAME, (folder / OPERATING_POINT_NAME).read_bytes())
         if card.is_file():
             text = card.read_bytes()
-            if not all(digest.encode() in text for digest in digests):
+            if not all(f"SHA-256 {digest}".encode() in text for digest in digests):
                 raise ValueError(f"{card} is of other weights than are to be exported. Write it again: dsmt model card")
             _add(archive, inside / CARD_NAME, text)
     return fits
