@@ -36,6 +36,7 @@ FORMULA_STARTS = "=+-@\t\r"
 """With these, what a spreadsheet program runs begins."""
 
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]*[.,]?[0-9]+(?:[eE][+-]?[0-9]+)?|[+-]|-?inf|-?nan")
+_looked_at: set[str] = set()
 _LEFTOVER = re.compile(r"\.dsmt-(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]+)-[0-9a-f]{8}\.tmp")
 
 
@@ -54,7 +55,7 @@ def whole_file(path: str | Path, check: Callable[[Path], None] | None = None) ->
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}.")
-    clean_leftovers(path.parent)
+    _clean_once(path.parent)
     hidden = temporary_folder(path.parent)
     hidden.mkdir()
     try:
@@ -159,6 +160,14 @@ def clean_leftovers(folder: Path) -> list[Path]:
             removed.append(path)
             logger.warning("Removed %s, left by a run that was killed.", path)
     return removed
+
+
+def _clean_once(folder: Path) -> None:
+    """`clean_leftovers`, once a process: listing a folder for each of thousands of files takes longer than these."""
+    place = os.path.abspath(folder)
+    if place not in _looked_at:
+        clean_leftovers(folder)
+        _looked_at.add(place)
 
 
 def is_leftover(name: str, path: Path) -> bool:

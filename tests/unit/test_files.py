@@ -64,8 +64,19 @@ def test_what_a_killed_run_left_is_removed_with_a_word(tmp_path: Path, caplog: p
     assert own.exists()
     assert elsewhere.exists()
     os.utime(elsewhere, (0, 0))
-    files.write_text(tmp_path / "a.txt", "x")
+    assert files.clean_leftovers(tmp_path) == [elsewhere]
     assert not elsewhere.exists()
+
+
+def test_a_folder_is_listed_once_however_many_files_are_written_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[Path] = []
+    monkeypatch.setattr(files, "clean_leftovers", listed.append)
+    (tmp_path / "other").mkdir()
+    for name in ("a", "b", "other/a", "c"):
+        files.write_text(tmp_path / name, "x")
+    assert listed == [tmp_path, tmp_path / "other"]
 
 
 def test_a_check_of_the_caller_can_refuse(tmp_path: Path) -> None:
