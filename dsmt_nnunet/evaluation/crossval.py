@@ -43,7 +43,7 @@ from dsmt_nnunet.evaluation.task import (
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.predictions.operating_point import OPERATING_POINT_NAME, OperatingPoint, TaskOperatingPoint
-from dsmt_nnunet.predictions.results import CasePrediction, case_files, read_folder
+from dsmt_nnunet.predictions.results import CasePrediction, is_case_file, read_folder
 from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD, apply_temperature
 from dsmt_nnunet.statistics.checks import FloatArray, IntArray
@@ -156,7 +156,11 @@ def uncalibrated_cases(cases: TaskCases, temperatures: dict[str, dict[str, float
 def _read_folds(inputs: CrossvalInputs) -> dict[int, list[CasePrediction]]:
     numbers = inputs.folds
     if numbers is None:
-        validated = [path for path in inputs.model_folder.glob("fold_*/validation") if any(case_files(path))]
+        validated = [
+            path
+            for path in inputs.model_folder.glob("fold_*/validation")
+            if any(map(is_case_file, path.glob("*.json")))
+        ]
         names = [path.parent.name for path in validated]
         numbers = tuple(sorted(int(name[5:]) for name in names if name[5:].isdigit()))
     if not numbers:

@@ -238,7 +238,15 @@ def read_case(path: str | Path) -> CasePrediction:
         ValueError: the file is not a prediction of this schema version; the message names it.
     """
     try:
-        return CasePrediction.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a DSMT prediction: {error}. Predict the case again.") from error
+    return _prediction(content, path)
+
+
+def _prediction(content: Any, path: str | Path) -> CasePrediction:
+    try:
+        return CasePrediction.from_json(content)
     except KeyError as error:
         raise ValueError(f"{path} is not a DSMT prediction: it lacks {error}. Predict the case again.") from error
     except (TypeError, AttributeError, ValueError) as error:
@@ -251,12 +259,11 @@ def is_case_file(path: Path) -> bool:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError):
         return False
+    return _is_case(content)
+
+
+def _is_case(content: Any) -> bool:
     return isinstance(content, dict) and "schema_version" in content and "nodules" in content
-
-
-def case_files(folder: str | Path) -> list[Path]:
-    """Every CASE.json of a folder, by name."""
-    return [path for path in sorted(Path(folder).glob("*.json")) if is_case_file(path)]
 
 
 def read_folder(folder: str | Path) -> list[CasePrediction]:
@@ -267,21 +274,22 @@ def read_folder(folder: str | Path) -> list[CasePrediction]:
         ValueError: one of them is damaged or of another schema version, is named after another case, or they come
             from several models.
     """
+    contents = {}
     for path in sorted(Path(folder).glob("*.json")):
         try:
-            json.loads(path.read_text(encoding="utf-8"))
+            contents[path] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:  # a case would be passed over
             raise ValueError(
                 f"{path} is cut off or damaged ({error}). Predict its case again, or take the file away."
             ) from error
-    paths = case_files(folder)
-    if not paths:
+    found = {path: content for path, content in contents.items() if _is_case(content)}
+    if not found:
         raise FileNotFoundError(
             f"{folder} holds no DSMT prediction (CASE.json). Predict with a DSMT model and with nnUNet_extTrainer set "
             f"('dsmt env' prints it)."
         )
-    cases = [read_case(path) for path in paths]
-    for path, case in zip(paths, cases, strict=True):
+    cases = [_prediction(content, path) for path, content in found.items()]
+    for path, case in zip(found, cases, strict=True):
         if path.stem != case.case_id:
             raise ValueError(f"{path} holds the prediction of case '{case.case_id}'. Remove the copy.")
     check_one_model(cases, folder)
