@@ -12,7 +12,7 @@ import torch
 
 from dsmt_nnunet.inference.weights import PLAIN_NUMBERS
 from dsmt_nnunet.nnunet_files import resolve_configuration
-from dsmt_nnunet.plan import PLAN_KEY
+from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 
 _OF_PLANS = ("foreground_intensity_properties_per_channel", "transpose_forward", "transpose_backward")
 _FREE_OF_CONFIGURATION = ("batch_size", "batch_dice", "data_identifier", "preprocessor_name")
@@ -58,5 +58,6 @@ def _read_by_prediction(plans: Mapping[str, Any], configuration: str) -> Iterato
     yield from ((key, content.get(key)) for key in _OF_PLANS)
     resolved = resolve_configuration(content, configuration)
     yield from ((key, value) for key, value in resolved.items() if key not in _FREE_OF_CONFIGURATION)
-    block = content.get(PLAN_KEY, {})
+    # An entry that an earlier release did not write has its default.
+    block = DSMTPlan.from_plans(content).to_block() if PLAN_KEY in content else {}
     yield from ((f"{PLAN_KEY}.{key}", value) for key, value in block.items() if key not in _FREE_OF_BLOCK)

@@ -32,7 +32,8 @@ def test_cross_validation_results_are_accumulated(trained: Workspace) -> None:
     )
     assert (trained.base / "accumulated" / "summary.json").is_file()
     trained.run(
-        f"nnUNetv2_find_best_configuration {DATASET_ID} -c 3d_fullres -tr DSMTTrainerShort -p DSMTPlansXS -f 0 1 -np 1"
+        f"nnUNetv2_find_best_configuration {DATASET_ID} -c 3d_fullres -tr DSMTTrainerShort -p DSMTPlansXS -f 0 1 -np 1 "
+        f"--disable_ensembling --no_overwrite"
     )
 
 

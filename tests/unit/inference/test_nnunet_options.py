@@ -36,6 +36,7 @@ from dsmt_nnunet.api.examples import example_model, example_scan
 from dsmt_nnunet.cli.stock import run_stock
 from dsmt_nnunet.environment import EXT_TRAINER, plugin_folder
 from dsmt_nnunet.inference.lost_cases import CasesFailed
+from dsmt_nnunet.inference.model_zip import install_model
 from dsmt_nnunet.inference.predictor import DSMTPredictor
 from dsmt_nnunet.predictions.results import read_case
 from tests.unit.inference.small_predictor import bell, predictor, run
@@ -219,6 +220,32 @@ def test_commands_for_masks_pass_over_our_files(answers: Path, tmp_path: Path) -
     assert sorted(path.name for path in (tmp_path / "post").iterdir()) == masks
     assert sorted(path.name for path in (tmp_path / "both").glob("*.npz")) == ["a.npz", "b.npz"]
     assert read_case(answers / "a.json").case_id == "a"
+
+
+def test_a_model_is_exported_with_its_validation_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--exp_cv_preds takes CASE.json along; --not_strict changes nothing in nnU-Net 2.8.1, with any trainer."""
+    results = tmp_path / "results"
+    folder = example_model(results / "Dataset501_A" / "DSMTTrainer__nnUNetPlans__3d_fullres")
+    (folder / "fold_0" / "validation").mkdir()
+    for name in ("dataset_fingerprint.json", "progress.png", "validation/summary.json", "validation/p.json"):
+        (folder / ("" if name.startswith("dataset") else "fold_0") / name).write_text("{}")
+    for module in ("model_sharing.model_export", "utilities.file_path_utilities"):
+        monkeypatch.setattr(f"nnunetv2.{module}.nnUNet_results", str(results))
+    monkeypatch.setattr("dsmt_nnunet.cli.stock.is_given", lambda *_: True)  # this command has no -device
+    archive = tmp_path / "model.zip"
+    words = f"-d Dataset501_A -tr DSMTTrainer -f 0 -o {archive} -c 3d_fullres".split()
+
+    def validation(*more: str) -> set[str]:
+        run_stock("nnUNetv2_export_model_to_zip", export_pretrained_model_entry, [*words, *more])
+        (installed,) = install_model(archive, tmp_path / f"installed{len(more)}")
+        return {path.name for path in (installed / "fold_0" / "validation").iterdir()}
+
+    assert validation() == {"summary.json"}
+    assert validation("--exp_cv_preds") == {"summary.json", "p.json"}
+    with pytest.raises(RuntimeError, match="missing the trained model of configuration 2d"):
+        validation("2d", "--not_strict")
 
 
 @pytest.mark.parametrize("number", [-1, 2])

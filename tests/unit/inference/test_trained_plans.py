@@ -65,6 +65,7 @@ def test_plans_stay_with_a_model_that_is_handed_on(model: Path, tmp_path: Path) 
         (lambda plans: plans["configurations"]["3d_fullres"].update(spacing=[2.0, 2.0, 2.0]), "spacing"),
         (lambda plans: plans["configurations"]["3d_fullres"].update(batch_size=1), None),
         (lambda plans: plans["dsmt"].update(decisions={}, mirror_scans=True), None),
+        (lambda plans: plans["dsmt"]["heads"].pop("dropout"), None),
     ],
 )
 def test_what_answers_rest_on_may_not_change_and_the_rest_may(
