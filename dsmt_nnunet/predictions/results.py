@@ -237,16 +237,13 @@ def read_case(path: str | Path) -> CasePrediction:
     Raises:
         ValueError: the file is not a prediction of this schema version; the message names it.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a DSMT prediction: {error}. Predict the case again.") from error
-    return _prediction(content, path)
+    return _prediction(path)
 
 
-def _prediction(content: Any, path: str | Path) -> CasePrediction:
+def _prediction(path: str | Path, content: Any = None) -> CasePrediction:
+    """Of a file, or of its content where it has been read."""
     try:
-        return CasePrediction.from_json(content)
+        return CasePrediction.from_json(content or json.loads(Path(path).read_text(encoding="utf-8")))
     except KeyError as error:
         raise ValueError(f"{path} is not a DSMT prediction: it lacks {error}. Predict the case again.") from error
     except (TypeError, AttributeError, ValueError) as error:
@@ -288,7 +285,7 @@ def read_folder(folder: str | Path) -> list[CasePrediction]:
             f"{folder} holds no DSMT prediction (CASE.json). Predict with a DSMT model and with nnUNet_extTrainer set "
             f"('dsmt env' prints it)."
         )
-    cases = [_prediction(content, path) for path, content in found.items()]
+    cases = [_prediction(path, content) for path, content in found.items()]
     for path, case in zip(found, cases, strict=True):
         if path.stem != case.case_id:
             raise ValueError(f"{path} holds the prediction of case '{case.case_id}'. Remove the copy.")
