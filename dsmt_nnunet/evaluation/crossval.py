@@ -93,7 +93,8 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
     metrics.json, curves.json and joined.csv into `out`.
 
     Raises:
-        ValueError: no fold was validated, a case was validated in two folds, or it has no row in the truth.
+        ValueError: no fold was validated, a case was validated in two folds, or it has no row in the truth, or no
+            nodule can be judged.
     """
     log = WarningLog()
     folds = _read_folds(inputs)
@@ -110,6 +111,8 @@ def evaluate_crossval(inputs: CrossvalInputs, out: Path, settings: EvaluationSet
     points: dict[str, TaskOperatingPoint] = {}
     for task in schema.tasks:
         cases = uncalibrated_cases(TaskCases.of(joined, task), temperatures)
+        if task.name == schema.primary_task:
+            _check_judged(cases, inputs.truth)
         warn_of_gaps(joined, cases, task, log)
         with log.collect(f"{task.name}, operating point"):
             points[task.name] = choose_operating_point(
@@ -202,6 +205,15 @@ def _join(
         for item in cases
         for nodule in join_case(item, by_case.get(item.case_id, ()), inputs.max_distance_mm, fold)
     ]
+
+
+def _check_judged(cases: TaskCases, truth: Path) -> None:
+    """Refuses to choose an operating point on nothing, which would take the place of a good one."""
+    if not len(cases.labels):
+        raise ValueError(
+            f"No validated nodule can be judged by the primary task: {truth} has no row with a known label at any of "
+            f"their positions. Compare its case_id and x_mm, y_mm, z_mm with the validated cases; nothing was written."
+        )
 
 
 def _task(

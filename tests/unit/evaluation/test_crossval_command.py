@@ -277,6 +277,21 @@ def test_nodules_that_are_only_learnt_from_do_not_count(model, tmp_path, capsys)
     assert "are outside of 10 to 20 mm" in capsys.readouterr().err
 
 
+def test_a_truth_that_fits_no_nodule_replaces_no_operating_point(model, tmp_path, capsys) -> None:
+    crossval(tmp_path / "out")
+    good = (model / "operating_point.json").read_bytes()
+    raw = tmp_path / "nnUNet_raw" / DATASET / "nodules.csv"
+    moved = [
+        replace(item, centre_mm=tuple(place + 60.0 for place in item.centre_mm))
+        for item in NoduleTable.read(raw, SCHEMA).nodules
+    ]
+    NoduleTable(tuple(moved)).write(raw, SCHEMA)
+    assert main(["evaluate", "crossval", "-d", "501", "-o", str(tmp_path / "other")]) == 2
+    assert "nodules.csv has no row with a known label at any of their positions" in capsys.readouterr().err
+    assert (model / "operating_point.json").read_bytes() == good
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize("failing", ["joined.csv", "curves.json", "metrics.json", "operating_point.json"])
 def test_a_full_disk_leaves_nothing_half_written(reported, tmp_path, capsys, monkeypatch, failing: str) -> None:
     _, out, _ = reported
