@@ -21,8 +21,8 @@ SECRETS = {
     "InstitutionName": "Nimmerlein Klinikum",
 }
 PATIENTS = ("0071001", "0071002", "0071003", "0071004")
-SCANS = tuple(f"F88{number}" for number in range(1, 5))
-"""The hospital's numbers of their scans."""
+SCANS = tuple(f"F2019088{number}" for number in range(1, 5))
+"""The hospital's numbers of their scans, long enough that none stands in weights by chance."""
 _VOXEL_MM = 1.5
 _SIZE = 40
 _SLICES = 30
