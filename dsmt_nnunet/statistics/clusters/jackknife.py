@@ -106,7 +106,7 @@ def jackknife_estimate(
     """t interval and t test with the jackknife's standard error over clusters.
 
     "fisher-z" is the scale of agreement (kappa, -1 to 1): atanh x +- t SE / (1 - x^2); "logit" that of shares (0 to 1);
-    "plain" that of differences. In simulations these cover 0.93 to 0.97, where a BCa bootstrap of patients covered 0.86
+    "plain" that of differences. In simulations these cover 0.93 to 0.98, where a BCa bootstrap of patients covered 0.86
     to 0.96 (docs/results/coverage.csv).
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, equation 11.5; Fisher, Metron 1921; 1: 3
     (z scale).

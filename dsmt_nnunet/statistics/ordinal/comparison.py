@@ -43,7 +43,8 @@ def paired_gap(measure: Measure, cases: ClassCases, first: Answers, second: Answ
     """Two answers to the same cases.
 
     One model each: the jackknife over patients, t with patients - 1. Models of a cross-validation: pairs within folds,
-    with the corrected resampled t, which asks about other training sets.
+    with the corrected resampled t, which asks about other training sets. In 400 draws a scenario intervals of one model
+    each cover 0.93 to 0.98 and a true null is rejected in 0.03 to 0.07 (docs/results/coverage.csv).
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, equation 11.5; Nadeau and Bengio, Machine
     Learning 2003; 52: 239.
     """
@@ -62,7 +63,8 @@ def level_gap(
     """One answer at two levels of a group, first less second; patients with cases at both are counted.
 
     Jackknife over patients, t with Welch and Satterthwaite's degrees of freedom; of several folds the corrected
-    resampled t of the differences within folds.
+    resampled t of the differences within folds. In 400 draws a scenario it covers 0.94 to 0.98 and rejects a true null
+    in 0.02 to 0.07 (docs/results/coverage.csv): it may be too cautious.
     """
     if cases.folds is not None:
         return _within_folds(measure, cases, ((answers, levels[0]), (answers, levels[1])), level)
@@ -90,7 +92,8 @@ def measure_interaction(
     """Test over all levels at once that a measure, or the difference of two answers, does not depend on the level.
 
     Left out are levels with fewer than twice `MIN_HOLDERS` patients, and those where the measure, with a patient left
-    out, is not defined.
+    out, is not defined. Over three levels of 20 patients it rejects a true null in 0.01 to 0.07 of 400 draws a scenario
+    (docs/results/coverage.csv): it may be too cautious.
     Source: as `roc.interaction.auc_interaction`, with the jackknife's covariance.
 
     Args:

@@ -68,7 +68,8 @@ def compare_over_seeds(
     """Obuchowski-Rockette analysis with seeds as readers and procedures as modalities.
 
     The covariance over cases is Obuchowski's of 1997, so nodules of a patient may be dependent. Fewer than three seeds
-    say little about seeds: a `SmallSampleWarning`.
+    say little about seeds: a `SmallSampleWarning`. In 400 draws a scenario means and differences over three seeds cover
+    0.93 to 0.96 and a true null is rejected in 0.04 to 0.07 (docs/results/coverage.csv).
     Source: Obuchowski and Rockette, Commun Stat Simul 1995; 24: 285; Hillis, Stat Med 2007; 26: 596.
 
     Args:
