@@ -155,7 +155,9 @@ def seed_contrast(cohorts: Sequence[CohortScores], level: float = 0.95) -> SeedC
 
     One cohort with `against` is the paired comparison of two procedures (the same as `compare_over_seeds`); two
     cohorts, the second with sign -1, are the drop from one to the other, and with `against` the interaction: by how
-    much more one procedure drops than the other. Covariances over cases are Obuchowski's of 1997; cohorts add up.
+    much more one procedure drops than the other. Covariances over cases are Obuchowski's of 1997; cohorts add up. In
+    400 draws a scenario a drop covers 0.93 to 0.96 and none is rejected in 0.04 to 0.08, most where 5 % are
+    positive (docs/results/coverage.csv).
     Source: Hillis, Statistics in Medicine 2014; 33: 330 (single modalities); Obuchowski, Biometrics 1997; 53: 567.
 
     Raises:
