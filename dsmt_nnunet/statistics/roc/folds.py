@@ -65,7 +65,9 @@ def crossval_auc(
 ) -> CrossvalAuc:
     """AUC of each fold, their mean, and the pooled one.
 
-    A fold with one class has no AUC: it is left out of the mean with an `OneClassWarning`.
+    A fold with one class has no AUC: it is left out of the mean with an `OneClassWarning`. In 500 draws a scenario the
+    interval of these models covers 0.94 to 0.95, where 5 % are positive 0.92; that of the procedure 0.97 to 0.99, where
+    there is nothing to learn 0.92 to 0.96 (docs/results/coverage.csv).
     Source: Nadeau and Bengio, Machine Learning 2003; 52: 239 (interval for the procedure); LeDell, Petersen and van der
     Laan, Electronic Journal of Statistics 2015; 9: 1583 (interval for these models); Forman and Scholz, SIGKDD
     Explorations 2010; 12: 49 (pooling).
