@@ -119,7 +119,7 @@ class DSMTNet(nn.Module):
     def deep_scores(self, nodule: Tensor, surroundings: Tensor | None) -> list[Tensor]:
         """One (B, scores) tensor a task, from what `describe` and `describe_context` give.
 
-        Means, deviations, maxima and log-shares lie on scales that differ a hundredfold. Standardised, each of them can
+        Means, deviations, maxima and log-shares lie on scales that differ up to a hundredfold. Standardised, each can
         be learnt from in the few hundred steps that a small cohort allows.
         """
         features = nodule if surroundings is None else torch.cat([nodule, surroundings], dim=1)
