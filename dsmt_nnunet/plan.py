@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from dsmt_nnunet.covariates import Covariate
-from dsmt_nnunet.records import from_json, jsonable
+from dsmt_nnunet.records import field_from_json, from_json, jsonable
 from dsmt_nnunet.tasks import ClassificationSchema
 
 PLAN_KEY = "dsmt"
@@ -29,6 +29,9 @@ PROBATION_SHARE = 0.6
 
 JOINT_SHARE = 0.8
 """Share of the epochs that belong to the joint stage when a trainer overrides the number of epochs."""
+
+_BESIDE_PARTS = ("padding_value", "min_diameter_mm", "max_candidates", "mirror_scans", "use_context")
+"""What a plan holds beside its parts."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +246,7 @@ class DSMTPlan:
                 training=_part(TrainingPlan, block["training"]),
                 wide=None if block["wide"] is None else _part(WidePlan, block["wide"]),
                 decisions=dict(block.get("decisions", {})),
-                **asdict(_part(_Whole, {item.name: block[item.name] for item in fields(_Whole)})),
+                **{name: field_from_json(cls, name, block[name]) for name in _BESIDE_PARTS},
             )
             if wrong := list(_not_finite({**asdict(plan), "schema": None}, "")):
                 raise ValueError(f"{', '.join(wrong)} must be finite")
@@ -265,17 +268,6 @@ class DSMTPlan:
                 "These plans have no 'dsmt' block, so they do not belong to a DSMT model. Train with -tr DSMTTrainer."
             )
         return cls.from_block(plans[PLAN_KEY])
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """What a plan holds beside its parts."""
-
-    padding_value: tuple[float | None, ...]
-    min_diameter_mm: float
-    max_candidates: int
-    mirror_scans: bool
-    use_context: bool
 
 
 def _part(kind: type[_Part], content: Mapping[str, Any]) -> _Part:

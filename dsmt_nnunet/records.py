@@ -76,6 +76,15 @@ def from_json(kind: type[Record], content: object) -> Record:
     return record
 
 
+def field_from_json(kind: Any, name: str, content: object) -> Any:
+    """The value of one field of a record from what JSON holds of it.
+
+    Raises:
+        RecordError: it has another type than the field.
+    """
+    return _value(_hints(kind)[name], content, name)
+
+
 def widened(kind: type[Record], *parts: object, **more: object) -> Record:
     """A record that holds the fields of several others side by side, and more."""
     held = {item.name: getattr(part, item.name) for part in parts if is_dataclass(part) for item in fields(part)}
