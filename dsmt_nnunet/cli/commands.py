@@ -23,7 +23,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
-from dsmt_nnunet.cli.warm_workers import share_warm_workers, start_warm_workers
+from dsmt_nnunet.cli.warm_workers import seconds_of_workers, share_warm_workers, start_warm_workers
 from dsmt_nnunet.environment import resolved
 
 IMPORTED_ONCE = (
@@ -37,7 +37,7 @@ IMPORTED_ONCE = (
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that has ended: its exit status, and seconds of processors that it and its children used themselves."""
+    """A command that has ended: its exit status, and seconds of processors that it, its children and workers used."""
 
     status: int
     cpu_seconds: float
@@ -158,13 +158,13 @@ def serve(answers: int, imported: Sequence[str]) -> None:
     gc.freeze()  # else each fork copies, at its end, all that was imported, to look for garbage: a second and more
     start_warm_workers()
     for line in sys.stdin:
-        request = _Request(**json.loads(line))
+        request, before = _Request(**json.loads(line)), seconds_of_workers()
         child = os.fork()
         if child == 0:
             os.close(answers)
             become(request)
         _, status, used = os.wait4(child, 0)
-        ended = Ended(os.waitstatus_to_exitcode(status), used.ru_utime)
+        ended = Ended(os.waitstatus_to_exitcode(status), used.ru_utime + seconds_of_workers() - before)
         os.write(answers, (json.dumps(asdict(ended)) + "\n").encode())
 
 

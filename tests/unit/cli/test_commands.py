@@ -71,11 +71,18 @@ def of_worker():
 
     return os.getppid(), os.environ.get("DSMT_TEST_VALUE"), os.getcwd()
 
+def busy():
+    while os.times().user < 1:
+        pass
+
 def main():
     import slow
 
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         parent, heard, folder = pool.apply(of_worker)
+        pool.apply(busy)
+        pool.close()
+        pool.join()
     print(json.dumps([parent, os.getpid(), heard, folder]))
 """
 
@@ -93,6 +100,7 @@ def test_spawned_workers_are_forks_of_one_process_and_know_the_environment_of_th
         assert ended.status == 0, output.read_text()
         parent, command, heard, folder = json.loads(output.read_text())
         assert (heard, folder) == (value, str(tmp_path))
+        assert ended.cpu_seconds >= 1, "the work of workers counts"
         assert parent != command, "a fork of the command would be unsafe beside its threads"
         told.append(parent)
     warm.close()
