@@ -25,6 +25,7 @@ from dsmt_nnunet.nnunet_listing import listed_in_this_process
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.planners.dsmt_planner import PLANNERS
+from dsmt_nnunet.planners.fingerprint import NoduleFingerprintExtractor
 from dsmt_nnunet.planners.nodule_planning import CONFIGURATION
 from dsmt_nnunet.planners.preprocessing import file_times, preprocess_what_is_missing
 from dsmt_nnunet.tasks import ClassificationSchema
@@ -120,7 +121,12 @@ def _extract_fingerprint(dataset_id: int, dataset_name: str, processes: int, ver
         print("The fingerprint was made of other files, or does not tell of which; it is made anew.")
         clean = True
     extract_fingerprint_dataset(
-        dataset_id, num_processes=processes, check_dataset_integrity=verify, clean=clean, verbose=False
+        dataset_id,
+        NoduleFingerprintExtractor,
+        num_processes=processes,
+        check_dataset_integrity=verify,
+        clean=clean,
+        verbose=False,
     )
     write_json(noted, sources, indent=None)
 

@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from dsmt_nnunet.cli.commands import IMPORTED_ONCE, WarmCommands
+from dsmt_nnunet.cli.commands import WarmCommands
 from dsmt_nnunet.environment import FOLDERS, plugin_folder
 
 DATASET_ID = 500
 DATASET = "Dataset500_Phantom"
 SECONDS_AT_MOST = 900
 PLUGIN = Path(__file__).parent / "plugin"
-IMPORTED = Path(__file__).parent / "imported"
 
 
 FIRST = ("test_tutorial.py", "test_training.py")
@@ -85,9 +84,7 @@ class Workspace:
     def run(self, command: str, status: int = 0, **variables: str) -> str:
         """Runs a command to its end in a fork that need not import torch again, and returns what it printed."""
         if self.warm is None:
-            path = os.pathsep.join([str(IMPORTED), *filter(None, [os.environ.get("PYTHONPATH")])])
-            modules = (*IMPORTED_ONCE, "quick_fingerprint")
-            self.warm = WarmCommands({**self.variables, "PYTHONPATH": path}, self.base, modules)
+            self.warm = WarmCommands(self.variables, self.base)
         output = self.base / "output.txt"
         ended = self.warm.run(command, output, variables, at_most_s=SECONDS_AT_MOST)
         printed = output.read_text(errors="replace")

@@ -148,7 +148,7 @@ def test_the_fingerprint_of_other_files_is_made_anew(
 ) -> None:
     cleaned = []
 
-    def extract(dataset_id: int, clean: bool, **_: Any) -> None:
+    def extract(dataset_id: int, extractor: type, clean: bool, **_: Any) -> None:
         cleaned.append(clean)
         (folder.parent / "dataset_fingerprint.json").write_text("{}")
 
