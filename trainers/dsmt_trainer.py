@@ -202,6 +202,11 @@ class DSMTTrainer(DataTrainer):
             self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_joint.pth"))
         self.current_epoch += 1
 
+    def on_train_end(self) -> None:
+        super().on_train_end()
+        if self.local_rank == 0:
+            self.logger.local_logger.draw_progress(self.output_folder)
+
     def _selection_score(self) -> float:
         """Smoothed AUC of the primary task; where it is never defined, the smoothed Dice, ranked below any AUC."""
         primary = self.dsmt_plan.schema.primary_task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from matplotlib.axes import Axes
 from nnunetv2.training.logging.nnunet_logger import LocalLogger
 
 from dsmt_nnunet.files import write_bytes
+
+PAUSES = 50
+"""After a picture none is drawn for so many times as long as it took: they take 2 % of a training, and not a fifth of a
+short one."""
 
 
 def task_keys(task_names: Sequence[str]) -> list[str]:
@@ -31,6 +36,7 @@ class DSMTLogger(LocalLogger):
         self.task_names = tuple(task_names)
         self.primary_task = primary_task
         self.joint_epochs = joint_epochs
+        self._next_picture = 0.0
         for key in task_keys(task_names):
             self.my_fantastic_logging[key] = []
 
@@ -41,6 +47,14 @@ class DSMTLogger(LocalLogger):
             self.my_fantastic_logging.setdefault(key, [math.nan] * epochs)
 
     def plot_progress_png(self, output_folder: str) -> None:
+        """What nnU-Net asks for after each epoch: `draw_progress`, unless it was drawn a moment ago."""
+        begun = time.monotonic()
+        if begun >= self._next_picture:
+            self.draw_progress(output_folder)
+            now = time.monotonic()
+            self._next_picture = now + PAUSES * (now - begun)
+
+    def draw_progress(self, output_folder: str) -> None:
         """Writes progress.png: losses, Dice, AUC of each task, learning rate and duration against the epoch."""
         log = self.my_fantastic_logging
         epochs = range(min(len(values) for values in log.values()))

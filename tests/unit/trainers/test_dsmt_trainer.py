@@ -272,6 +272,19 @@ def test_the_epochs_auc_counts_each_nodule_once_and_no_background(monkeypatch: p
     assert own.logger.get_value("val_loss_invasiveness", -1) == pytest.approx(0.5)
 
 
+def test_the_last_picture_shows_the_whole_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = trainer(monkeypatch=monkeypatch)
+    picture = Path(own.output_folder) / "progress.png"
+    own.dataloader_train = own.dataloader_val = None
+    for epochs in (1, 2):  # the second is not drawn after its epoch, the first was drawn a moment ago
+        for values in own.logger.local_logger.my_fantastic_logging.values():
+            values[:] = [0.5] * epochs
+        own.logger.plot_progress_png(own.output_folder)
+        before = picture.read_bytes()
+    own.on_train_end()
+    assert picture.read_bytes() != before
+
+
 def test_the_validation_at_the_end_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AttributeError):  # nothing has been initialised that could be validated
         trainer(initialise=False).perform_actual_validation()

@@ -50,10 +50,25 @@ def test_its_own_log_is_taken_as_it_is() -> None:
 def test_progress_is_drawn_also_with_gaps_and_a_rate_of_zero(tmp_path: Path, epochs: int) -> None:
     own = logger(epochs)
     own.my_fantastic_logging["val_auc_texture"][0] = math.nan
-    own.plot_progress_png(str(tmp_path))
+    own.draw_progress(str(tmp_path))
     content = (tmp_path / "progress.png").read_bytes()
     assert content.startswith(b"\x89PNG")
     assert len(content) > 20_000
+
+
+def test_pictures_take_little_of_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, now, drawn = logger(), [1000.0], []
+
+    def draw(_: str) -> None:
+        drawn.append(now[0])
+        now[0] += 2
+
+    monkeypatch.setattr(own, "draw_progress", draw)
+    monkeypatch.setattr("dsmt_nnunet.training.logger.time.monotonic", lambda: now[0])
+    for _ in range(25):
+        own.plot_progress_png(str(tmp_path))
+        now[0] += 10
+    assert drawn == [1000.0, 1000.0 + 2 + 10 * 10, 1000.0 + 2 * (2 + 10 * 10)]
 
 
 def test_nnunets_logger_takes_it_in(tmp_path: Path) -> None:
