@@ -117,7 +117,7 @@ def _stage(folder: Path, sources: Sequence[RowSource], table: Path) -> dict[str,
             ct = read_ct(first.ct)
             pattern = "|".join(dict.fromkeys(source.pattern for source in members))
             structures = [found for series in first.drawn for found in read_structures(series, ct, pattern)]
-            structures += [found for path in first.readings for found in lidc_structures(read_lidc(path, ct.grid))]
+            structures += [found for file in first.readings for found in lidc_structures(read_lidc(file, ct.grid))]
         except ValueError as error:
             problems.append(Problem(str(error), first.row.line, first.case_id))
             continue

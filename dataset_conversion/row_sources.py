@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable
 from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, TableMapping
@@ -13,6 +12,7 @@ from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
 from dsmt_nnunet.dataset_conversion.terms import SERIES_ROLE, STRUCTURE_ROLE
 from dsmt_nnunet.dicom.export import Export, Series
 from dsmt_nnunet.dicom.lidc import described, lidc_series_uid, read_lidc
+from dsmt_nnunet.dicom.packed_files import PackedFile
 from dsmt_nnunet.dicom.series import CT, ct_series, read_ct
 from dsmt_nnunet.dicom.slice_grid import grid_of_headers, pixel_spacing_mm, slice_distance_mm
 from dsmt_nnunet.dicom.structures import contoured_names, matches, structure_names, structures_of
@@ -53,7 +53,7 @@ class RowSource:
     position: tuple[str, ...] = ()
     ct: Series | None = None
     drawn: tuple[Series, ...] = ()
-    readings: tuple[Path, ...] = ()
+    readings: tuple[PackedFile, ...] = ()
     read_nodules: Mapping[str, str] = field(default_factory=dict)
     missing: str = ""
     is_damaged: bool = False
@@ -138,10 +138,10 @@ class _Finder:
         self.export = export
         self.choices = choices
         self.volumes = ct_series(export)
-        self.readings: dict[str, list[Path]] = {}
-        for path in export.others:
-            if (uid := lidc_series_uid(path)) is not None:
-                self.readings.setdefault(uid, []).append(path)
+        self.readings: dict[str, list[PackedFile]] = {}
+        for file in export.others:
+            if (uid := lidc_series_uid(file)) is not None:
+                self.readings.setdefault(uid, []).append(file)
         self.read_nodules: dict[str, dict[str, str]] = {}
 
     def completed(self, source: RowSource) -> RowSource:
@@ -173,7 +173,7 @@ def _read_nodules(source: RowSource) -> dict[str, str]:
     if source.ct is None or not source.readings:
         return {}
     grid = grid_of_headers(source.ct) or read_ct(source.ct).grid
-    return {name: what for path in source.readings for name, what in described(read_lidc(path, grid), grid)}
+    return {name: what for file in source.readings for name, what in described(read_lidc(file, grid), grid)}
 
 
 def case_column_of(mapping: TableMapping, table: CsvTable) -> str:

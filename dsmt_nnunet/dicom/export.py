@@ -17,6 +17,8 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, MediaStorageDirectoryStorage
 
+from dsmt_nnunet.dicom.packed_files import PackedFile, walk
+
 logger = logging.getLogger(__name__)
 
 _PREAMBLE = 128
@@ -66,14 +68,12 @@ class StoredObject:
     """One DICOM object of an export.
 
     Attributes:
-        path: the file, or the zip that holds it.
-        member: name inside the zip, None for a file.
+        file: where it lies.
         header: what tells objects apart (`_HEADER`); no pixels.
         rival: another file with the same SOP Instance UID and other pixels, "" where there is none.
     """
 
-    path: Path
-    member: str | None
+    file: PackedFile
     header: Dataset
     rival: str = ""
 
@@ -85,11 +85,7 @@ class StoredObject:
         """
         if self.rival:
             raise ValueError(f"{self.rival} has the same SOP Instance UID and other pixels. Take out the wrong one.")
-        if self.member is None:
-            dataset = pydicom.dcmread(self.path, force=True)
-        else:
-            with zipfile.ZipFile(self.path) as archive:
-                dataset = pydicom.dcmread(io.BytesIO(archive.read(self.member)), force=True)
+        dataset = pydicom.dcmread(io.BytesIO(self.file.read()), force=True)
         if "TransferSyntaxUID" not in dataset.file_meta:
             implicit = dataset.original_encoding[0]
             dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -119,7 +115,7 @@ class StoredObject:
     @property
     def name(self) -> str:
         """Where it lies, for messages."""
-        return str(self.path) if self.member is None else f"{self.path}:{self.member}"
+        return self.file.name
 
     def text(self, keyword: str) -> str:
         """Value of an attribute as text, "" where it is missing or empty."""
@@ -194,7 +190,7 @@ class Export:
 
     path: Path
     series: tuple[Series, ...]
-    others: tuple[Path, ...]
+    others: tuple[PackedFile, ...]
 
     def of_patient(self, patient_id: str) -> tuple[Series, ...]:
         """Series of a patient."""
@@ -202,7 +198,7 @@ class Export:
 
 
 def read_export(path: str | Path) -> Export:
-    """Walks a folder (flat, nested, with zips in it), a zip or a single file.
+    """Walks a folder (flat, nested, with zips in it), a zip (with zips in it) or a single file.
 
     File names and endings are not looked at; a DICOMDIR is passed over, since the files that it lists are there.
 
@@ -216,22 +212,21 @@ def read_export(path: str | Path) -> Export:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such folder or file.")
-    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
     objects: dict[str, StoredObject] = {}
     others = []
-    for file in files:
-        found = list(_objects_of(file))
-        if not found:
+    for file in walk(path):
+        header = _header_of(file)
+        if header is None:
             others.append(file)
-        for item in found:
-            if item.header.SOPClassUID != MediaStorageDirectoryStorage:
-                uid = item.text("SOPInstanceUID")
-                first = objects.setdefault(uid, item)
-                if first is not item and _differ(first, item):
-                    objects[uid] = replace(first, rival=item.name)
+            continue
+        item = StoredObject(file, header)
+        uid = item.text("SOPInstanceUID")
+        first = objects.setdefault(uid, item)
+        if first is not item and _differ(first, item):
+            objects[uid] = replace(first, rival=item.name)
     if not objects:
         raise ValueError(
-            f"{path} holds no DICOM object among {len(files)} files. Give the folder or zip of the export."
+            f"{path} holds no DICOM object among {len(others)} files. Give the folder or zip of the export."
         )
     return Export(path, _group(list(objects.values())), tuple(others))
 
@@ -257,22 +252,16 @@ def _differ(first: StoredObject, second: StoredObject) -> bool:
     return len({item.read().file_meta.TransferSyntaxUID for item in (first, second)}) == 1 and pixels[0] != pixels[1]
 
 
-def _objects_of(file: Path) -> Iterator[StoredObject]:
-    if zipfile.is_zipfile(file):
+def _header_of(file: PackedFile) -> Dataset | None:
+    if file.members:
         try:
-            with zipfile.ZipFile(file) as archive:
-                if inner := [name for name in archive.namelist() if name.lower().endswith(".zip")]:
-                    raise ValueError(f"{file}: it holds a zip itself ({inner[0]}). Unpack the outer one.")
-                for name in sorted(archive.namelist()):
-                    if (header := _header(io.BytesIO(archive.read(name)), f"{file}:{name}")) is not None:
-                        yield StoredObject(file, name, header)
+            return _header(io.BytesIO(file.read()), file.name)
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-            raise ValueError(f"{file}: the zip cannot be read ({error}). Export it again, without password.") from error
-    else:
-        with file.open("rb") as stream:
-            header = _header(stream, str(file))
-        if header is not None:
-            yield StoredObject(file, None, header)
+            raise ValueError(
+                f"{file.name}: the zip cannot be read ({error}). Export it again, without password."
+            ) from error
+    with file.path.open("rb") as stream:
+        return _header(stream, file.name)
 
 
 def _header(stream: io.BufferedIOBase, name: str) -> Dataset | None:
@@ -289,9 +278,14 @@ def _header(stream: io.BufferedIOBase, name: str) -> Dataset | None:
         logger.debug("%s cannot be read.", name, exc_info=True)
     if header.get("SOPClassUID") and header.get("SOPInstanceUID"):
         return header
-    if is_marked:
+    if is_marked and not _is_directory(header):
         logger.warning("%s begins as a DICOM object does, but is cut off or lacks its UIDs; it is left out.", name)
     return None
+
+
+def _is_directory(header: Dataset) -> bool:
+    """Whether it is a DICOMDIR, which names its class in front of the data set alone."""
+    return bool(getattr(header, "file_meta", Dataset()).get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage)
 
 
 def _referenced_series(header: Dataset) -> Iterator[UID]:

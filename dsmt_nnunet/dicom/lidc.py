@@ -10,13 +10,13 @@ import logging
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from dsmt_nnunet.dicom.contours import StructureMask, fill_polygon
+from dsmt_nnunet.dicom.packed_files import PackedFile
 from dsmt_nnunet.dicom.slice_grid import SliceGrid
 
 logger = logging.getLogger(__name__)
@@ -61,23 +61,23 @@ class LidcNodule:
         return StructureMask(name, agreed, self.readings[0].structure.shape)
 
 
-def lidc_series_uid(path: Path) -> str | None:
+def lidc_series_uid(file: PackedFile) -> str | None:
     """UID of the series that an XML file was drawn on, None when it is no LIDC reading."""
-    if path.suffix.lower() != ".xml":
+    if file.suffix != ".xml":
         return None
     try:
-        root = ElementTree.parse(path).getroot()
+        root = ElementTree.fromstring(file.read())
     except ElementTree.ParseError as error:
-        logger.warning("%s is cut off or no XML (%s): what readers may have drawn in it is not read.", path, error)
+        logger.warning("%s is cut off or no XML (%s): what readers may have drawn in it is not read.", file.name, error)
         return None
     return _text(root, "SeriesInstanceUid") or None if _local(root.tag) == "LidcReadMessage" else None
 
 
-def read_lidc(path: Path, grid: SliceGrid) -> list[LidcNodule]:
+def read_lidc(file: PackedFile, grid: SliceGrid) -> list[LidcNodule]:
     """Reads the nodules that were drawn (those of 3 mm and more), matched between the readers.
 
     Args:
-        path: the XML.
+        file: the XML.
         grid: of the series that it names.
 
     Returns:
@@ -88,19 +88,19 @@ def read_lidc(path: Path, grid: SliceGrid) -> list[LidcNodule]:
         ValueError: not LIDC's XML, of another series, or a contour on a slice that the series lacks.
     """
     try:
-        root = ElementTree.parse(path).getroot()
+        root = ElementTree.fromstring(file.read())
     except ElementTree.ParseError as error:
-        raise ValueError(f"{path} is not readable XML: {error}.") from error
+        raise ValueError(f"{file.name} is not readable XML: {error}.") from error
     drawn_on = _text(root, "SeriesInstanceUid")
     if _local(root.tag) != "LidcReadMessage" or drawn_on != grid.series.uid:
-        raise ValueError(f"{path} holds no LIDC reading of {grid.series.where}; it names series '{drawn_on}'.")
+        raise ValueError(f"{file.name} holds no LIDC reading of {grid.series.where}; it names series '{drawn_on}'.")
     slices = {uid: index for index, uid in enumerate(grid.sop_uids)}
     readings = []
     for reader, session in enumerate(_children(root, "readingSession")):
         for nodule in _children(session, "unblindedReadNodule"):
             rois = _children(nodule, "roi")
             if len(rois) > 1 or any(len(_children(roi, "edgeMap")) > 1 for roi in rois):
-                structure = _structure(_text(nodule, "noduleID"), rois, slices, grid, path)
+                structure = _structure(_text(nodule, "noduleID"), rois, slices, grid, file.name)
                 if len(structure.voxels_zyx):
                     readings.append(LidcReading(reader, structure.name, _ratings(nodule), structure))
     nodules = match_readings(readings, grid.spacing_mm)
@@ -179,7 +179,7 @@ def _linked(members: Sequence[int], distances: NDArray[np.float64], tolerance_mm
 
 
 def _structure(
-    name: str, rois: Sequence[ElementTree.Element], slices: Mapping[str, int], grid: SliceGrid, path: Path
+    name: str, rois: Sequence[ElementTree.Element], slices: Mapping[str, int], grid: SliceGrid, name_of_file: str
 ) -> StructureMask:
     columns, rows, count = grid.size
     drawn: dict[int, NDArray[np.bool_]] = {}
@@ -187,13 +187,13 @@ def _structure(
     for roi in rois:
         uid = _text(roi, "imageSOP_UID")
         if uid not in slices:
-            raise ValueError(f"{path}: a contour lies on image {uid}, which {grid.series.where} lacks.")
+            raise ValueError(f"{name_of_file}: a contour lies on image {uid}, which {grid.series.where} lacks.")
         edges = _children(roi, "edgeMap")
         try:
             points = np.array([[int(_text(edge, "xCoord")), int(_text(edge, "yCoord"))] for edge in edges])
         except ValueError as error:
             raise ValueError(
-                f"{path}: nodule '{name}' has a contour without whole numbers ({error}), on image {uid}."
+                f"{name_of_file}: nodule '{name}' has a contour without whole numbers ({error}), on image {uid}."
             ) from error
         inside = fill_polygon(points.astype(float), (rows, columns))
         border = points[np.all((points >= 0) & (points < (columns, rows)), axis=1)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ import numpy as np
 
 from dsmt_nnunet.csv_table import read_csv
 from dsmt_nnunet.dicom.export import Export, Series, read_export
+from dsmt_nnunet.dicom.packed_files import walk
 from dsmt_nnunet.dicom.scan_source import SOURCES_FOLDER, ScanSource, write_sources
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
 from dsmt_nnunet.dicom.structures import read_structures, structures_of
@@ -117,11 +117,14 @@ def _table_of(source: Path) -> bytes | None:
     if source.is_dir():
         given = source / NODULE_TABLE_NAME
         return given.read_bytes() if given.is_file() else None
-    with zipfile.ZipFile(source) as archive:
-        members = [name for name in archive.namelist() if PurePosixPath(name).name == NODULE_TABLE_NAME]
-        if len(members) > 1:
-            raise ValueError(f"{source} holds {len(members)} tables {NODULE_TABLE_NAME}: {members}. Keep one.")
-        return archive.read(members[0]) if members else None
+    tables = [
+        file for file in walk(source) if file.members and PurePosixPath(file.members[-1]).name == NODULE_TABLE_NAME
+    ]
+    if len(tables) > 1:
+        raise ValueError(
+            f"{source} holds {len(tables)} tables {NODULE_TABLE_NAME}: {[t.name for t in tables]}. Keep one."
+        )
+    return tables[0].read() if tables else None
 
 
 def _take_table_over(given: bytes, table: Path, unread: set[str]) -> None:

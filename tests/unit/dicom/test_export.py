@@ -20,7 +20,7 @@ def test_a_nested_export_is_grouped_whatever_its_files_are_called(tmp_path: Path
     (tmp_path / "empty").touch()
     export = read_export(tmp_path)
     assert [(one.patient_id, len(one.objects)) for one in export.series] == [("007", 3), ("P1", 2), ("P1", 4)]
-    assert [path.name for path in export.others] == ["empty", "notes.txt"]
+    assert [file.path.name for file in export.others] == ["empty", "notes.txt"]
     assert len(export.of_patient("P1")) == 2
 
 
@@ -30,7 +30,7 @@ def test_the_same_object_twice_counts_once(tmp_path: Path) -> None:
     assert len(read_export(tmp_path).series[0].objects) == 4
 
 
-def test_zip_with_dicomdir(tmp_path: Path) -> None:
+def test_zip_with_dicomdir(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_ct(tmp_path / "source")
     files = FileSet()
     for file in (tmp_path / "source").iterdir():
@@ -43,6 +43,7 @@ def test_zip_with_dicomdir(tmp_path: Path) -> None:
     from_folder, from_zip = read_export(tmp_path / "disc"), read_export(tmp_path / "disc.zip")
     assert len(from_folder.series) == len(from_zip.series) == 1
     assert read_ct(ct_series(from_zip)[0]).image.GetSize() == (8, 6, 4)
+    assert not caplog.messages, "a DICOMDIR is no damaged object"
 
 
 def test_files_without_preamble(tmp_path: Path) -> None:

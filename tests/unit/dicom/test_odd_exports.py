@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from dsmt_nnunet.dicom.export import read_export
+from dsmt_nnunet.dicom.lidc import lidc_series_uid, read_lidc
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
 from dsmt_nnunet.dicom.slice_grid import slice_distance_mm
 from dsmt_nnunet.dicom.structures import contoured_names, read_structures, structures_of
 from tests.unit.dicom.made_series import write_ct
-from tests.unit.dicom.made_structures import write_rtstruct, write_seg
+from tests.unit.dicom.made_structures import lidc_xml, write_rtstruct, write_seg
 from tests.unit.dicom.test_contours import square
+from tests.unit.dicom.test_lidc import outline
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR DS")
 
@@ -96,10 +100,32 @@ def test_one_uid_and_two_images(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_a_zip_in_a_zip_is_named(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
-        archive.writestr("x/in.ZIP", b"PK")
-    with pytest.raises(ValueError, match=r"outer\.zip: it holds a zip itself \(x/in\.ZIP\)"):
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def test_zips_in_zips_are_read_with_what_lies_beside_the_slices(tmp_path: Path) -> None:
+    write_ct(tmp_path / "ct")
+    ct = read(tmp_path / "ct")
+    slices = {file.name: file.read_bytes() for file in (tmp_path / "ct").iterdir()}
+    reading = lidc_xml(ct, [{"a": [(2, outline(0, 3), True)]}]).encode()
+    study = zipped({**slices, "reading.XML": reading})
+    (tmp_path / "outer.zip").write_bytes(zipped({"patient.ZIP": zipped({"s/study.zip": study}), "notes.txt": b"-"}))
+    export = read_export(tmp_path / "outer.zip")
+    again = read_ct(ct_series(export)[0])
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(again.image), sitk.GetArrayFromImage(ct.image))
+    assert [file.name.rpartition(":")[2] for file in export.others] == ["notes.txt", "reading.XML"]
+    assert lidc_series_uid(export.others[1]) == ct.series.uid
+    assert len(read_lidc(export.others[1], again.grid)) == 1
+    (tmp_path / "outer.zip").write_bytes(zipped({"a.zip": zipped({"b.zip": zipped({"c.zip": zipped(slices)})})}))
+    with pytest.raises(ValueError, match=r"outer\.zip:a\.zip:b\.zip:c\.zip: it holds zips within zips"):
+        read_export(tmp_path)
+    (tmp_path / "outer.zip").write_bytes(zipped({"a.zip": b"PK"}))
+    with pytest.raises(ValueError, match=r"outer\.zip:a\.zip: the zip cannot be read"):
         read_export(tmp_path)
 
 
