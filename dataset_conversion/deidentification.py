@@ -14,7 +14,7 @@ from dsmt_nnunet.dataset_conversion.dates import holds_date, read_date, ways_of_
 from dsmt_nnunet.dicom.export import Series
 
 _IDENTIFYING = re.compile(
-    r"name|birth|\bdob\b|born|accession|geburt|\bgeb(\b|dat|am\b)|姓名|氏名|生年月日|出生|检查号|身份证"
+    r"^(patient(in)?|pat\.?|患者|病人)$|name|birth|\bdob\b|born|accession|geburt|\bgeb(\b|dat|am\b)|姓名|氏名|生年月日|出生|检查号|身份证"
     r"|\breferr|\bphysician|zuweis|überweis|hausarzt|\baddress|\bphone|telefon|e-?mail"
     r"|adresse|anschrift|wohnort|versicher|\binsurance|\bssn\b|电话|電話|住址|住所",
     re.IGNORECASE,
@@ -30,7 +30,7 @@ _SEPARATORS = re.compile(r"[\W_]+")
 
 def tells_who(column: str) -> bool:
     """Whether a column's header says that it holds a name, birth date, accession number, sender or address."""
-    words = column.replace("_", " ")
+    words = column.replace("_", " ").strip()
     return bool(_IDENTIFYING.search(words)) and not _NOT_IDENTIFYING.fullmatch(words)
 
 

@@ -15,17 +15,21 @@ from dsmt_nnunet.dataset_conversion.terms import (
     CATEGORY_HEADERS,
     GRADES_OR_INVASIVE,
     INVASIVENESS,
+    NODULE_HEADER,
     NOT_KNOWN,
     NUMBER_HEADERS,
     ROLE_HEADERS,
     SIGN,
     SIGN_HEADERS,
+    STRUCTURE_ROLE,
     UNIT_IN_HEADER,
 )
 
 _ENOUGH = 0.5
 """So large a share of a column's cells must be terms that are known."""
 _SHOWN = 6
+_CELLS = ", which holds "
+"""Between the name of a column and examples of its cells."""
 _SIGNS_IN_HEADERS = re.compile(r"[\W_]+")
 
 
@@ -110,7 +114,7 @@ def suggest(table: CsvTable, grades: bool = False) -> Suggestion:
     lines += [f"covariate {name}: column '{own.column}': {own.summary}" for name, own in categories.items()]
     lines += [f"covariate {name}: column '{column}', {unit or 'no unit'}" for name, (column, unit) in numbers.items()]
     lines += [f"left out, it tells who a patient is: column '{name}'" for name in table.columns if tells_who(name)]
-    lines += [f"not used: column '{name}': {_examples(table, name)}" for name in left if name not in used]
+    lines += [f"not used: column '{name}'{_CELLS}{_examples(table, name)}" for name in left if name not in used]
     strange = [term for own in (*tasks.values(), *categories.values()) for term in own.strange]
     text = "\n".join(_yaml(table, roles, tasks, categories, numbers, grades and pathology is not None, lines)) + "\n"
     return Suggestion(text, tuple(lines), tuple(strange))
@@ -121,7 +125,7 @@ def _header(name: str) -> str:
 
 
 def _roles(table: CsvTable) -> dict[str, str]:
-    """Role -> column; a header in cm is no diameter in mm."""
+    """Role -> column; a header in cm is no diameter in mm, and beside numbers of nodules stand names of contours."""
     found: dict[str, str] = {}
     for role, pattern in ROLE_HEADERS.items():
         for name in table.columns:
@@ -129,6 +133,10 @@ def _roles(table: CsvTable) -> dict[str, str]:
             fits = re.fullmatch(pattern, _header(name)) and (unit is None or unit["unit"].strip().casefold() == "mm")
             if fits and name not in found.values() and role not in found:
                 found[role] = name
+    if "nodule_id" in found and STRUCTURE_ROLE not in found:
+        free = [name for name in table.columns if name not in found.values()]
+        called = next((name for name in free if re.fullmatch(NODULE_HEADER, _header(name))), None)
+        found |= {} if called is None else {STRUCTURE_ROLE: called}
     return found
 
 
@@ -211,7 +219,9 @@ def _yaml(
     lines: Sequence[str],
 ) -> Iterator[str]:
     yield f"# Suggested for {table.path.name}, {len(table.rows)} rows. Read it, correct it, and convert with --mapping."
-    yield from (f"# {line}" for line in lines if line.startswith(("left out", "not used")))
+    for line in lines:  # of cells only those that are sorted: the others may tell who a patient is
+        if line.startswith(("left out", "not used")):
+            yield f"# {line.partition(_CELLS)[0]}"
     if roles:
         yield "columns:"
         yield from (f"  {role}: {_quoted(column)}" for role, column in roles.items())

@@ -112,9 +112,46 @@ SEX = MappingProxyType(
 )
 SMOKING = MappingProxyType(
     {
-        "never": ("never", "never smoker", "non-smoker", "nonsmoker", "no", "无", "否", "从不", "nie", "nein", "なし"),
-        "former": ("former", "ex", "ex-smoker", "former smoker", "quit", "已戒", "ehemalig", "früher", "過去"),
-        "current": ("current", "current smoker", "smoker", "yes", "有", "是", "aktuell", "ja", "あり", "現在"),
+        "never": (
+            "never",
+            "never smoker",
+            "non-smoker",
+            "nonsmoker",
+            "no",
+            "无",
+            "否",
+            "从不",
+            "nie",
+            "nein",
+            "なし",
+            "Nichtraucher",
+        ),
+        "former": (
+            "former",
+            "ex",
+            "ex-smoker",
+            "former smoker",
+            "quit",
+            "已戒",
+            "ehemalig",
+            "früher",
+            "過去",
+            "Ex-Raucher",
+            "Exraucher",
+        ),
+        "current": (
+            "current",
+            "current smoker",
+            "smoker",
+            "yes",
+            "有",
+            "是",
+            "aktuell",
+            "ja",
+            "あり",
+            "現在",
+            "Raucher",
+        ),
     }
 )
 LOBES = MappingProxyType(
@@ -154,9 +191,11 @@ ROLE_HEADERS = MappingProxyType(
     }
 )
 """Role of a column -> its header, without blanks and signs, in lower case."""
+NODULE_HEADER = r"nodule|lesion|herd|rundherd|结节|結節"
+"""Of a column that holds names of contours, where another numbers the nodules."""
 SIGN_HEADERS = MappingProxyType(
     {
-        "bubble_lucency": r"bubble(like)?lucency|vacuole(sign)?|空泡征?|blasigeaufhellung|bläschen(zeichen)?",
+        "bubble_lucency": r"bubble(like)?lucency|vacuole(sign)?|空泡征?|blasigeaufhellung|(luft)?bläschen(zeichen)?",
         "pleural_retraction": r"pleural(retraction|indentation|tag)|胸膜(凹陷|牵拉)征?|pleuraretraktion|胸膜陥入像?",
         "spiculation": r"spiculat(ion|ed)|毛刺征?|spikulation|スピキュラ",
         "lobulation": r"lobulat(ion|ed)|分叶征?|lobulierung|分葉",

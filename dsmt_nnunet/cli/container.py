@@ -75,15 +75,14 @@ def _grand_challenge(images: Path, target: Path, model: str) -> int:
 
 
 def _mhub(source: Path, target: Path, model: str) -> int:
-    """Any number of series; a segmentation and a report of each case beside its answers."""
+    """Any number of series; a report of each case, and a segmentation where it has nodules, beside its answers."""
     from dsmt_nnunet.predictions.results import read_folder
 
     status = _predict(model, source, target)
     if not list(target.glob("*.nii.gz")):
         return status
     for case in read_folder(target):
-        if case.nodules:
-            status = _dsmt("export", "dicom", target, "--series", source, "--case", case.case_id) or status
+        status = _dsmt("export", "dicom", target, "--series", source, "--case", case.case_id) or status
     return status
 
 

@@ -63,6 +63,17 @@ def test_a_series_of_mhub_is_answered_in_dicom(model: Path, tmp_path: Path) -> N
     assert sorted(pydicom.dcmread(path).Modality for path in out.glob("dicom/*.dcm")) == ["SEG", "SR"]
 
 
+def test_a_series_without_a_nodule_has_a_report(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScanPredictor, "_segment", lambda self, data, region=None: 0 * bell(data))
+    image, _ = dsmt.example_scan()
+    hu = np.rint(sitk.GetArrayFromImage(image)).astype(np.int16)
+    write_ct(tmp_path / "in", heights=[1.5 * index for index in range(len(hu))], hu=hu)
+    out = tmp_path / "out"
+    assert main(["container", "--input", str(tmp_path / "in"), "--output", str(out), "--model", str(model)]) == 0
+    assert not read_folder(out)[0].nodules
+    assert [pydicom.dcmread(path).Modality for path in out.glob("dicom/*.dcm")] == ["SR"]
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

@@ -24,6 +24,8 @@ def test_a_hospitals_numbers_of_scans_go_with_the_pseudonyms() -> None:
     [
         *((name, True) for name in ("Geb.-Datum", "GebDat", "geb. am", "Zuweiser", "Referring physician", "Telefon")),
         *((name, True) for name in ("patient_dob", "home_address", "home_phone", "patient_SSN", "geb_am")),
+        *((name, True) for name in ("Patient", "Patientin ", "Pat.", "患者")),
+        *((name, False) for name in ("Patient ID", "Pat.-Nr.", "患者ID")),
         *((name, True) for name in ("Hausarzt", "E-Mail", "Anschrift", "身份证号", "电话")),
         *((name, False) for name in ("Gebiet", "preferred_side", "series_name", "filename", "Herd-Nr.", "OP-Datum")),
     ],

@@ -68,9 +68,10 @@ def test_what_a_table_tells_is_not_asked(tmp_path: Path) -> None:
     assert [told["lobe"].value(row[8]) for row in ROWS[:3]] == ["upper", "lower", "middle"]
     assert told["sex"].value("w") == "female"
     assert "left out, it tells who a patient is: column '姓名'" in found.lines
-    assert "not used: column '备注': 复查 (1)" in found.lines
-    assert "not used: column 'pack-years': 20 (6)" in found.lines, "one value teaches nothing"
+    assert "not used: column '备注', which holds 复查 (1)" in found.lines
+    assert "not used: column 'pack-years', which holds 20 (6)" in found.lines, "one value teaches nothing"
     assert "structure: column 'structure'" in found.lines
+    assert "# not used: column '备注'\n" in found.text, "the file may be handed on, and a remark may name a patient"
 
 
 def test_terms_are_counted_and_what_is_not_known_is_left_to_a_person(tmp_path: Path) -> None:
@@ -137,3 +138,25 @@ def test_terms_of_four_languages(term: str, grade: str | None) -> None:
 def test_a_plain_non_invasive_is_no_grade() -> None:
     with pytest.raises(ValueError, match="is not a known term"):
         GRADED_MAPPING.tasks[0].label("non-invasive")
+
+
+def test_words_of_a_german_department(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "Pat.-ID;Patient;Herd-Nr.;Herd;Histologie;Luftbläschen;Rauchen\n"
+        "007;Müller, Jürgen;1;GTV-1;IAC;ja;Ex-Raucher\n008;Schulz, Käthe;1;Herd links;AIS;nein;Nichtraucher\n"
+        "009;Nowak, Ewa;1;GTV;unbekannt;ja;Raucher\n",
+        encoding="utf-8",
+    )
+    found = suggest(read_table(tmp_path / "t.csv"))
+    assert found.unsorted == ()
+    assert "structure: column 'Herd'" in found.lines
+    assert "nodule_id: column 'Herd-Nr.'" in found.lines
+    assert "task bubble_lucency: column 'Luftbläschen': 1 absent, 2 present, 0 not known" in found.lines
+    assert "covariate smoking: column 'Rauchen': 1 never, 1 former, 1 current, 0 not known" in found.lines
+    assert "left out, it tells who a patient is: column 'Patient'" in found.lines
+    assert "Müller" not in found.text
+
+
+def test_numbers_of_nodules_are_no_names_of_contours(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("Pat.-ID;Herd;Histologie\n007;1;IAC\n007;2;AIS\n", encoding="utf-8")
+    assert "nodule_id: column 'Herd'" in suggest(read_table(tmp_path / "t.csv")).lines
