@@ -33,6 +33,7 @@ Outcome = Literal["wrong", "missed", "extra", "right", "unknown"]
 OUTCOMES: tuple[Outcome, ...] = ("wrong", "missed", "extra", "right", "unknown")
 """In the order of the wall: wrong decisions, nodules not found, findings that are none, right ones, no truth."""
 _BAND = re.compile(r"(?:< (?P<below>\S+)|>= (?P<above>\S+)|(?P<low>\S+) to < (?P<high>\S+))")
+MASK_OPTIONS = {"truth": "--labels", "predicted": "--predictions"}
 NO_IMAGES = "Give --images FOLDER to see the nodule here."
 
 
@@ -234,7 +235,7 @@ def _case_pictures(cards: Sequence[Card], folders: ImageFolders, source: str, pr
     paths = {"truth": folders.label(case_id), "predicted": mask}
     masks = {name: read_volume(found) for name, found in paths.items() if found is not None}
     absent = [name for name in paths if name not in masks]
-    lacking = f"No {' and no '.join(absent)} contour: no mask of this case." if absent else ""
+    lacking = " ".join(f"No {name} contour: no mask of this case in {MASK_OPTIONS[name]}." for name in absent)
     lacking = lacking if evaluated else OTHER_PREDICTION
     result = []
     for card in cards:

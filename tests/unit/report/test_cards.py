@@ -69,7 +69,7 @@ def test_pictures_need_an_image(cohort: Cohort, cards: list[Card], tmp_path: Pat
     assert [card.case_id for card in done] == ["case_08", "case_03"]
     assert done[0].picture is not None
     assert set(done[0].picture.plane_contours) == {"truth"}
-    assert "no mask" in done[0].lacking
+    assert done[0].lacking == "No predicted contour: no mask of this case in --predictions."
     without = with_pictures(cards[:1], ImageFolders((tmp_path,)), "predictions")[0]
     assert without.picture is None
     assert "no image" in without.lacking
