@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -128,7 +128,22 @@ def find_sources(
             is_empty=told["nodule_id"].casefold() == NONE_ID,
         )
         sources.append(finder.completed(source))
-    return sources
+    return list(_of_one_scan(sources))
+
+
+def _of_one_scan(sources: Sequence[RowSource]) -> Iterator[RowSource]:
+    """The rows; of one case those that mean another scan than the first of them lack a case of their own."""
+    first: dict[str, tuple[int, str]] = {}
+    for source in sources:
+        if source.ct is not None and not source.missing:
+            line, uid = first.setdefault(source.case_id, (source.row.line, source.ct.uid))
+            if uid != source.ct.uid:
+                source = replace(
+                    source,
+                    missing=f"a case of its own: it means series {source.ct.uid}, and line {line} of the same case "
+                    f"'{source.case_id}' series {uid}. Give rows of different scans different case_ids.",
+                )
+        yield source
 
 
 class _Finder:

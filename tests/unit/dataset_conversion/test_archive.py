@@ -116,6 +116,19 @@ def test_a_scan_without_a_nodule_needs_no_contour(export: Path, tmp_path: Path) 
     assert not sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "labelsTr" / "P2.nii.gz"))).any()
 
 
+def test_two_scans_of_a_patient_are_two_cases(export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_ct(export / "c", heights=HEIGHTS, hu=hu_of("later"), series=2, patient="007")
+    uids = [own.uid for own in ct_series(read_export(export)) if own.patient_id == "007"]
+    nodule = {"patient_id": "007", "case_id": "", "series_uid": uids[0], "structure": "gtv-1", "pathology": "AIS"}
+    later = {**nodule, "series_uid": uids[1], "nodule_id": "none", "structure": "", "pathology": ""}
+    table = [{"nodule_id": "", **nodule}, later]
+    assert convert(export, write_table(tmp_path / "t.csv", table), "--dry-run") == 1
+    told = capsys.readouterr().out
+    assert f"MISSING a case of its own: it means series {uids[1]}, and line 2 of the same case '007'" in told
+    table[1]["case_id"] = "007-later"
+    assert convert(export, write_table(tmp_path / "t.csv", table), "--dry-run") == 0
+
+
 def test_nothing_tells_who_the_patient_is(export: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.csv"
     names.write_text("patient_id,pseudonym\n007,A1\n")
