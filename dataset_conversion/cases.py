@@ -17,7 +17,6 @@ from dsmt_nnunet.dataset_conversion.images import (
     VolumeFinder,
     along_axes_of,
     check_same_grid,
-    check_single_channel,
     label_array,
     read_dicom,
     read_volume,
@@ -116,7 +115,7 @@ class CaseReader:
             raise ValueError(
                 f"image {path} is the image of case '{other}' too. Nodules of one scan are rows with the same case_id."
             )
-        check_single_channel(path)
+        self.images.check_single_channel(path)
         scan = read_dicom(path)
         image = scan.image if scan else read_volume(path)
         array = sitk.GetArrayViewFromImage(image)

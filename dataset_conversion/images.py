@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import os
 from pathlib import Path
@@ -95,6 +94,22 @@ class VolumeFinder:
         """Whether a volume is called `name`, or several are."""
         return bool(self._candidates(self.folder / name))
 
+    def check_single_channel(self, path: Path) -> None:
+        """Checks that no further channel lies beside an image: a data set that is written has one, the CT.
+
+        Raises:
+            ValueError: there is one.
+        """
+        ending = next((ending for ending in VOLUME_ENDINGS if path.name.lower().endswith(ending)), "")
+        stem = path.name[: len(path.name) - len(ending)].removesuffix(_NNUNET_CHANNEL)
+        channels = [path.with_name(f"{stem}_{number:04d}") for number in range(1, 10)]
+        further = [other.name for channel in channels for other in self._named(channel)]
+        if further:
+            raise ValueError(
+                f"{path} has further channels beside it ({', '.join(further)}), and conversion writes the CT alone. "
+                f"Make nnU-Net's folders by hand for several channels (docs/data-format.md), or move these files away."
+            )
+
     def _candidates(self, exact: Path) -> list[Path]:
         if exact.is_file():
             return [exact]
@@ -150,22 +165,6 @@ def read_volume(path: Path) -> sitk.Image:
             f"components (a colour image, perhaps); one number a voxel is needed."
         )
     return image
-
-
-def check_single_channel(path: Path) -> None:
-    """Checks that no further channel lies beside an image: a data set that is written has one, the CT.
-
-    Raises:
-        ValueError: there is one.
-    """
-    ending = next((ending for ending in VOLUME_ENDINGS if path.name.lower().endswith(ending)), "")
-    stem = path.name[: len(path.name) - len(ending)].removesuffix(_NNUNET_CHANNEL)
-    further = sorted(other.name for other in path.parent.glob(f"{glob.escape(stem)}_000[1-9]*"))
-    if further:
-        raise ValueError(
-            f"{path} has further channels beside it ({', '.join(further)}), and conversion writes the CT alone. Make "
-            f"nnU-Net's folders by hand for several channels (docs/data-format.md), or move these files away."
-        )
 
 
 def _read_file(path: Path) -> sitk.Image:

@@ -98,6 +98,7 @@ class RawDatasetWriter:
         _check_free(self.folder, overwrite, other_roots=_other_nnunet_folders(self._raw_folder))
         self._partial = temporary_folder(self._raw_folder)
         self._cases: dict[str, Split] = {}
+        self._lower_case_ids: set[str] = set()
         self._split_of_patient: dict[str, Split] = {}
         self._nodules: dict[Split, list[Nodule]] = {"train": [], "test": []}
         self._empty: dict[Split, list[EmptyCase]] = {"train": [], "test": []}
@@ -156,6 +157,7 @@ class RawDatasetWriter:
         if source is not None:
             write_sources(self._partial / SOURCES_FOLDER, {case_id: source})
         self._cases[case_id] = split
+        self._lower_case_ids.add(case_id.lower())
         table = NoduleTable(tuple(nodules), () if empty is None else (empty,))
         for patient_id in table.patient_ids:
             self._split_of_patient[same_person_key(patient_id)] = split
@@ -173,7 +175,7 @@ class RawDatasetWriter:
     ) -> None:
         if problem := case_id_problem(case_id):
             raise ValueError(f"Case '{case_id}': a case_id {problem}.")
-        if case_id.lower() in {other.lower() for other in self._cases}:
+        if case_id.lower() in self._lower_case_ids:
             raise ValueError(f"Case '{case_id}' was added already (case_ids must differ in more than letter case).")
         if split not in SPLITS:
             raise ValueError(f"Case '{case_id}': split must be one of {list(SPLITS)}, got '{split}'.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 import nibabel
 import numpy as np
 import pytest
@@ -105,6 +108,20 @@ def test_further_channels_are_not_dropped(hospital: Hospital) -> None:
     hospital.put_image("a_0001.nii.gz", lung(cube_mask()))
     with pytest.raises(ConversionError, match=r"further channels beside it \(a_0001\.nii\.gz\)"):
         hospital.convert(overwrite=True)
+
+
+def test_a_folder_is_listed_once_however_many_cases_it_has(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    hospital.add_pair()
+    listed, scandir = [], os.scandir
+
+    def noted(path: Any = ".") -> Any:
+        listed.append(os.path.basename(str(path)))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    monkeypatch.setattr(os, "listdir", lambda path=".": [entry.name for entry in noted(path)])
+    hospital.convert()
+    assert listed.count("images") == listed.count("masks") == 1
 
 
 def test_a_table_reads_no_file_outside_of_its_folder(hospital: Hospital) -> None:
