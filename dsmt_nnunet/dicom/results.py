@@ -146,7 +146,7 @@ def make_segmentation(
     ]
     return hd.seg.Segmentation(
         source_images=list(sources),
-        pixel_array=np.stack([part.astype(np.uint8) for part in parts.values()], axis=-1),
+        pixel_array=np.stack([part.astype(np.uint8) for part in parts.values()], axis=-1)[_stored_order(sources)],
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=descriptions,
         series_instance_uid=hd.UID(),
@@ -160,6 +160,22 @@ def make_segmentation(
         content_label="NODULES",
         series_description="Nodules (DSMT)",
     )
+
+
+def _stored_order(sources: Sequence[Dataset]) -> NDArray[np.intp]:
+    """For each stored frame its slice in the order of heights; slices of their own are in this order already."""
+    frames = sources[0].get("PerFrameFunctionalGroupsSequence")
+    if frames is None:
+        return np.arange(len(sources))
+    shared = sources[0].SharedFunctionalGroupsSequence[0]
+
+    def group(frame: Dataset, name: str) -> Dataset:
+        found: Dataset = (frame.get(name) or shared[name].value)[0]
+        return found
+
+    axes = np.array(group(frames[0], "PlaneOrientationSequence").ImageOrientationPatient, float)
+    places = np.array([group(frame, "PlanePositionSequence").ImagePositionPatient for frame in frames], float)
+    return np.argsort(np.argsort(places @ np.cross(axes[:3], axes[3:])))
 
 
 def _label(nodule_id: str) -> str:

@@ -17,7 +17,7 @@ from dsmt_nnunet.dicom.structures import read_structures, structures_of
 from dsmt_nnunet.image_files import voxel_checksum
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, read_case, write_case
 from dsmt_nnunet.tasks import ClassificationSchema, Question, Task
-from tests.unit.dicom.made_series import write_ct
+from tests.unit.dicom.made_series import write_ct, write_enhanced_ct
 
 SCHEMA = ClassificationSchema((Task("invasiveness", ("non-invasive", "invasive")),), "invasiveness")
 
@@ -68,6 +68,17 @@ def test_segmentation_holds_the_voxels_of_the_mask(predicted: Path, ct: CtVolume
     pixels = seg.get_pixels_by_source_instance(list(ct.source.sop_uids), assert_missing_frames_are_empty=True)
     np.testing.assert_array_equal(pixels.any(axis=-1), mask() > 0)
     assert np.argwhere(pixels[..., 1]).tolist() == [[2, 3, 3], [2, 4, 3]]
+
+
+def test_frames_of_a_multi_frame_ct_in_any_order_keep_their_places(tmp_path: Path) -> None:
+    (tmp_path / "ct").mkdir()
+    write_enhanced_ct(tmp_path / "ct" / "multi", order=(4, 2, 0, 1, 3))
+    multi = read_ct(ct_series(read_export(tmp_path / "ct"))[0])
+    predicted = write_prediction(tmp_path / "out", multi)
+    assert export(predicted) == 0
+    (series,) = structures_of(read_export(predicted / "dicom"), multi.series)
+    found = np.any([one.mask for one in read_structures(series, multi)], axis=0)
+    np.testing.assert_array_equal(found, mask() > 0)
 
 
 def test_our_reader_reads_what_we_wrote(predicted: Path, ct: CtVolume) -> None:
