@@ -9,6 +9,9 @@ from pathlib import Path
 from dsmt_nnunet.identifiers import RESERVED
 
 _CHANNEL = re.compile(r".*_[0-9]{4}")
+_OF_A_DATA_SET = ("imagesTr", "imagesTs", "labelsTr", "labelsTs", "gt_segmentations")
+_OF_NNUNET = ("Dataset[0-9][0-9][0-9]_*", "imagesTr", "splits_final.json", "dataset_fingerprint.json", "*.b2nd",
+              "fold_*/checkpoint_*.pth", "checkpoint_*.pth")  # fmt: skip
 _OTHER_IMAGES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".hdr", ".img", ".dcm", ".tif", ".tiff")
 
 
@@ -60,6 +63,25 @@ def check_places(source: Path, output: Path) -> None:
     """
     if source.resolve() == output.resolve():
         raise ValueError(f"{output} is the input folder too. Give the predictions a folder of their own.")
+
+
+def check_output(output: Path) -> None:
+    """
+    Raises:
+        ValueError: a data set or a model lies there, whose masks, plans.json and dataset.json would be replaced.
+    """
+    place = output.resolve()
+    if place.name in _OF_A_DATA_SET and (place.parent / "dataset.json").is_file():
+        found = place.name
+    elif place.name.startswith("validation") and any(place.parent.glob("checkpoint_*.pth")):
+        found = place.name
+    else:
+        found = next((path.name for sign in _OF_NNUNET for path in place.glob(sign)), "")
+    if found:
+        raise ValueError(
+            f"{output} is a folder of nnU-Net's own ({found}): predictions would replace reference masks, answers of a "
+            f"validation, plans.json or dataset.json. Give the predictions a folder of their own."
+        )
 
 
 def check_lists(files: Sequence[Sequence[str]], outputs: str | Sequence[str] | None, file_ending: str) -> None:

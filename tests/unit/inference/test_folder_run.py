@@ -177,6 +177,43 @@ def test_input_and_output_may_not_be_one_folder(scans: Any) -> None:
         run(predictor(), scans[0], scans[0])
 
 
+@pytest.mark.parametrize(
+    ("output", "beside"),
+    [
+        ("raw/labelsTs", "raw/dataset.json"),
+        ("raw/labelsTr", "raw/dataset.json"),
+        ("raw/imagesTs", "raw/dataset.json"),
+        ("raw", "raw/imagesTr/x"),
+        ("all", "all/Dataset500_X/x"),
+        ("preprocessed", "preprocessed/splits_final.json"),
+        ("preprocessed/gt_segmentations", "preprocessed/dataset.json"),
+        ("preprocessed/p", "preprocessed/p/x.b2nd"),
+        ("model", "model/fold_0/checkpoint_final.pth"),
+        ("model/fold_0", "model/fold_0/checkpoint_final.pth"),
+        ("model/fold_0/validation", "model/fold_0/checkpoint_final.pth"),
+    ],
+)
+def test_a_folder_of_a_data_set_or_model_is_no_place_for_predictions(
+    scans: Any, tmp_path: Path, output: str, beside: str
+) -> None:
+    place = tmp_path / beside
+    place.parent.mkdir(parents=True)
+    place.touch()
+    (tmp_path / output).mkdir(parents=True, exist_ok=True)
+    mask = tmp_path / output / "a.nii.gz"
+    mask.write_bytes(b"reference")
+    with pytest.raises(ValueError, match="folder of nnU-Net's own"):
+        run(predictor(), scans[0], tmp_path / output)
+    assert mask.read_bytes() == b"reference"
+
+
+def test_a_folder_beside_the_folds_of_a_model_may_hold_predictions(scans: Any, tmp_path: Path) -> None:
+    (tmp_path / "model" / "fold_0").mkdir(parents=True)
+    (tmp_path / "model" / "fold_0" / "checkpoint_final.pth").touch()
+    run(predictor(), scans[0], tmp_path / "model" / "labelsTs")
+    assert len(read_folder(tmp_path / "model" / "labelsTs")) == 2
+
+
 def test_a_previous_stage_is_refused(scans: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no second stage"):
         run(predictor(), scans[0], tmp_path / "out", folder_with_segs_from_prev_stage=str(tmp_path))
