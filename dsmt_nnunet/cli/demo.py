@@ -118,9 +118,9 @@ def steps_of(args: argparse.Namespace, out: Path, device: str) -> list[Step]:
             "make phantoms",
             f"dsmt convert phantom -d {DATASET_ID} --cases {args.cases} --test-cases {args.test_cases} "
             f"--external-cases {args.external_cases} --seed 1 -np {processes}",
-            37 * size,
+            35 * size,
         ),
-        Step("plan and preprocess", f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np {processes}", 48 * size),
+        Step("plan and preprocess", f"dsmt plan -d {DATASET_ID} -pl DSMTPlannerXS -np {processes}", 27 * size),
         Step(
             "train",
             f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr {trainer} -p DSMTPlansXS -device {device}{start}",
@@ -130,24 +130,24 @@ def steps_of(args: argparse.Namespace, out: Path, device: str) -> list[Step]:
         Step(
             "predict",
             f"nnUNetv2_predict -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} -npp 0 -nps 0",
-            21 * size,
+            16 * size,
         ),
         Step(
             "explain",
             f"dsmt explain -i {_quoted(raw / 'imagesTs')} -o {_quoted(predictions)} {model} --cases {explained}",
-            8,
+            6,
         ),
         Step(
             "evaluate",
             f"dsmt evaluate predictions {_quoted(predictions)} --truth {_quoted(raw / 'nodulesTs.csv')} "
             f"--labels {_quoted(raw / 'labelsTs')} --group cohort -o {_quoted(metrics)}",
-            2,
+            1,
         ),
         Step(
             "write the page",
             f"dsmt report {_quoted(metrics)} -o {_quoted(report)} --images {_quoted(raw / 'imagesTs')} "
             f"--labels {_quoted(raw / 'labelsTs')} --predictions {_quoted(predictions)}",
-            13 * size,
+            11 * size,
         ),
     ]
 
@@ -186,7 +186,7 @@ def training_seconds(full: bool, device: str) -> float:
     from dsmt_nnunet.architecture.precision import cpu_has_bf16
 
     slower = 2.5 if device == "cpu" and not cpu_has_bf16() else 1.0
-    return 86 * slower * (4 if full else 1)
+    return 59 * slower * (4 if full else 1)
 
 
 def seconds_left(steps: Sequence[Step], costs: Sequence[Cost]) -> float:
