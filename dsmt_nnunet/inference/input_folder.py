@@ -71,9 +71,8 @@ def check_output(output: Path) -> None:
         ValueError: a data set or a model lies there, whose masks, plans.json and dataset.json would be replaced.
     """
     place = output.resolve()
-    if place.name in _OF_A_DATA_SET and (place.parent / "dataset.json").is_file():
-        found = place.name
-    elif place.name.startswith("validation") and any(place.parent.glob("checkpoint_*.pth")):
+    of_a_data_set = place.name in _OF_A_DATA_SET and (place.parent / "dataset.json").is_file()
+    if of_a_data_set or (place.name.startswith("validation") and any(place.parent.glob("checkpoint_*.pth"))):
         found = place.name
     else:
         found = next((path.name for sign in _OF_NNUNET for path in place.glob(sign)), "")
