@@ -124,7 +124,7 @@ def read(model: Path, dataset: Path) -> Cohort:
 
 def _log_odds(prediction: NodulePrediction, task: Task) -> float:
     answer = prediction.tasks[task.name]
-    positive = (answer.answers or answer.probabilities)[task.as_binary().classes[1]]
+    positive = answer.answer_probabilities[task.as_binary().classes[1]]
     held = min(max(positive, _SMALLEST), 1 - _SMALLEST)
     return math.log(held / (1 - held))
 

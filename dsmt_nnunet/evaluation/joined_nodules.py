@@ -143,7 +143,7 @@ def _joined_row(item: JoinedNodule, schema: ClassificationSchema, extra: Sequenc
             row += [""] * (2 + 2 * len(names) + len(_grades_of(task)))
             continue
         row += [answer.decision, "" if answer.threshold is None else answer.threshold]
-        row += [(answer.answers or answer.probabilities)[name] for name in names]
+        row += [answer.answer_probabilities[name] for name in names]
         row += [answer.spread.get(name, "") for name in names]
         row += [answer.probabilities[name] for name in _grades_of(task)]
     return row + [truth_value(truth, name) if truth else "" for name in extra]

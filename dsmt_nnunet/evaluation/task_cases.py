@@ -184,7 +184,7 @@ def _answer(item: JoinedNodule, task: Task) -> Mapping[str, float]:
             f"Case '{item.case_id}', task '{task.name}': probabilities must be finite, got "
             f"{dict(answer.probabilities)}. Predict this case again."
         )
-    return answer.answers or answer.probabilities
+    return answer.answer_probabilities
 
 
 def _is_number(text: str) -> bool:

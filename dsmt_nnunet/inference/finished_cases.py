@@ -11,15 +11,8 @@ from dsmt_nnunet.image_files import is_whole_image
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.predictions.answer_rules import differences
-from dsmt_nnunet.predictions.results import (
-    CLASSIFICATION_TABLE_NAME,
-    CasePrediction,
-    is_case_file,
-    read_case,
-    read_folder,
-    write_case,
-    write_table,
-)
+from dsmt_nnunet.predictions.results import CasePrediction, is_case_file, read_case, read_folder, write_case
+from dsmt_nnunet.predictions.table import CLASSIFICATION_TABLE_NAME, write_table
 
 _SAME_MM = 2e-3
 

@@ -13,13 +13,8 @@ from dsmt_nnunet.inference.classifier import NoduleClassifier
 from dsmt_nnunet.inference.preprocessed_cases import PreprocessedCases
 from dsmt_nnunet.inference.weights import weights_digest
 from dsmt_nnunet.nodules import NoduleTable
-from dsmt_nnunet.predictions.results import (
-    CLASSIFICATION_TABLE_NAME,
-    is_case_file,
-    read_case,
-    write_case,
-    write_table,
-)
+from dsmt_nnunet.predictions.results import is_case_file, read_case, write_case
+from dsmt_nnunet.predictions.table import CLASSIFICATION_TABLE_NAME, write_table
 
 SUMMARY_NAME = "summary.json"
 """What nnU-Net writes of the masks of a validation."""

@@ -1,10 +1,10 @@
-"""What a prediction says about the nodules of one case, and how it lies on disk: CASE.json and classification.csv."""
+"""What a prediction says about the nodules of one case, and how it lies on disk: CASE.json."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,11 @@ from dsmt_nnunet.predictions.answer_rules import check_decision, differences, nu
 from dsmt_nnunet.tasks import ClassificationSchema, Task, TaskKind
 
 SCHEMA_VERSION = 4
-CLASSIFICATION_TABLE_NAME = "classification.csv"
 DEEP_FEATURES = "deep_features"
 """Among the contributions: what is not linear in the descriptors."""
 MIN_CANDIDATE_PROBABILITY = 0.1
 """Of nodule, in some voxel of a candidate."""
-_POSITION = ("x_mm", "y_mm", "z_mm")
+POSITION_COLUMNS = ("x_mm", "y_mm", "z_mm")
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,11 @@ class TaskPrediction:
     threshold: float | None
     answers: Mapping[str, float] = field(default_factory=dict)
     contributions: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def answer_probabilities(self) -> Mapping[str, float]:
+        """Answer -> probability, in the order of classes: to the question that grades are asked, else to the task's."""
+        return self.answers or self.probabilities
 
 
 @dataclass(frozen=True)
@@ -307,44 +311,3 @@ def check_one_model(cases: Iterable[CasePrediction], folder: str | Path) -> None
             f"{folder} holds predictions of {len(first)} models: those of the cases {[one.case_id for one in first]} "
             f"differ in {', '.join(differences(first[0].model, first[1].model))}. Give each its own folder."
         )
-
-
-def table_columns(schema: ClassificationSchema) -> list[str]:
-    """Columns of classification.csv."""
-    columns = ["case_id", "nodule_id", *_POSITION, "diameter_mm", "volume_mm3"]
-    for task in schema.tasks:
-        columns.append(task.name)
-        if task.kind is not TaskKind.NOMINAL:
-            columns.append(f"{task.name}_prob")
-        if not task.is_binary:
-            columns += [f"{task.name}_prob_{name}" for name in task.classes]
-    return columns
-
-
-def write_table(predictions: Iterable[CasePrediction], path: str | Path) -> None:
-    """Writes classification.csv: one row a nodule, of all cases given.
-
-    Raises:
-        ValueError: no case, or cases with different schemas.
-    """
-    predictions = list(predictions)
-    if not predictions:
-        raise ValueError("No case to write.")
-    schema = predictions[0].schema
-    if any(prediction.schema != schema for prediction in predictions):
-        raise ValueError(f"{path}: the cases were predicted with different tasks; give each model its own folder.")
-    rows = [_table_row(case.case_id, nodule, schema) for case in predictions for nodule in case.nodules]
-    files.write_rows(path, (table_columns(schema), *rows))
-
-
-def _table_row(case_id: str, nodule: NodulePrediction, schema: ClassificationSchema) -> Sequence[str]:
-    row = [case_id, nodule.nodule_id, *(f"{value:.3f}" for value in nodule.centre_mm)]
-    row += ["" if math.isnan(nodule.diameter_mm) else f"{nodule.diameter_mm:.2f}", f"{nodule.volume_mm3:.1f}"]
-    for task in schema.tasks:
-        answer = nodule.tasks[task.name]
-        row.append(answer.decision)
-        if task.kind is not TaskKind.NOMINAL:
-            row.append(f"{(answer.answers or answer.probabilities)[task.as_binary().positive_class]:.6f}")
-        if not task.is_binary:
-            row += [f"{answer.probabilities[name]:.6f}" for name in task.classes]
-    return row

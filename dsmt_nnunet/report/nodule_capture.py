@@ -109,7 +109,7 @@ def _lines(nodule: NodulePrediction, schema: ClassificationSchema, source: ScanS
 
 
 def _answer(name: str, answer: TaskPrediction) -> str:
-    asked = answer.answers or answer.probabilities
+    asked = answer.answer_probabilities
     shown = ", ".join(f"{label} {probability:.2f}" for label, probability in asked.items())
     threshold = "" if answer.threshold is None else f"; threshold {answer.threshold:.2f}"
     return f"{readable(name)}: {answer.decision} ({shown}{threshold})"

@@ -62,7 +62,7 @@ class PredictedCases:
         if nodule is None or task not in nodule.tasks:
             return False
         answer = nodule.tasks[task]
-        found = (answer.answers or answer.probabilities).get(name)
+        found = answer.answer_probabilities.get(name)
         return found is not None and abs(found - probability) <= _ROUNDING
 
     def is_predicted_image(self, case_id: str, fold: str, first: sitk.Image) -> bool:

@@ -21,7 +21,8 @@ from dsmt_nnunet.inference.given_nodules import paste_patches
 from dsmt_nnunet.inference.predictor import DSMTPredictor
 from dsmt_nnunet.inference.preprocessed_cases import PreprocessedCases
 from dsmt_nnunet.nodules import NoduleTable
-from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME, write_case, write_table
+from dsmt_nnunet.predictions.results import write_case
+from dsmt_nnunet.predictions.table import CLASSIFICATION_TABLE_NAME, write_table
 
 DICE_TABLE_NAME = "dice.csv"
 NOTE_NAME = "answered_from.json"

@@ -27,7 +27,7 @@ def calibration_row(
     """Temperature of the primary task, and calibration without and with it.
 
     Args:
-        task: the primary task, binary.
+        task: the primary task, whose answers are two: its classes, or those to the question of its grades.
         predictions: folders with the answers for the unseen cases, one a fold.
         validation: folders with the answers for validation cases that are not among the unseen ones, on which the
             temperature is chosen; none in a cross-validation, where each fold's is chosen on the other folds.
@@ -65,6 +65,6 @@ def _pooled(task: str, folders: Sequence[Path], nodules: Sequence[MeasuredNodule
                 label = label_of.get((case.case_id, nodule.nodule_id), -1)
                 if label >= 0:
                     labels.append(label)
-                    probs.append(list(nodule.tasks[task].probabilities.values()))
+                    probs.append(list(nodule.tasks[task].answer_probabilities.values()))
                     folds.append(number)
     return np.array(labels), np.array(probs, dtype=float).reshape(-1, 2), np.array(folds)

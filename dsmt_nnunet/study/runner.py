@@ -26,7 +26,7 @@ from dsmt_nnunet.environment import (
     worker_processes,
 )
 from dsmt_nnunet.file_stamps import note_files, note_fits
-from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME
+from dsmt_nnunet.predictions.table import CLASSIFICATION_TABLE_NAME
 from dsmt_nnunet.study.command_job import alone
 from dsmt_nnunet.study.records import (
     StudyIdentity,

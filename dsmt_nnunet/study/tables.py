@@ -17,7 +17,8 @@ import torch
 from dsmt_nnunet.evaluation.folds import FOLD_COLUMN
 from dsmt_nnunet.files import write_rows
 from dsmt_nnunet.plan import DSMTPlan
-from dsmt_nnunet.predictions.results import CLASSIFICATION_TABLE_NAME, read_folder
+from dsmt_nnunet.predictions.results import read_folder
+from dsmt_nnunet.predictions.table import CLASSIFICATION_TABLE_NAME
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD
 from dsmt_nnunet.statistics.roc.delong import auc_score
 from dsmt_nnunet.study.added_value import WITH_DIAMETER, beside_diameter, weights_beside_diameter
@@ -257,7 +258,7 @@ def _scores(run: Run, schema: ClassificationSchema, nodules: Sequence[MeasuredNo
         for case in read_folder(folder):
             for nodule in case.nodules:
                 for name, task in nodule.tasks.items():
-                    score = list((task.answers or task.probabilities).values())[-1]
+                    score = list(task.answer_probabilities.values())[-1]
                     scores[name][case.case_id, nodule.nodule_id] = score
     for name in schema.task_names:
         missing = [measured.key for measured in nodules if measured.key not in scores[name]]

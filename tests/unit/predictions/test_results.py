@@ -19,10 +19,9 @@ from dsmt_nnunet.predictions.results import (
     is_case_file,
     read_case,
     read_folder,
-    table_columns,
     write_case,
-    write_table,
 )
+from dsmt_nnunet.predictions.table import table_columns, write_table
 from dsmt_nnunet.tasks import ClassificationSchema
 from tests.unit.small_plans import SCHEMA
 

@@ -10,7 +10,7 @@ from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
 from dsmt_nnunet.study.calibration import calibration_row
 from dsmt_nnunet.study.floors import MeasuredNodule
-from dsmt_nnunet.tasks import ClassificationSchema
+from dsmt_nnunet.tasks import ClassificationSchema, Question, Task
 from tests.unit.small_plans import SCHEMA
 
 TASK = SCHEMA.primary_task
@@ -60,6 +60,31 @@ def test_in_a_cross_validation_it_comes_from_the_other_folds(tmp_path: Path) -> 
     # The second fold is calibrated: its temperature, 1, is used on the first, and that of the first, 3, on it.
     assert float(both["temperature"]) == pytest.approx(2.0, rel=0.25)
     assert float(both["calibration_slope_scaled"]) < 1
+
+
+def test_grades_are_judged_by_the_answers_to_their_question(tmp_path: Path) -> None:
+    grades = ("1", "2", "3")
+    graded = Task("grade", grades, ordered=True, question=Question("low", "high", "3", undecided=("2",)))
+    schema, rng = ClassificationSchema((graded,), graded.name), np.random.default_rng(0)
+    nodules = []
+    for number in range(60):
+        case, prob = f"g{number}", float(rng.uniform(0.1, 0.9))
+        answer = TaskPrediction(
+            dict(zip(grades, (0.5 * (1 - prob), 0.5, 0.5 * prob), strict=True)),
+            {},
+            ("low", "high")[prob >= 0.5],
+            0.5,
+            {"low": 1 - prob, "high": prob},
+        )
+        write_case(
+            CasePrediction(case, schema, (NodulePrediction("1", CENTRE, 8.0, 300.0, {"grade": answer}),)),
+            tmp_path / f"{case}.json",
+        )
+        label = int(rng.uniform() < prob)
+        nodules.append((MeasuredNodule(Nodule(case, "1", case, CENTRE, 8.0, {}), label, Path(), Path()), prob))
+    row = calibration_row("grade", [tmp_path], [], [nodule for nodule, _ in nodules])
+    expected = np.mean([(prob - nodule.label) ** 2 for nodule, prob in nodules])
+    assert float(row["brier"]) == pytest.approx(expected, abs=1e-4)
 
 
 def test_nodules_without_label_do_not_count_and_one_fold_has_no_temperature(tmp_path: Path) -> None:
