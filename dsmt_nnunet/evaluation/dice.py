@@ -31,6 +31,18 @@ def find_mask(folder: str | Path, case_id: str) -> Path | None:
     return next((path for path in (Path(folder) / f"{case_id}{end}" for end in MASK_ENDINGS) if path.is_file()), None)
 
 
+def same_grid(first: sitk.Image, second: sitk.Image) -> bool:
+    """Whether each voxel of one image lies where that of the other does."""
+    return first.GetSize() == second.GetSize() and all(
+        np.allclose(one, other, atol=_GRID_TOLERANCE_MM)
+        for one, other in (
+            (first.GetSpacing(), second.GetSpacing()),
+            (first.GetOrigin(), second.GetOrigin()),
+            (first.GetDirection(), second.GetDirection()),
+        )
+    )
+
+
 def dice_of_files(reference_path: Path, predicted_path: Path) -> float:
     """Dice of the foreground (every label but 0) of two mask files.
 
@@ -38,15 +50,7 @@ def dice_of_files(reference_path: Path, predicted_path: Path) -> float:
         ValueError: the masks do not lie on the same grid.
     """
     reference, predicted = sitk.ReadImage(str(reference_path)), sitk.ReadImage(str(predicted_path))
-    same_grid = reference.GetSize() == predicted.GetSize() and all(
-        np.allclose(one, other, atol=_GRID_TOLERANCE_MM)
-        for one, other in (
-            (reference.GetSpacing(), predicted.GetSpacing()),
-            (reference.GetOrigin(), predicted.GetOrigin()),
-            (reference.GetDirection(), predicted.GetDirection()),
-        )
-    )
-    if not same_grid:
+    if not same_grid(reference, predicted):
         raise ValueError(
             f"{reference_path.name}: reference and prediction must lie on the same grid; the reference has size "
             f"{reference.GetSize()}, spacing {_rounded(reference.GetSpacing())}, origin "

@@ -26,14 +26,13 @@ from dsmt_nnunet.report.nodule_picture import (
 )
 from dsmt_nnunet.report.numbers import readable
 from dsmt_nnunet.report.places import Place, place_in_source, place_in_volume, stack_places
-from dsmt_nnunet.report.predicted_cases import OTHER_IMAGE, OTHER_MAPS, OTHER_PREDICTION, PredictedCases
+from dsmt_nnunet.report.predicted_cases import OTHER_IMAGE, OTHER_MAPS, OTHER_PREDICTION, PredictedCases, masks_on_grid
 from dsmt_nnunet.report.reasons import Reason, reasons_of
 
 Outcome = Literal["wrong", "missed", "extra", "right", "unknown"]
 OUTCOMES: tuple[Outcome, ...] = ("wrong", "missed", "extra", "right", "unknown")
 """In the order of the wall: wrong decisions, nodules not found, findings that are none, right ones, no truth."""
 _BAND = re.compile(r"(?:< (?P<below>\S+)|>= (?P<above>\S+)|(?P<low>\S+) to < (?P<high>\S+))")
-MASK_OPTIONS = {"truth": "--labels", "predicted": "--predictions"}
 NO_IMAGES = "Give --images FOLDER to see the nodule here."
 
 
@@ -233,9 +232,7 @@ def _case_pictures(cards: Sequence[Card], folders: ImageFolders, source: str, pr
     evaluated = all(_was_evaluated(card, predicted) for card in cards)
     mask = folders.prediction(case_id, fold, source) if evaluated else None
     paths = {"truth": folders.label(case_id), "predicted": mask}
-    masks = {name: read_volume(found) for name, found in paths.items() if found is not None}
-    absent = [name for name in paths if name not in masks]
-    lacking = " ".join(f"No {name} contour: no mask of this case in {MASK_OPTIONS[name]}." for name in absent)
+    masks, lacking = masks_on_grid(image, paths)
     lacking = lacking if evaluated else OTHER_PREDICTION
     result = []
     for card in cards:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import SimpleITK as sitk
 
+from dsmt_nnunet.evaluation.dice import same_grid
 from dsmt_nnunet.image_files import voxel_checksum
 from dsmt_nnunet.predictions.explanation import Explanation
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, read_case
 from dsmt_nnunet.report.image_folders import ImageFolders
+from dsmt_nnunet.report.nodule_picture import read_volume
 
 OTHER_IMAGE = "The image in --images is not the one that was predicted, so that it is not shown."
 OTHER_PREDICTION = "The prediction in --predictions is not the one that was evaluated: its contour is not shown."
 OTHER_MAPS = "The maps of 'dsmt explain' were made of another image or by another model. Make them again."
+MASK_OPTIONS = {"truth": "--labels", "predicted": "--predictions"}
 _ROUNDING = 1e-6
 
 
@@ -82,3 +86,22 @@ class PredictedCases:
         """Whether maps were made of the prediction."""
         case = self.case(case_id, fold)
         return case is None or explanation.is_of(case)
+
+
+def masks_on_grid(image: sitk.Image, paths: Mapping[str, Path | None]) -> tuple[dict[str, sitk.Image], str]:
+    """Masks that lie on the grid of the image, and a sentence about each that is missing or lies on another.
+
+    Args:
+        image: of the case.
+        paths: "truth" and "predicted" -> its mask; None where there is none.
+    """
+    masks, lacking = {}, []
+    for name, path in paths.items():
+        mask = None if path is None else read_volume(path)
+        if mask is None:
+            lacking.append(f"No {name} contour: no mask of this case in {MASK_OPTIONS[name]}.")
+        elif not same_grid(image, mask):
+            lacking.append(f"No {name} contour: its mask in {MASK_OPTIONS[name]} lies on another grid than the image.")
+        else:
+            masks[name] = mask
+    return masks, " ".join(lacking)

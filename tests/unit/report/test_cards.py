@@ -142,6 +142,21 @@ def test_the_contour_of_another_prediction_is_not_shown(cohort: Cohort, cards: l
     assert card.lacking == OTHER_PREDICTION
 
 
+def test_a_mask_on_another_grid_is_not_drawn_into_the_image(cohort: Cohort, cards: list[Card], tmp_path: Path) -> None:
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    mask = sitk.ReadImage(str(cohort.labels / "case_03.nii.gz"))
+    moved = sitk.Image(mask)
+    moved.SetOrigin([value + 2 for value in mask.GetOrigin()])
+    for shown_mask, named in ((mask, False), (moved, True), (mask[:, :, 1:], True)):
+        sitk.WriteImage(shown_mask, str(labels / "case_03.nii.gz"))
+        own = [card for card in cards if card.case_id == "case_03"]
+        [card] = with_pictures(own, ImageFolders((cohort.images,), (labels,)), "predictions")
+        assert card.picture is not None
+        assert ("truth" in card.picture.plane_contours) is not named
+        assert ("its mask in --labels lies on another grid" in card.lacking) is named
+
+
 def test_maps_of_another_model_are_not_shown(cohort: Cohort, cards: list[Card], tmp_path: Path) -> None:
     folder = with_model(cohort, tmp_path / "predictions")
     made = Explanation.read(explain_case(replace(cohort, predictions=folder), 3))
