@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -27,3 +28,9 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real CT data not found in {folder}; set {SHARED_DATA_VARIABLE} to its folder")
     return folder
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the collector need not look through a million objects of libraries again and again."""
+    gc.collect()
+    gc.freeze()
