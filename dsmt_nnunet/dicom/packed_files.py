@@ -40,14 +40,21 @@ class PackedFile:
         if not self.members:
             return self.path.read_bytes()
         *zips, member = self.members
-        with zipfile.ZipFile(self.path if not zips else io.BytesIO(_inner(self.path, tuple(zips)))) as archive:
+        outer = io.BytesIO(_inner(self.path, tuple(zips), _state(self.path))) if zips else self.path
+        with zipfile.ZipFile(outer) as archive:
             return archive.read(member)
 
 
 @lru_cache(maxsize=1)
-def _inner(path: Path, members: tuple[str, ...]) -> bytes:
-    """A zip within a zip; kept, since its files are read one after the other."""
+def _inner(path: Path, members: tuple[str, ...], state: tuple[int, int]) -> bytes:
+    """A zip within a zip; kept while the outer one is the same, since its files are read one after the other."""
     return PackedFile(path, members).read()
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of change: another export may come to lie at the same place."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def walk(path: Path) -> Iterator[PackedFile]:
