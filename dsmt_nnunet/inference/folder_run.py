@@ -24,7 +24,7 @@ from dsmt_nnunet.image_files import check_whole_image, is_whole_image
 from dsmt_nnunet.inference.candidates import Findings
 from dsmt_nnunet.inference.finished_cases import check_output_folder, is_finished, write_finished, write_whole_table
 from dsmt_nnunet.inference.given_nodules import GivenCase, read_positions
-from dsmt_nnunet.inference.input_folder import check_lists, check_output, check_part, check_places, images_of_cases
+from dsmt_nnunet.inference.input_folder import check_lists, check_part, check_places, images_of_cases
 from dsmt_nnunet.inference.lost_cases import LOST_WITH_WORKERS, CasesFailed, is_of_workers
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.scan_predictor import ScanPredictor
@@ -299,7 +299,6 @@ class FolderRun(ScanPredictor):
     ) -> list[int]:
         """Checks the output folder; the numbers of the cases that are left to predict."""
         self.output_folder = Path(outputs[0]).parent
-        check_output(self.output_folder)
         self.output_folder.mkdir(parents=True, exist_ok=True)
         clean_leftovers(self.output_folder)
         own = CasePrediction("", self.plan.schema, (), self.model_facts())

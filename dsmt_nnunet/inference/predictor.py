@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch._dynamo import OptimizedModule
 
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.inference.folder_run import FolderRun
+from dsmt_nnunet.inference.input_folder import check_output
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.scan_predictor import ScanPredictor
 from dsmt_nnunet.inference.weights import checkpoint_files
@@ -29,6 +30,17 @@ def is_dsmt_network(network: Any) -> bool:
 
 
 _WORKERS = ("num_processes_preprocessing", "num_processes_segmentation_export")
+
+
+def _check_place(asked: Mapping[str, Any]) -> None:
+    """Checks where predictions go before nnU-Net writes its plans.json and dataset.json there.
+
+    Raises:
+        ValueError: they would lie in a data set or a model.
+    """
+    output = asked.get("output_folder_or_list_of_truncated_output_files")
+    if output:
+        check_output(Path(output[0]).parent if isinstance(output, list) else Path(output))
 
 
 class DSMTPredictor(ScanPredictor):
@@ -85,6 +97,7 @@ class DSMTPredictor(ScanPredictor):
     @functools.wraps(nnUNetPredictor.predict_from_files)
     def predict_from_files(self, *args: Any, **kwargs: Any) -> list[Any]:
         asked = inspect.signature(nnUNetPredictor.predict_from_files).bind(self, *args, **kwargs).arguments
+        _check_place(asked)
         workers = [asked.get(name, 1) for name in _WORKERS]
         if workers == [0, 0] and asked.get("num_parts", 1) == 1:
             # nnU-Net's command for model folders hands zero workers on, which ends in an error of multiprocessing.
@@ -101,6 +114,9 @@ class DSMTPredictor(ScanPredictor):
 
     @functools.wraps(nnUNetPredictor.predict_from_files_sequential)
     def predict_from_files_sequential(self, *args: Any, **kwargs: Any) -> list[Any]:
+        _check_place(
+            inspect.signature(nnUNetPredictor.predict_from_files_sequential).bind(self, *args, **kwargs).arguments
+        )
         return FolderRun.of(self).sequential(*args, **kwargs)
 
     def predict_single_npy_array(

@@ -202,9 +202,12 @@ def test_a_folder_of_a_data_set_or_model_is_no_place_for_predictions(
     (tmp_path / output).mkdir(parents=True, exist_ok=True)
     mask = tmp_path / output / "a.nii.gz"
     mask.write_bytes(b"reference")
-    with pytest.raises(ValueError, match="folder of nnU-Net's own"):
-        run(predictor(), scans[0], tmp_path / output)
-    assert mask.read_bytes() == b"reference"
+    own = predictor()
+    for predict in (own.predict_from_files, own.predict_from_files_sequential):
+        with pytest.raises(ValueError, match="folder of nnU-Net's own"):
+            predict(str(scans[0]), str(tmp_path / output))
+        assert mask.read_bytes() == b"reference"
+        assert not (tmp_path / output / "plans.json").exists()
 
 
 def test_a_folder_beside_the_folds_of_a_model_may_hold_predictions(scans: Any, tmp_path: Path) -> None:
