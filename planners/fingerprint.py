@@ -12,7 +12,7 @@ class NoduleFingerprintExtractor(DatasetFingerprintExtractor):
     """Draws 10,000 voxels a case.
 
     nnU-Net draws 10^8 from any data set, which for fewer than 10,000 cases is the same few thousand voxels of a nodule
-    over and over, and takes longer than all the rest of planning.
+    over and over, and takes seconds and a gigabyte.
     """
 
     num_foreground_voxels_for_intensitystats: float

@@ -24,7 +24,7 @@ from dsmt_nnunet.image_files import check_whole_image, is_whole_image
 from dsmt_nnunet.inference.candidates import Findings
 from dsmt_nnunet.inference.finished_cases import check_output_folder, is_finished, write_finished, write_whole_table
 from dsmt_nnunet.inference.given_nodules import GivenCase, read_positions
-from dsmt_nnunet.inference.input_folder import check_lists, check_part, check_places, images_of_cases
+from dsmt_nnunet.inference.input_folder import check_lists, check_part, images_of_cases
 from dsmt_nnunet.inference.lost_cases import LOST_WITH_WORKERS, CasesFailed, is_of_workers
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.scan_predictor import ScanPredictor
@@ -255,8 +255,6 @@ class FolderRun(ScanPredictor):
         cases: dict[str, list[str]] | None = None
         if isinstance(source, str):
             cases = images_of_cases(Path(source), ending, len(self.plan.context.windows))
-            if isinstance(output_folder_or_list_of_truncated_output_files, str):
-                check_places(Path(source), Path(output_folder_or_list_of_truncated_output_files))
             source = list(cases.values())  # nnU-Net starts twelve processes to list a folder
         else:
             check_lists(source, output_folder_or_list_of_truncated_output_files, ending)

@@ -16,7 +16,7 @@ from torch._dynamo import OptimizedModule
 
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.inference.folder_run import FolderRun
-from dsmt_nnunet.inference.input_folder import check_output
+from dsmt_nnunet.inference.input_folder import check_output, check_places
 from dsmt_nnunet.inference.scan_image import ScanImage
 from dsmt_nnunet.inference.scan_predictor import ScanPredictor
 from dsmt_nnunet.inference.weights import checkpoint_files
@@ -36,9 +36,12 @@ def _check_place(asked: Mapping[str, Any]) -> None:
     """Checks where predictions go before nnU-Net writes its plans.json and dataset.json there.
 
     Raises:
-        ValueError: they would lie in a data set or a model.
+        ValueError: they would lie among the images, in a data set or in a model.
     """
+    source = asked["list_of_lists_or_source_folder"]
     output = asked.get("output_folder_or_list_of_truncated_output_files")
+    if isinstance(source, str) and isinstance(output, str):
+        check_places(Path(source), Path(output))
     if output:
         check_output(Path(output[0]).parent if isinstance(output, list) else Path(output))
 

@@ -173,8 +173,11 @@ def test_an_input_folder_in_which_something_would_be_passed_over_is_refused(
 
 
 def test_input_and_output_may_not_be_one_folder(scans: Any) -> None:
-    with pytest.raises(ValueError, match="input folder too"):
-        run(predictor(), scans[0], scans[0])
+    before, own = sorted(scans[0].iterdir()), predictor()
+    for predict in (own.predict_from_files, own.predict_from_files_sequential):
+        with pytest.raises(ValueError, match="input folder too"):
+            predict(str(scans[0]), str(scans[0]))
+        assert sorted(scans[0].iterdir()) == before
 
 
 @pytest.mark.parametrize(
