@@ -13,6 +13,7 @@ from dsmt_nnunet.dataset_conversion.terms import SERIES_ROLE, STRUCTURE_ROLE
 from dsmt_nnunet.dicom.export import Export, Series
 from dsmt_nnunet.dicom.lidc import described, lidc_series_uid, read_lidc
 from dsmt_nnunet.dicom.packed_files import PackedFile
+from dsmt_nnunet.dicom.planes import check_headers
 from dsmt_nnunet.dicom.series import CT, ct_series, read_ct
 from dsmt_nnunet.dicom.slice_grid import grid_of_headers, pixel_spacing_mm, slice_distance_mm
 from dsmt_nnunet.dicom.structures import contoured_names, matches, structure_names, structures_of
@@ -76,7 +77,7 @@ class RowSource:
         distance, spacing = slice_distance_mm(self.ct), pixel_spacing_mm(self.ct)
         facts = [
             f"series {self.ct.text('SeriesNumber') or self.ct.uid}",
-            f"{len(self.ct.objects)} {'slices' if distance else 'objects'}",
+            f"{len(self.ct.images)} {'slices' if distance else 'images'}",
             *([f"{distance:.3g} mm apart"] if distance else []),
             *([f"{' x '.join(f'{value:.3g}' for value in spacing)} mm in plane"] if spacing else []),
             f"kernel {self.ct.kernel or 'not named'}",
@@ -158,6 +159,7 @@ class _Finder:
             if (uid := lidc_series_uid(file)) is not None:
                 self.readings.setdefault(uid, []).append(file)
         self.read_nodules: dict[str, dict[str, str]] = {}
+        self.unreadable: dict[str, str] = {}
 
     def completed(self, source: RowSource) -> RowSource:
         """A row with its CT and contours, or with what is missing of them."""
@@ -175,12 +177,24 @@ class _Finder:
                 (ct,) = chosen
                 readings = tuple(self.readings.get(ct.uid, ()))
                 source = replace(source, ct=ct, drawn=drawn[ct.uid], readings=readings)
+                if why := self._why_unreadable(ct):
+                    return replace(source, missing=f"a CT that can be read: {why}")
                 if ct.uid not in self.read_nodules:
                     self.read_nodules[ct.uid] = _read_nodules(source)
                 source = replace(source, read_nodules=self.read_nodules[ct.uid])
             return replace(source, missing=_missing(source, chosen, self.export))
         except ValueError as error:
             return replace(source, missing=f"a contour that can be read: {error}", is_damaged=True)
+
+    def _why_unreadable(self, ct: Series) -> str:
+        """Why the headers of a series make no volume, "" where they do."""
+        if ct.uid not in self.unreadable:
+            try:
+                check_headers(ct)
+                self.unreadable[ct.uid] = ""
+            except ValueError as error:
+                self.unreadable[ct.uid] = str(error)
+        return self.unreadable[ct.uid]
 
 
 def _read_nodules(source: RowSource) -> dict[str, str]:
@@ -209,7 +223,7 @@ def _missing(source: RowSource, chosen: Sequence[Series], export: Export) -> str
         return f"a CT{named} of this patient; the export has patients {shown}."
     if len(chosen) > 1:
         listed = "; ".join(
-            f"{series.uid}: {len(series.objects)} slices, {slice_distance_mm(series) or 0:.3g} mm, kernel "
+            f"{series.uid}: {len(series.images)} slices, {slice_distance_mm(series) or 0:.3g} mm, kernel "
             f"{series.kernel or 'not named'}, date {series.date}"
             for series in chosen
         )

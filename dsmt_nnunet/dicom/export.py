@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, MediaStorageDirectoryStorage
 
+from dsmt_nnunet.dicom.frames import PER_FRAME, SHARED, frames_of
 from dsmt_nnunet.dicom.packed_files import PackedFile, walk
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ _HEADER = (
     "StudyDate",
     "SeriesDate",
     "AcquisitionDate",
+    "AcquisitionDateTime",
     "AccessionNumber",
     "Modality",
     "StudyDescription",
@@ -45,11 +47,14 @@ _HEADER = (
     "PatientID",
     "PatientBirthDate",
     "ContrastBolusAgent",
+    "ContrastBolusAgentSequence",
     "SliceThickness",
     "ConvolutionKernel",
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "SeriesNumber",
+    "InstanceNumber",
+    "SliceLocation",
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "FrameOfReferenceUID",
@@ -58,6 +63,10 @@ _HEADER = (
     "Columns",
     "PixelSpacing",
     "PhotometricInterpretation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "RescaleIntercept",
+    "RescaleSlope",
     "ReferencedFrameOfReferenceSequence",
     "ReferencedSeriesSequence",
 )
@@ -112,6 +121,19 @@ class StoredObject:
                 f"{where}: {self.name} is not as DICOM has it ({type(error).__name__}: {error}). Export it again."
             ) from error
 
+    @cached_property
+    def frames(self) -> list[Dataset]:
+        """What each of its images says of itself: of a multi-frame object `frames_of`, else the header."""
+        if "NumberOfFrames" not in self.header:
+            return [self.header]
+        stored = io.BytesIO(self.file.read()) if self.file.members else self.file.path
+        groups = pydicom.dcmread(stored, force=True, stop_before_pixels=True, specific_tags=[SHARED, PER_FRAME])
+        try:
+            return list(frames_of(groups)) if PER_FRAME in groups else [self.header]
+        except _MALFORMED:  # told when the object is read
+            logger.debug("The frames of %s cannot be read.", self.name, exc_info=True)
+            return [self.header]
+
     @property
     def name(self) -> str:
         """Where it lies, for messages."""
@@ -151,17 +173,30 @@ class Series:
 
     @property
     def kernel(self) -> str:
-        return self.text("ConvolutionKernel")
+        return self._of_images("ConvolutionKernel")
 
     @property
     def contrast(self) -> str:
         """The contrast agent, "" where none is named."""
-        return self.text("ContrastBolusAgent")
+        agents = [agent for item in self.objects for agent in item.header.get("ContrastBolusAgentSequence") or ()]
+        named = (str(agent.get("CodeMeaning") or "").strip() for agent in agents)
+        return self.text("ContrastBolusAgent") or ", ".join(dict.fromkeys(name for name in named if name))
 
     @property
     def date(self) -> str:
         """YYYYMMDD of the acquisition, else of the series or study."""
-        return self.text("AcquisitionDate") or self.text("SeriesDate") or self.text("StudyDate")
+        moment = self.text("AcquisitionDateTime") or self._of_images("FrameAcquisitionDateTime")
+        return self.text("AcquisitionDate") or moment[:8] or self.text("SeriesDate") or self.text("StudyDate")
+
+    @property
+    def images(self) -> list[Dataset]:
+        """What each image says of itself, every frame of a multi-frame object."""
+        return [frame for item in self.objects for frame in item.frames]
+
+    def _of_images(self, keyword: str) -> str:
+        """First value of an attribute that is not empty among the images, "" when there is none."""
+        values = (frame.get(keyword) for frame in self.images)
+        return next((text for value in values if value is not None and (text := str(value).strip())), "")
 
     @property
     def where(self) -> str:

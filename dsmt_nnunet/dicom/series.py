@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from dsmt_nnunet.dicom.export import Export, Series, StoredObject, read_export
-from dsmt_nnunet.dicom.scan_source import ScanSource, SliceInArchive
-from dsmt_nnunet.dicom.slice_grid import SliceGrid, check_stack, numbers_of
+from dsmt_nnunet.dicom.planes import PlaneHeader, check_planes, plane_headers
+from dsmt_nnunet.dicom.scan_source import ScanSource
+from dsmt_nnunet.dicom.slice_grid import SliceGrid
 
 CT = "CT"
 LOCALIZER = "LOCALIZER"
@@ -55,39 +55,19 @@ class CtVolume:
 
 @dataclass(frozen=True)
 class _Plane:
-    """One slice: stored values and how they are turned into HU and placed."""
+    """One slice with its pixels, (Y, X) as stored."""
 
+    header: PlaneHeader
     stored: NDArray[np.integer]
-    slope: float
-    intercept: float
-    padding: tuple[int, int] | None
-    position_mm: NDArray[np.float64]
-    orientation: NDArray[np.float64]
-    spacing_mm: tuple[float, float]
-    archived: SliceInArchive
-
-    @property
-    def normal(self) -> NDArray[np.float64]:
-        return np.cross(self.orientation[:3], self.orientation[3:])
-
-    @property
-    def looks(self) -> str:
-        """Size, pixel spacing and orientation in words."""
-        axes = np.round(self.orientation, 3).tolist()
-        return f"{self.stored.shape[0]} x {self.stored.shape[1]} pixels of {self.spacing_mm} mm along {axes}"
-
-    @cached_property
-    def is_whole(self) -> bool:
-        """Whether slope and intercept keep whole numbers whole."""
-        return self.slope.is_integer() and self.intercept.is_integer()
 
     def hu(self) -> NDArray[np.float32]:
         """(Y, X) in HU, padding as air."""
-        values = self.stored.astype(np.float32) * np.float32(self.slope) + np.float32(self.intercept)
-        if self.padding is not None:
-            low, high = sorted(limit * self.slope + self.intercept for limit in self.padding)
+        header = self.header
+        values = self.stored.astype(np.float32) * np.float32(header.slope) + np.float32(header.intercept)
+        if header.padding is not None:
+            low, high = sorted(limit * header.slope + header.intercept for limit in header.padding)
             if high < _SCANNER_RANGE_HU[0] or low > _SCANNER_RANGE_HU[1]:
-                values[(self.stored >= min(self.padding)) & (self.stored <= max(self.padding))] = AIR_HU
+                values[(self.stored >= min(header.padding)) & (self.stored <= max(header.padding))] = AIR_HU
         return values
 
 
@@ -129,21 +109,19 @@ def read_ct(series: Series) -> CtVolume:
     for item in series.objects:
         with item.named(series.where):
             planes += _planes(item, series)
-    first = planes[0]
-    _check_uniform(series, planes)
-    normal = first.normal
-    planes.sort(key=lambda plane: float(plane.position_mm @ normal))
-    positions = np.array([plane.position_mm for plane in planes])
-    distance_mm = check_stack(series, positions, normal, first.spacing_mm)
+    order, distance_mm = check_planes(series, [plane.header for plane in planes])
+    planes = [planes[index] for index in order]
+    first = planes[0].header
     array = np.stack([plane.hu() for plane in planes])
-    if all(plane.is_whole for plane in planes) and np.abs(array).max() <= np.iinfo(np.int16).max:
+    if all(plane.header.is_whole for plane in planes) and np.abs(array).max() <= np.iinfo(np.int16).max:
         image = sitk.GetImageFromArray(array.astype(np.int16))
     else:
         image = sitk.GetImageFromArray(array)
-    image.SetOrigin(positions[0].tolist())
+    axes = [first.orientation[:3], first.orientation[3:], first.normal]
+    image.SetOrigin(first.position_mm.tolist())
     image.SetSpacing((first.spacing_mm[1], first.spacing_mm[0], distance_mm))
-    image.SetDirection(np.column_stack([first.orientation[:3], first.orientation[3:], normal]).ravel().tolist())
-    return CtVolume(image, _source(series, planes), series)
+    image.SetDirection(np.column_stack(axes).ravel().tolist())
+    return CtVolume(image, _source(series, [plane.header for plane in planes]), series)
 
 
 def read_only_ct(folder: Path) -> CtVolume:
@@ -166,7 +144,7 @@ def read_only_ct(folder: Path) -> CtVolume:
     return read_ct(found[0])
 
 
-def _source(series: Series, planes: Sequence[_Plane]) -> ScanSource:
+def _source(series: Series, planes: Sequence[PlaneHeader]) -> ScanSource:
     return ScanSource(
         study_uid=series.study_uid,
         series_uid=series.uid,
@@ -184,42 +162,11 @@ def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
     return first, second, third
 
 
-def _planes(item: StoredObject, series: Series) -> Iterator[_Plane]:
+def _planes(item: StoredObject, series: Series) -> list[_Plane]:
     dataset = item.read()
-    kind = str(dataset.get("PhotometricInterpretation", ""))
-    if kind != "MONOCHROME2":
-        raise ValueError(
-            f"{series.where}: {item.name} is {kind or 'of unknown photometric interpretation'}; a CT in HU is "
-            f"MONOCHROME2 (brighter is denser). It is a screen shot or an inverted copy: export the original series."
-        )
+    headers = plane_headers(item, series, dataset)
     pixels = _pixels(dataset, item, series)
-    groups = dataset.get("PerFrameFunctionalGroupsSequence")
-    if groups is None:
-        if len(pixels) > 1:
-            raise ValueError(f"{series.where}: {item.name} holds {len(pixels)} frames without their positions.")
-        number = dataset.get("InstanceNumber")
-        number = None if number is None else int(number)
-        yield _plane(pixels[0], number, dataset, dataset, dataset, dataset, dataset, item, series)
-        return
-    shared = dataset.SharedFunctionalGroupsSequence[0]
-    for frame, (stored, own) in enumerate(zip(pixels, groups, strict=True), start=1):
-        yield _plane(
-            stored,
-            frame,
-            dataset,
-            _group(own, shared, "PlanePositionSequence"),
-            _group(own, shared, "PlaneOrientationSequence"),
-            _group(own, shared, "PixelMeasuresSequence"),
-            _group(own, shared, "PixelValueTransformationSequence"),
-            item,
-            series,
-        )
-
-
-def _group(own: Dataset, shared: Dataset, name: str) -> Dataset:
-    """A functional group of a frame: its own, else the one that all frames share, else an empty one."""
-    sequence = own.get(name) or shared.get(name)
-    return sequence[0] if sequence else Dataset()
+    return [_Plane(header, stored) for header, stored in zip(headers, pixels, strict=True)]
 
 
 def _pixels(dataset: Dataset, item: StoredObject, series: Series) -> NDArray[np.integer]:
@@ -233,65 +180,3 @@ def _pixels(dataset: Dataset, item: StoredObject, series: Series) -> NDArray[np.
             f"install the decoders: pip install 'dsmt-nnunet[dicom]'."
         ) from error
     return pixels[None] if pixels.ndim == 2 else pixels
-
-
-def _plane(
-    stored: NDArray[np.integer],
-    number: int | None,
-    dataset: Dataset,
-    position: Dataset,
-    orientation: Dataset,
-    measures: Dataset,
-    transformation: Dataset,
-    item: StoredObject,
-    series: Series,
-) -> _Plane:
-    missing = [
-        name
-        for part, name, count in (
-            (position, "ImagePositionPatient", 3),
-            (orientation, "ImageOrientationPatient", 6),
-            (measures, "PixelSpacing", 2),
-            (transformation, "RescaleSlope", None),
-            (transformation, "RescaleIntercept", None),
-        )
-        if (numbers_of(part, name, count) is None if count else part.get(name) in (None, ""))
-    ]
-    if missing:
-        raise ValueError(
-            f"{series.where}: {item.name} lacks {', '.join(missing)}, or holds no numbers there, without which it has "
-            f"no place or no HU. Export the original series."
-        )
-    padding = dataset.get("PixelPaddingValue")
-    row_mm, column_mm = (float(value) for value in measures.PixelSpacing)
-    return _Plane(
-        stored=stored,
-        slope=float(transformation.RescaleSlope),
-        intercept=float(transformation.RescaleIntercept),
-        padding=None if padding is None else (int(padding), int(dataset.get("PixelPaddingRangeLimit", padding))),
-        position_mm=np.array(position.ImagePositionPatient, float),
-        orientation=np.array(orientation.ImageOrientationPatient, float),
-        spacing_mm=(row_mm, column_mm),
-        archived=SliceInArchive(str(dataset.SOPInstanceUID), number, _table_mm(dataset, position)),
-    )
-
-
-def _table_mm(dataset: Dataset, position: Dataset) -> float:
-    location = dataset.get("SliceLocation")
-    return float(position.ImagePositionPatient[2] if location is None else location)
-
-
-def _check_uniform(series: Series, planes: Sequence[_Plane]) -> None:
-    first = planes[0]
-    for plane in planes[1:]:
-        same = (
-            plane.stored.shape == first.stored.shape
-            and np.allclose(plane.orientation, first.orientation, atol=1e-3)
-            and np.allclose(plane.spacing_mm, first.spacing_mm, rtol=1e-3)
-        )
-        if not same:
-            raise ValueError(
-                f"{series.where}: slices differ in size, pixel spacing or orientation: image {first.archived.number} "
-                f"has {first.looks}, image {plane.archived.number} {plane.looks}. Is a localizer among them? Export "
-                f"one reconstruction."
-            )

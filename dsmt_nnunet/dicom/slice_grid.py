@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from dsmt_nnunet.dicom.export import Series, StoredObject
+from dsmt_nnunet.dicom.export import Series
 
 SLICE_DISTANCE_TOLERANCE = 0.02
 """Share of the slice distance by which single distances may differ: positions are rounded to a few digits in DICOM, a
@@ -46,18 +46,19 @@ class SliceGrid:
 
 
 def grid_of_headers(series: Series) -> SliceGrid | None:
-    """The grid of a series of single slices; None where a header lacks a place or the pixel spacing."""
+    """The grid of a series, from headers alone; None where one lacks a place or the pixel spacing."""
     distance = slice_distance_mm(series)
     spacing = pixel_spacing_mm(series)
     if distance is None or spacing is None:
         return None
-    placed = sorted(((_height(item) or 0.0, item) for item in series.objects), key=lambda one: one[0])
-    first = placed[0][1].header
+    images = [(frame, item) for item in series.objects for frame in item.frames]
+    placed = sorted(((_height(frame) or 0.0, frame, item) for frame, item in images), key=lambda one: one[0])
+    _, first, item = placed[0]
     axes = np.array(first.ImageOrientationPatient, float)
     return SliceGrid(
         series=series,
-        sop_uids=tuple(item.text("SOPInstanceUID") for _, item in placed),
-        size=(int(first.Columns), int(first.Rows), len(placed)),
+        sop_uids=tuple(item.text("SOPInstanceUID") for _, _, item in placed),
+        size=(int(item.header.Columns), int(item.header.Rows), len(placed)),
         spacing_mm=(spacing[1], spacing[0], distance),
         origin_mm=np.array(first.ImagePositionPatient, float),
         axes=np.column_stack([axes[:3], axes[3:], np.cross(axes[:3], axes[3:])]),
@@ -65,8 +66,8 @@ def grid_of_headers(series: Series) -> SliceGrid | None:
 
 
 def slice_distance_mm(series: Series) -> float | None:
-    """Usual distance of the slices from their headers alone; None for a multi-frame object or a single slice."""
-    heights = [_height(item) for item in series.objects]
+    """Usual distance of the slices from their headers alone; None for a single slice, or where one has no place."""
+    heights = [_height(frame) for frame in series.images]
     placed = [height for height in heights if height is not None]
     if len(placed) < len(heights) or len(placed) < 2:
         return None
@@ -74,8 +75,8 @@ def slice_distance_mm(series: Series) -> float | None:
 
 
 def pixel_spacing_mm(series: Series) -> tuple[float, float] | None:
-    """Row and column spacing, from the header of the first slice; None where it has none (a multi-frame object)."""
-    spacing = numbers_of(series.objects[0].header, "PixelSpacing", 2)
+    """Row and column spacing, from the header of the first image; None where it has none."""
+    spacing = numbers_of(series.images[0], "PixelSpacing", 2)
     return None if spacing is None else (float(spacing[0]), float(spacing[1]))
 
 
@@ -88,10 +89,10 @@ def numbers_of(header: Dataset, keyword: str, count: int) -> NDArray[np.float64]
     return values if values.shape == (count,) and bool(np.isfinite(values).all()) else None
 
 
-def _height(item: StoredObject) -> float | None:
+def _height(image: Dataset) -> float | None:
     """Along the normal of the slices."""
-    position = numbers_of(item.header, "ImagePositionPatient", 3)
-    axes = numbers_of(item.header, "ImageOrientationPatient", 6)
+    position = numbers_of(image, "ImagePositionPatient", 3)
+    axes = numbers_of(image, "ImageOrientationPatient", 6)
     if position is None or axes is None:
         return None
     return float(position @ np.cross(axes[:3], axes[3:]))

@@ -102,10 +102,21 @@ def write_ct(
     return written[::-1]
 
 
-def write_enhanced_ct(path: Path, order: Sequence[int] = (2, 0, 1), shared_rescale: bool = True) -> None:
-    """A multi-frame CT, its frames in `order`; slope 2 and intercept -1000."""
+def write_enhanced_ct(
+    path: Path,
+    order: Sequence[int] = (2, 0, 1),
+    shared_rescale: bool = True,
+    distance_mm: float = 3.0,
+    kernel: str = "B70f",
+    **more: Any,
+) -> None:
+    """A multi-frame CT, its frames in `order`; slope 2 and intercept -1000. `more` are arguments of `base`."""
     hu = volume(len(order)) // 2 * 2
-    dataset = base(f"{ROOT}.5", EnhancedCTImageStorage)
+    dataset = base(f"{ROOT}.5.{more.get('series', 1)}", EnhancedCTImageStorage, **more)
+    agent, reconstruction = Dataset(), Dataset()
+    agent.CodeMeaning, reconstruction.ConvolutionKernel = "Iohexol", kernel
+    dataset.ContrastBolusAgentSequence = DicomSequence([agent])
+    dataset.AcquisitionDateTime = "20240107101500"
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     set_pixels(dataset, (hu[list(order)] + 1000) // 2)
     dataset.NumberOfFrames = len(order)
@@ -116,10 +127,11 @@ def write_enhanced_ct(path: Path, order: Sequence[int] = (2, 0, 1), shared_resca
     axes.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     shared = Dataset()
     shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = DicomSequence([measures]), DicomSequence([axes])
+    shared.CTReconstructionSequence = DicomSequence([reconstruction])
     frames = []
     for index in order:
         frame, place = Dataset(), Dataset()
-        place.ImagePositionPatient = [*FIRST_MM, 3.0 * index]
+        place.ImagePositionPatient = [*FIRST_MM, distance_mm * index]
         frame.PlanePositionSequence = DicomSequence([place])
         if not shared_rescale:
             frame.PixelValueTransformationSequence = DicomSequence([rescale])
