@@ -24,7 +24,8 @@ class WatchedAugmenter(NonDetMultiThreadedAugmenter):
     """nnU-Net's background processes; one that is killed ends the training with a message.
 
     Upstream asks whether workers live while it waits for their queue. One that was killed while it wrote leaves half a
-    batch there, at which that thread waits for ever; so another thread waits for the processes themselves.
+    batch there, at which whoever reads it waits for ever; so another thread waits for the processes themselves, and
+    once one has ended nobody empties the queue.
     """
 
     def _start(self) -> None:
@@ -44,6 +45,14 @@ class WatchedAugmenter(NonDetMultiThreadedAugmenter):
             return super().__next__()
         except RuntimeError as error:
             raise WorkersEnded(why_workers_ended([worker.exitcode for worker in workers])) from error
+
+    def _finish(self, timeout: float = 10, force: bool = False) -> None:
+        if not all(worker.is_alive() for worker in self._processes):
+            for worker in self._processes:
+                worker.terminate()
+                worker.join(timeout=1)
+            self._queue = None
+        super()._finish(timeout, force)
 
 
 def _abort_when_one_ends(workers: Sequence[Process], abort: Event) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
+from batchgenerators.dataloading import nondet_multi_threaded_augmenter as upstream
 
 from dsmt_nnunet.dataloading.background import WatchedAugmenter, WorkersEnded, why_workers_ended
 
@@ -22,6 +22,8 @@ pytestmark = [
 class Batches:
     """Batches as a loader in a worker process gives them; the third meets with an end."""
 
+    third = 3
+
     def __init__(self, end: Callable[[], None]) -> None:
         self.end, self.given = end, 0
 
@@ -30,7 +32,7 @@ class Batches:
 
     def __next__(self) -> dict[str, Any]:
         self.given += 1
-        if self.given == 3 and self.number == 0:
+        if self.given == self.third and self.number == 0:
             self.end()
         return {"data": self.given}
 
@@ -54,6 +56,12 @@ def out_of_shared_memory() -> None:
     os.kill(os.getpid(), signal.SIGBUS)
 
 
+def end_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Upstream waits ten seconds for its thread, which here waits for the rest of a batch."""
+    finish = upstream.NonDetMultiThreadedAugmenter._finish
+    monkeypatch.setattr(upstream.NonDetMultiThreadedAugmenter, "_finish", lambda own, *_: finish(own, timeout=0.3))
+
+
 @pytest.mark.parametrize(
     ("end", "told"),
     [
@@ -66,13 +74,32 @@ def out_of_shared_memory() -> None:
 def test_the_end_of_a_worker_ends_the_training_and_says_what_to_do(
     end: Callable[[], None], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish = NonDetMultiThreadedAugmenter._finish
-    monkeypatch.setattr(WatchedAugmenter, "_finish", lambda own, **_: finish(own, timeout=0.3))
+    end_soon(monkeypatch)
     augmenter = WatchedAugmenter(Batches(end), None, 2, num_cached=3, seeds=[0, 1], wait_time=0.002)
     with pytest.raises(WorkersEnded, match="then go on with --c") as caught:
         collections.deque((next(augmenter) for _ in range(10_000)), maxlen=0)
     assert told in str(caught.value)
     assert "nnUNet_n_proc_DA=1" in str(caught.value)
+
+
+def test_nobody_reads_the_half_of_a_batch_that_a_killed_worker_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when upstream's thread, which reads the batches, sees first that it is to end."""
+
+    def too_long(signum: int, frame: object) -> None:
+        pytest.fail("The rest of a batch is waited for, which nobody writes.")
+
+    end_soon(monkeypatch)
+    monkeypatch.setattr(upstream, "results_loop", lambda *_: None)
+    monkeypatch.setattr(Batches, "third", 1)
+    augmenter = WatchedAugmenter(Batches(killed_while_it_writes), None, 1, num_cached=3, seeds=[0], wait_time=0.002)
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(30)
+    try:
+        with pytest.raises(WorkersEnded, match="killed"):
+            next(augmenter)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_worker_that_was_asked_to_end_is_not_what_ended_the_others() -> None:
