@@ -18,9 +18,10 @@ from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms, identify
 from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, DEFAULT_MAPPING, TableMapping
 from dsmt_nnunet.dataset_conversion.mask_voxels import POSITION_TOLERANCE_MM
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
+from dsmt_nnunet.dataset_conversion.row_rules import LookAlike
 from dsmt_nnunet.dataset_conversion.row_sources import HOW_TO_DECIDE, RowSource, case_column_of
 from dsmt_nnunet.dataset_conversion.series_choice import CHOICE_KEY, Choice
-from dsmt_nnunet.dataset_conversion.table import convert_table
+from dsmt_nnunet.dataset_conversion.table import convert_table, table_problems
 from dsmt_nnunet.dataset_conversion.terms import DICOM_ROLES
 from dsmt_nnunet.dicom.contours import StructureMask
 from dsmt_nnunet.dicom.lidc import lidc_structures, read_lidc
@@ -45,12 +46,12 @@ def convert_dicom(
     train_also_outside: bool = False,
     raw_folder: Path | None = None,
     overwrite: bool = False,
+    look_alike_patients: LookAlike | None = None,
 ) -> Path:
     """Converts a DICOM export and a table with one row a nodule.
 
-    Names, birth dates and accession numbers stay behind: columns of the table that hold them are left out, and images
-    are written without metadata. Which slices of the archive a case is (`scan_source`) goes into the data set, or, with
-    pseudonyms, beside their file: UIDs lead back to the patient.
+    Names, birth dates and accession numbers stay behind: columns that hold them are left out, images written without
+    metadata. Which slices a case is (`scan_source`) goes into the data set or, with pseudonyms, beside their file.
 
     Args:
         table: one row a nodule.
@@ -60,39 +61,73 @@ def convert_dicom(
         mapping: what the columns mean.
         pseudonyms: of the ids of patients, and by how many days their dates are moved; what it lacks is drawn.
         choices: rules by which `find_sources` decided; dataset.json keeps them.
-        diameter_range, train_also_outside, raw_folder, overwrite: as for `convert_table`.
+        diameter_range, train_also_outside, raw_folder, overwrite, look_alike_patients: as for `convert_table`.
 
     Returns:
         The folder of the data set.
 
     Raises:
-        ValueError: in a column of dates day or month may come first, so that they cannot be moved.
-        ConversionError: a row has no CT or contour, or something is wrong with them, or a
-            date stands in a label; it lists everything.
+        ConversionError: a row has no CT or contour, or something is wrong with it or the table; it lists everything.
     """
-    if problems := [Problem(f"missing: {one.missing}", one.row.line, one.case_id) for one in sources if one.missing]:
+    missing = [Problem(f"missing: {one.missing}", one.row.line, one.case_id) for one in sources if one.missing]
+    wrong = problems_of_rows(table, sources, mapping, pseudonyms, diameter_range, look_alike_patients)
+    if problems := missing + wrong:
         raise ConversionError(table.path, problems)
     with TemporaryDirectory(prefix="dsmt-") as folder:
         staged_series = _stage(Path(folder), sources, table.path)
-        images = {series.series_uid: name for name, series in staged_series.items()}
-        staged = _staged_table(table, mapping, sources, images, pseudonyms)
+        staged = _staged_table(table, mapping, sources, pseudonyms)
         converted = convert_table(
             table=staged,
             images=Path(folder),
             masks=Path(folder),
             dataset_id=dataset_id,
             name=name,
-            mapping=replace(mapping, columns={**mapping.columns, **_STAGED_COLUMNS}),
+            mapping=_of_staged(mapping),
             diameter_range=diameter_range,
             train_also_outside=train_also_outside,
             raw_folder=raw_folder,
             overwrite=overwrite,
             sources=staged_series if pseudonyms is None else None,
-            dataset_json_extra={CHOICE_KEY: [str(choice) for choice in choices]} if choices else None,
+            dataset_json_extra={CHOICE_KEY: list(map(str, choices))} if choices else None,
+            look_alike_patients=look_alike_patients,
         )
     if pseudonyms is not None:
         _keep_sources(pseudonyms, staged, staged_series, case_column_of(mapping, staged))
     return converted
+
+
+def problems_of_rows(
+    table: CsvTable,
+    sources: Sequence[RowSource],
+    mapping: TableMapping = DEFAULT_MAPPING,
+    pseudonyms: Pseudonyms | None = None,
+    diameter_range: tuple[float, float] | None = None,
+    look_alike_patients: LookAlike | None = None,
+) -> list[Problem]:
+    """What `convert_dicom` would refuse of the table itself: columns, terms, dates; no pixel is read.
+
+    Args:
+        table, sources, mapping, pseudonyms, diameter_range, look_alike_patients: as for `convert_dicom`. Rows without a
+            patient are passed over: `RowSource.missing` tells of them.
+    """
+    try:
+        staged = _staged_table(table, mapping, [one for one in sources if one.patient_id], pseudonyms)
+        return table_problems(staged, _of_staged(mapping), diameter_range, look_alike_patients)
+    except ConversionError as error:
+        return list(error.problems)
+    except ValueError as error:
+        return [Problem(str(error))]
+
+
+def _of_staged(mapping: TableMapping) -> TableMapping:
+    """What the columns of `_staged_table` mean."""
+    return replace(mapping, columns={**mapping.columns, **_STAGED_COLUMNS})
+
+
+def _image_names(sources: Sequence[RowSource]) -> dict[str, str]:
+    """UID of a series -> name of its image among the staged files."""
+    uids = dict.fromkeys(source.ct.uid for source in sources if source.ct is not None)
+    return {uid: f"image{number}" for number, uid in enumerate(uids)}
 
 
 def _keep_sources(pseudonyms: Pseudonyms, staged: CsvTable, series: Mapping[str, ScanSource], column: str) -> None:
@@ -107,7 +142,7 @@ def _stage(folder: Path, sources: Sequence[RowSource], table: Path) -> dict[str,
     for source in sources:
         assert source.ct is not None
         by_series.setdefault(source.ct.uid, []).append(source)
-    images = {uid: f"image{number}" for number, uid in enumerate(by_series)}
+    images = _image_names(sources)
     problems = []
     found_slices = {}
     for uid, members in tqdm(by_series.items(), "Reading DICOM", unit="series", disable=None):
@@ -172,10 +207,12 @@ def _staged_table(
     table: CsvTable,
     mapping: TableMapping,
     sources: Sequence[RowSource],
-    images: Mapping[str, str],
     pseudonyms: Pseudonyms | None,
 ) -> CsvTable:
-    """The table with the names of the staged files, without what tells who the patient is."""
+    """The table with the names of the staged files, without what tells who the patient is.
+
+    A row whose scan is missing gets that of its case, if another row has one: what is missing is told elsewhere.
+    """
     of_dicom = {mapping.column_of(role, table.columns) for role in DICOM_ROLES}
     kept = {mapping.column_of(role, table.columns) for role in COLUMN_ROLES} - of_dicom
     kept |= {task.column for task in mapping.tasks}
@@ -191,10 +228,14 @@ def _staged_table(
         _take_pseudonyms(rows, sources, case_column, patient_column, pseudonyms)
         ids = (case_column, patient_column)
         _refuse_dates(table.path, rows, [name for name in columns if name in kept and name not in ids])
+    names = _image_names(sources)
+    images: dict[str, str] = {}
+    for source in sources:
+        if source.ct is not None and not source.missing:
+            images.setdefault(source.case_id, names[source.ct.uid])
     staged = []
     for source in sources:
-        assert source.ct is not None
-        image, mask = images[source.ct.uid], "" if source.is_empty else f"mask{source.row.line}"
+        image, mask = images.get(source.case_id, ""), "" if source.is_empty else f"mask{source.row.line}"
         staged.append(CsvRow(source.row.line, {**rows[source.row.line], "image": image, "mask": mask}))
     return CsvTable(table.path, tuple(dict.fromkeys([*columns, "image", "mask"])), tuple(staged))
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable
 from dsmt_nnunet.dataset_conversion.mapping import COLUMN_ROLES, TableMapping
+from dsmt_nnunet.dataset_conversion.remarks import remark_hints
 from dsmt_nnunet.dataset_conversion.series_choice import Choice, choose_series
 from dsmt_nnunet.dataset_conversion.terms import SERIES_ROLE, STRUCTURE_ROLE
 from dsmt_nnunet.dicom.export import Export, Series
@@ -129,7 +130,11 @@ def find_sources(
             is_empty=told["nodule_id"].casefold() == NONE_ID,
         )
         sources.append(finder.completed(source))
-    return list(_of_one_scan(sources))
+    hints = remark_hints(table)
+    return [
+        replace(one, missing=f"{one.missing} {hints[one.row.line]}") if one.missing and one.row.line in hints else one
+        for one in _of_one_scan(sources)
+    ]
 
 
 def _of_one_scan(sources: Sequence[RowSource]) -> Iterator[RowSource]:
@@ -213,7 +218,7 @@ def case_column_of(mapping: TableMapping, table: CsvTable) -> str:
 
 def _missing(source: RowSource, chosen: Sequence[Series], export: Export) -> str:
     if not source.patient_id:
-        return "the patient: the row names none. Is it a remark below the table? Take it out then."
+        return "the patient: the row names none."
     if not chosen:
         if kinds := {series.modality or "not named" for series in export.of_patient(source.patient_id)} - {CT}:
             return f"a CT of this patient; there are objects of modality {', '.join(sorted(kinds))}."

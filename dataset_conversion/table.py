@@ -11,12 +11,13 @@ import numpy as np
 from tqdm import tqdm
 
 from dsmt_nnunet.csv_table import CsvTable, read_table
-from dsmt_nnunet.dataset_conversion.case_rows import CaseRows
+from dsmt_nnunet.dataset_conversion.case_rows import CaseRows, NoduleRow
 from dsmt_nnunet.dataset_conversion.cases import CaseReader, LoadedCase
 from dsmt_nnunet.dataset_conversion.images import VolumeFinder
 from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, TableMapping
 from dsmt_nnunet.dataset_conversion.problems import ConversionError, Problem
 from dsmt_nnunet.dataset_conversion.raw_dataset import RawDatasetWriter
+from dsmt_nnunet.dataset_conversion.remarks import with_hints
 from dsmt_nnunet.dataset_conversion.row_rules import LookAlike
 from dsmt_nnunet.dataset_conversion.rows import parse_cases
 from dsmt_nnunet.diameter_range import DiameterRange
@@ -83,12 +84,32 @@ def convert_table(
     reader = CaseReader(VolumeFinder(images, images_anywhere), VolumeFinder(masks, images_anywhere))
     kept, problems = _all_problems(cases, problems, reader, schema, asked)
     if problems:
-        raise ConversionError(rows.path, problems)
+        raise ConversionError(rows.path, with_hints(problems, rows))
     with writer:
         for case in tqdm([case for case in cases if case.case_id in kept], "Writing cases", unit="case", disable=None):
             loaded = _read_again(case, reader, rows.path)
             _add(writer, case, loaded, kept[case.case_id], (sources or {}).get(case.image, loaded.source))
     return writer.folder
+
+
+def table_problems(
+    table: CsvTable,
+    mapping: TableMapping,
+    diameter_range: tuple[float, float] | None = None,
+    look_alike_patients: LookAlike | None = None,
+) -> list[Problem]:
+    """What is wrong with a table by itself, before any image or mask is opened.
+
+    Args:
+        table, mapping, diameter_range, look_alike_patients: as for `convert_table`. Whether the classes are there to
+            learn from is not asked with a diameter range, which masks may decide.
+    """
+    rows, mapping = _read_rows(table, mapping, None)
+    cases, problems = parse_cases(rows, mapping, look_alike_patients)
+    if not problems and diameter_range is None:
+        named = {case.case_id: [] if case.is_empty else case.rows for case in cases}
+        problems = _check_data_set(cases, named, mapping.schema, None)
+    return with_hints(problems, rows)
 
 
 def _add(
@@ -172,7 +193,7 @@ def _check_unit(ratios: Sequence[float]) -> list[Problem]:
 
 def _check_data_set(
     cases: Sequence[CaseRows],
-    kept: Mapping[str, Sequence[Nodule]],
+    kept: Mapping[str, Sequence[Nodule | NoduleRow]],
     schema: ClassificationSchema,
     asked: DiameterRange | None,
 ) -> list[Problem]:
@@ -195,7 +216,7 @@ def _check_data_set(
     return _check_covariates(training, schema) if training else []
 
 
-def _check_covariates(training: Sequence[Nodule], schema: ClassificationSchema) -> list[Problem]:
+def _check_covariates(training: Sequence[Nodule | NoduleRow], schema: ClassificationSchema) -> list[Problem]:
     problems = []
     for covariate in schema.covariates:
         known = {value for nodule in training if (value := nodule.covariates.get(covariate.name)) is not None}

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from dsmt_nnunet.tasks import NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, Classif
 if TYPE_CHECKING:
     from dsmt_nnunet.covariates import Covariate
     from dsmt_nnunet.dataset_conversion.mapping import TableMapping
+    from dsmt_nnunet.dataset_conversion.problems import Problem
+    from dsmt_nnunet.dataset_conversion.row_sources import RowSource
     from dsmt_nnunet.nodules import NoduleTable
 
 PREPROCESSED_VARIABLE = "nnUNet_preprocessed"
@@ -50,11 +53,6 @@ def _add_table_parser(sources: argparse._SubParsersAction[argparse.ArgumentParse
     parser.add_argument("--masks", type=Path, metavar="DIR", help="folder of the nodule masks")
     _add_data_set_arguments(parser, required=False)
     _add_reading_arguments(parser)
-    parser.add_argument(
-        "--look-alike-patients",
-        choices=("same", "different"),
-        help="what patient_ids are that differ in spelling only, such as A01 and a01, or 1 and 01",
-    )
     parser.add_argument(
         "--images-anywhere", action="store_true", help="let the table name files outside of --images and --masks"
     )
@@ -113,6 +111,11 @@ def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         metavar=("MIN", "MAX"),
         help="keep nodules of these diameters only, in mm, e.g. 10 20",
+    )
+    parser.add_argument(
+        "--look-alike-patients",
+        choices=("same", "different"),
+        help="what patient_ids are that differ in spelling only, such as A01 and a01, or 1 and 01",
     )
     parser.add_argument(
         "--train-also-outside",
@@ -215,9 +218,10 @@ def _suggest(args: argparse.Namespace) -> int:
 def run_dicom(args: argparse.Namespace) -> int:
     """Runs `dsmt convert dicom`."""
     from dsmt_nnunet.csv_table import read_table
-    from dsmt_nnunet.dataset_conversion.archive import convert_dicom
+    from dsmt_nnunet.dataset_conversion.archive import convert_dicom, problems_of_rows
     from dsmt_nnunet.dataset_conversion.deidentification import Pseudonyms
     from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING
+    from dsmt_nnunet.dataset_conversion.raw_dataset import dataset_folder_name
     from dsmt_nnunet.dataset_conversion.row_sources import find_sources
     from dsmt_nnunet.dataset_conversion.series_choice import Choice
     from dsmt_nnunet.dicom.export import read_export
@@ -228,11 +232,12 @@ def run_dicom(args: argparse.Namespace) -> int:
     sources = find_sources(read_export(args.export), table, mapping, choices, args.structures)
     for source in sources:
         print(source)
-    missing = sum(bool(source.missing) for source in sources)
-    if args.dry_run:
-        print(f"{len(sources) - missing} of {len(sources)} rows are complete; nothing was written.")
-        return int(missing > 0)
     pseudonyms = Pseudonyms.read(args.pseudonyms) if args.pseudonyms else None
+    diameter_range = tuple(args.diameter_range) if args.diameter_range else None
+    if args.dry_run:
+        dataset_folder_name(args.dataset_id, args.name)
+        problems = problems_of_rows(table, sources, mapping, pseudonyms, diameter_range, args.look_alike_patients)
+        return _end_dry_run(sources, problems)
     folder = convert_dicom(
         table=table,
         sources=sources,
@@ -241,14 +246,25 @@ def run_dicom(args: argparse.Namespace) -> int:
         mapping=mapping,
         pseudonyms=pseudonyms,
         choices=choices,
-        diameter_range=tuple(args.diameter_range) if args.diameter_range else None,
+        diameter_range=diameter_range,
         train_also_outside=args.train_also_outside,
         overwrite=args.overwrite,
+        look_alike_patients=args.look_alike_patients,
     )
     if pseudonyms is not None:
         pseudonyms.save()
     print(describe(folder, args.dataset_id))
     return 0
+
+
+def _end_dry_run(sources: Sequence[RowSource], problems: Sequence[Problem]) -> int:
+    """Prints what is wrong with the table itself and how many rows are complete; 0 when all is well."""
+    for problem in problems:
+        print(f"WRONG {problem}")
+    wrong = {problem.line for problem in problems}
+    complete = [source for source in sources if not source.missing and source.row.line not in wrong]
+    print(f"{len(complete)} of {len(sources)} rows are complete; nothing was written.")
+    return int(len(complete) < len(sources) or bool(problems))
 
 
 def run_phantom(args: argparse.Namespace) -> int:

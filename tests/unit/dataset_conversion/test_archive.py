@@ -126,6 +126,7 @@ def test_two_scans_of_a_patient_are_two_cases(export: Path, tmp_path: Path, caps
     told = capsys.readouterr().out
     assert f"MISSING a case of its own: it means series {uids[1]}, and line 2 of the same case '007'" in told
     table[1]["case_id"] = "007-later"
+    table.append({**nodule, "nodule_id": "", "structure": "gtv-2", "pathology": "IAC"})
     assert convert(export, write_table(tmp_path / "t.csv", table), "--dry-run") == 0
 
 
@@ -211,7 +212,7 @@ def test_dry_run_says_what_is_missing(export: Path, tmp_path: Path, capsys: pyte
     assert "MISSING a structure called 'nodule*'; there are ['GTV-1', 'GTV-2', 'Lung']" in lines[1]
     assert "MISSING a CT of this patient; the export has patients 007, P1" in lines[3]
     assert "MISSING a contour" in lines[4]
-    assert "line 7, patient : MISSING the patient: the row names none. Is it a remark" in lines[5]
+    assert "line 7, patient : MISSING the patient: the row names none. The row fills 1 of 5 cells" in lines[5]
     assert lines[6] == "2 of 6 rows are complete; nothing was written."
     assert convert(export, table) == 2
     assert "line 3, case '007': missing: a structure" in capsys.readouterr().err
@@ -275,7 +276,7 @@ def test_what_a_row_may_mean_is_told(export: Path, tmp_path: Path, capsys: pytes
         "MISSING a CT with series_uid 1.2 of this patient; the export has patients '' (no Patient ID), 007" in lines[3]
     )
     (export / "c-set-2").unlink()
-    assert convert(export, write_table(tmp_path / "t.csv", content[4:])) == 2
+    assert convert(export, write_table(tmp_path / "t.csv", [{**content[0], "pathology": "IAC"}, content[4]])) == 2
     assert "['speck'] encloses no voxel of the CT" in capsys.readouterr().err
 
 

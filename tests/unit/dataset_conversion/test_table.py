@@ -218,3 +218,11 @@ def test_of_a_dicom_folder_the_slices_in_the_archive_are_kept(hospital: Hospital
     kept = read_source(sources / "a.json")
     assert kept.sop_uids == tuple(dataset.SOPInstanceUID for dataset in written)
     assert kept.series_uid == written[0].SeriesInstanceUID
+
+
+def test_a_total_below_the_table_is_called_so(hospital: Hospital) -> None:
+    hospital.add("a", "AIS", age=70, centre="x").add("b", "IAC", age=60, centre="y")
+    hospital.rows.append({"case_id": "Total"})
+    problems = hospital.problems()
+    assert all(problem.startswith("line 4, case 'Total': ") for problem in problems)
+    assert all("('Total'), as a remark or a total below a table does" in problem for problem in problems)
