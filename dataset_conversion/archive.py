@@ -28,6 +28,7 @@ from dsmt_nnunet.dicom.lidc import lidc_structures, read_lidc
 from dsmt_nnunet.dicom.scan_source import ScanSource, write_sources
 from dsmt_nnunet.dicom.series import CtVolume, read_ct
 from dsmt_nnunet.dicom.structures import matches, read_structures
+from dsmt_nnunet.reader_masks import ReaderMasks, cropped_masks
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +57,7 @@ def convert_dicom(
     Args:
         table: one row a nodule.
         sources: what `find_sources` found for its rows.
-        dataset_id: 1 to 999.
-        name: name of the data set, without `DatasetXXX_`.
+        dataset_id, name: as for `convert_table`.
         mapping: what the columns mean.
         pseudonyms: of the ids of patients, and by how many days their dates are moved; what it lacks is drawn.
         choices: rules by which `find_sources` decided; dataset.json keeps them.
@@ -74,7 +74,7 @@ def convert_dicom(
     if problems := missing + wrong:
         raise ConversionError(table.path, problems)
     with TemporaryDirectory(prefix="dsmt-") as folder:
-        staged_series = _stage(Path(folder), sources, table.path)
+        staged_series, readings = _stage(Path(folder), sources, table.path)
         staged = _staged_table(table, mapping, sources, pseudonyms)
         converted = convert_table(
             table=staged,
@@ -90,6 +90,7 @@ def convert_dicom(
             sources=staged_series if pseudonyms is None else None,
             dataset_json_extra={CHOICE_KEY: list(map(str, choices))} if choices else None,
             look_alike_patients=look_alike_patients,
+            readings=readings,
         )
     if pseudonyms is not None:
         _keep_sources(pseudonyms, staged, staged_series, case_column_of(mapping, staged))
@@ -136,8 +137,14 @@ def _keep_sources(pseudonyms: Pseudonyms, staged: CsvTable, series: Mapping[str,
     write_sources(pseudonyms.sources, {case: series[image] for case, image in cases.items()})
 
 
-def _stage(folder: Path, sources: Sequence[RowSource], table: Path) -> dict[str, ScanSource]:
-    """Writes the CT of every series and the mask of every row; name of the image -> its slices in the archive."""
+def _stage(
+    folder: Path, sources: Sequence[RowSource], table: Path
+) -> tuple[dict[str, ScanSource], dict[str, ReaderMasks]]:
+    """Writes the CT of every series and the mask of every row.
+
+    Returns:
+        Name of the image -> its slices in the archive; name of the mask -> what each reader drew, where several did.
+    """
     by_series: dict[str, list[RowSource]] = {}
     for source in sources:
         assert source.ct is not None
@@ -145,6 +152,7 @@ def _stage(folder: Path, sources: Sequence[RowSource], table: Path) -> dict[str,
     images = _image_names(sources)
     problems = []
     found_slices = {}
+    readings: dict[str, ReaderMasks] = {}
     for uid, members in tqdm(by_series.items(), "Reading DICOM", unit="series", disable=None):
         first = members[0]
         assert first.ct is not None
@@ -162,14 +170,17 @@ def _stage(folder: Path, sources: Sequence[RowSource], table: Path) -> dict[str,
             if source.is_empty:
                 continue
             try:
-                mask = sitk.GetImageFromArray(_meant(source, structures, ct).mask.astype(np.uint8))
+                meant = _meant(source, structures, ct)
+                mask = sitk.GetImageFromArray(meant.mask.astype(np.uint8))
                 mask.CopyInformation(ct.image)
+                if meant.readings_zyx:
+                    readings[f"mask{source.row.line}"] = cropped_masks(meant.readings_zyx, ct.image)
                 sitk.WriteImage(mask, str(folder / f"mask{source.row.line}.mha"), useCompression=True)
             except ValueError as error:
                 problems.append(Problem(str(error), source.row.line, source.case_id))
     if problems:
         raise ConversionError(table, problems)
-    return found_slices
+    return found_slices, readings
 
 
 def _meant(source: RowSource, structures: Sequence[StructureMask], ct: CtVolume) -> StructureMask:

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from dsmt_nnunet.identifiers import case_id_problem, same_person_key
 from dsmt_nnunet.image_files import write_image
 from dsmt_nnunet.nnunet_files import Json
 from dsmt_nnunet.nodules import EmptyCase, Nodule, NoduleTable
+from dsmt_nnunet.reader_masks import ReaderMasks, write_reader_masks
 from dsmt_nnunet.tasks import FIXED_COLUMNS, NODULE_TABLE_NAME, TEST_NODULE_TABLE_NAME, ClassificationSchema
 
 logger = logging.getLogger(__name__)
@@ -129,6 +130,7 @@ class RawDatasetWriter:
         split: Split,
         source: ScanSource | None = None,
         empty: EmptyCase | None = None,
+        readings: Mapping[str, ReaderMasks] | None = None,
     ) -> None:
         """Writes one case.
 
@@ -140,6 +142,7 @@ class RawDatasetWriter:
             split: "train" or "test".
             source: what of the archive the image is; None where that is not known or stays elsewhere.
             empty: of a case that holds no nodule, what nodules.csv says of it.
+            readings: nodule_id -> what each reader drew of it.
 
         Raises:
             ValueError: any of these rules is broken.
@@ -156,6 +159,8 @@ class RawDatasetWriter:
         write_image(self._partial / f"labels{suffix}" / f"{case_id}{FILE_ENDING}", clean_mask)
         if source is not None:
             write_sources(self._partial / SOURCES_FOLDER, {case_id: source})
+        for nodule_id, masks in (readings or {}).items():
+            write_reader_masks(self._partial, case_id, nodule_id, masks)
         self._cases[case_id] = split
         self._lower_case_ids.add(case_id.lower())
         table = NoduleTable(tuple(nodules), () if empty is None else (empty,))

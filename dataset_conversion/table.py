@@ -24,6 +24,7 @@ from dsmt_nnunet.diameter_range import DiameterRange
 from dsmt_nnunet.dicom.scan_source import ScanSource
 from dsmt_nnunet.nnunet_files import Json
 from dsmt_nnunet.nodules import Nodule
+from dsmt_nnunet.reader_masks import ReaderMasks
 from dsmt_nnunet.tasks import ClassificationSchema
 
 logger = logging.getLogger(__name__)
@@ -47,15 +48,14 @@ def convert_table(
     images_anywhere: bool = False,
     sources: Mapping[str, ScanSource] | None = None,
     dataset_json_extra: Json | None = None,
+    readings: Mapping[str, ReaderMasks] | None = None,
 ) -> Path:
     """Converts a table with one row a nodule (docs/data-format.md); nothing is written unless everything is right.
 
     Args:
         table: CSV file or workbook (its first sheet), or a table that was read already.
-        images: folder of the CTs.
-        masks: folder of the masks.
-        dataset_id: 1 to 999.
-        name: name of the data set, without `DatasetXXX_`.
+        images, masks: folders of the CTs and of the masks.
+        dataset_id, name: of the data set, 1 to 999 and without `DatasetXXX_`.
         mapping: what the columns mean; by default `DEFAULT_MAPPING`.
         diameter_range: keep nodules from the first to the second diameter (both included), in mm. A case stays as long
             as one of its nodules does; the others remain in its mask.
@@ -66,6 +66,7 @@ def convert_table(
         encoding: of a CSV file; None to find out.
         images_anywhere: whether the table may name images and masks outside of their folders.
         sources: name of an image -> what of the archive it is.
+        readings: name of a mask that is of one nodule -> what each reader drew of it.
         dataset_json_extra: as for `RawDatasetWriter`.
 
     Returns:
@@ -73,7 +74,7 @@ def convert_table(
 
     Raises:
         ConversionError: something is wrong with the table or the files; it lists everything.
-        ValueError: the table cannot be read at all, or id, name or diameter range are wrong.
+        ValueError: the table cannot be read, or id, name or diameter range are wrong.
         FileExistsError: the data set exists, or its id has another name.
     """
     asked = _asked(diameter_range, train_also_outside)
@@ -88,7 +89,8 @@ def convert_table(
     with writer:
         for case in tqdm([case for case in cases if case.case_id in kept], "Writing cases", unit="case", disable=None):
             loaded = _read_again(case, reader, rows.path)
-            _add(writer, case, loaded, kept[case.case_id], (sources or {}).get(case.image, loaded.source))
+            source = (sources or {}).get(case.image, loaded.source)
+            _add(writer, case, replace(loaded, source=source), kept[case.case_id], readings or {})
     return writer.folder
 
 
@@ -113,9 +115,16 @@ def table_problems(
 
 
 def _add(
-    writer: RawDatasetWriter, case: CaseRows, loaded: LoadedCase, nodules: list[Nodule], source: ScanSource | None
+    writer: RawDatasetWriter,
+    case: CaseRows,
+    loaded: LoadedCase,
+    nodules: list[Nodule],
+    readings: Mapping[str, ReaderMasks],
 ) -> None:
-    writer.add_case(case.case_id, loaded.image, loaded.mask, nodules, case.split, source, empty=loaded.empty)
+    kept = {nodule.nodule_id for nodule in nodules}
+    drawn = {row.nodule_id: readings[row.mask] for row in case.rows if row.mask in readings and row.nodule_id in kept}
+    image, mask = loaded.image, loaded.mask
+    writer.add_case(case.case_id, image, mask, nodules, case.split, loaded.source, loaded.empty, drawn)
 
 
 def _asked(diameter_range: tuple[float, float] | None, train_also_outside: bool) -> DiameterRange | None:

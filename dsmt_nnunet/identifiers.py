@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from urllib.parse import quote
 
 MAX_LENGTH = 128
 """Letters of a case identifier: nnU-Net and our own files add endings, and file systems end names at 255."""
@@ -34,10 +35,15 @@ def case_id_problem(case_id: str) -> str | None:
     if case_id.lower() in RESERVED:
         return f"must not be one of {list(RESERVED)}: files of these names lie beside the cases"
     if "__" in case_id:
-        return "must not hold '__', which stands between case and nodule in the names of explanations"
+        return "must not hold '__', which stands between case and nodule in names of files"
     if case_id.lower().endswith(_ENDINGS):
         return "must not end like a file name: nnU-Net would not find it"
     return None
+
+
+def nodule_in_file_name(nodule_id: str) -> str:
+    """A nodule_id with what no file name may hold percent-encoded, and `_`: `__` stands between case and nodule."""
+    return quote(nodule_id, safe=" ").replace("_", "%5F")
 
 
 def same_person_key(patient_id: str) -> str:

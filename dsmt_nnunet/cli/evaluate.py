@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dsmt_nnunet.cli import evaluate_classes, evaluate_power
+from dsmt_nnunet.cli import evaluate_classes, evaluate_contours, evaluate_power
 from dsmt_nnunet.cli.arguments import EachOnce, file_to_read, folder_to_write
 from dsmt_nnunet.cli.evaluate_arguments import (
     add_cluster,
@@ -42,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_table(kinds)
     _add_classes(kinds)
     _add_readers(kinds)
+    evaluate_contours.add_parser(kinds)
     evaluate_power.add_parser(kinds)
 
 

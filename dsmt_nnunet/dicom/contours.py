@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,11 +21,13 @@ class StructureMask:
         name: as the structure is called where it was drawn.
         voxels_zyx: (N, 3), indices of the voxels inside.
         shape: (Z, Y, X) of the grid.
+        readings_zyx: of a consensus, what it was made of: reader, from 1 on -> (N, 3).
     """
 
     name: str
     voxels_zyx: NDArray[np.intp]
     shape: tuple[int, int, int]
+    readings_zyx: Mapping[int, NDArray[np.intp]] = field(default_factory=dict)
 
     @property
     def mask(self) -> NDArray[np.bool_]:

@@ -58,7 +58,11 @@ class LidcNodule:
         drawn = np.concatenate([reading.structure.voxels_zyx for reading in self.readings])
         voxels, votes = np.unique(drawn, axis=0, return_counts=True)
         agreed = voxels[votes >= CONSENSUS_SHARE * len(self.readings)]
-        return StructureMask(name, agreed, self.readings[0].structure.shape)
+        of_reader: dict[int, list[NDArray[np.intp]]] = {}
+        for reading in self.readings:
+            of_reader.setdefault(reading.reader + 1, []).append(reading.structure.voxels_zyx)
+        single = {reader: np.unique(np.concatenate(parts), axis=0) for reader, parts in of_reader.items()}
+        return StructureMask(name, agreed, self.readings[0].structure.shape, single)
 
 
 def lidc_series_uid(file: PackedFile) -> str | None:

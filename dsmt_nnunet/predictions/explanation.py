@@ -6,13 +6,13 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 
 from dsmt_nnunet.files import whole_file
 from dsmt_nnunet.geometry import ArrayGeometry
+from dsmt_nnunet.identifiers import nodule_in_file_name
 from dsmt_nnunet.predictions.results import CasePrediction
 
 Array = npt.NDArray[Any]
@@ -21,12 +21,8 @@ _SCALES = ("local", "context")
 
 
 def explanation_path(predictions: Path, case_id: str, nodule_id: str) -> Path:
-    """Where the maps of a nodule lie; what no file name may hold is percent-encoded.
-
-    So is '_' in a nodule's name: the last '__' stands between case and nodule, and no two of them share a file.
-    """
-    nodule = quote(nodule_id, safe=" ").replace("_", "%5F")
-    return predictions / EXPLANATION_FOLDER / f"{case_id}__{nodule}.npz"
+    """Where the maps of a nodule lie; no two of them share a file."""
+    return predictions / EXPLANATION_FOLDER / f"{case_id}__{nodule_in_file_name(nodule_id)}.npz"
 
 
 @dataclass(frozen=True)
