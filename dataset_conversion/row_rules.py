@@ -8,7 +8,7 @@ from typing import Literal
 
 from dsmt_nnunet.dataset_conversion.case_rows import CaseRows, NoduleRow
 from dsmt_nnunet.dataset_conversion.problems import Problem
-from dsmt_nnunet.identifiers import look_alikes
+from dsmt_nnunet.identifiers import look_alikes, nobodys_cases
 from dsmt_nnunet.nodules import NONE_ID
 
 LookAlike = Literal["same", "different"]
@@ -28,6 +28,12 @@ def check_cases(cases: Sequence[CaseRows], bad_lines: set[int | None], answer: L
     for case in cases:
         problems += _check_case(case)
         problems += [problem for problem in _check_separable(case) if problem.line not in bad_lines]
+    nobodys = dict(nobodys_cases({case.case_id: case.rows[0].patient_id for case in cases}))
+    problems += [
+        Problem(f"the patient {nobodys[case.case_id]}.", case.rows[0].line, case.case_id)
+        for case in cases
+        if case.case_id in nobodys
+    ]
     letter_case = _check_letter_case(cases)
     problems += letter_case
     problems += _check_patients(rows)

@@ -11,13 +11,8 @@ from pathlib import Path
 from dsmt_nnunet.covariates import Covariate, Covariates, CovariateValue, as_text
 from dsmt_nnunet.csv_table import CsvRow, parse_number, read_csv
 from dsmt_nnunet.files import write_rows
-from dsmt_nnunet.tasks import (
-    FIXED_COLUMNS,
-    POSITION_COLUMNS,
-    VOTES_SUFFIX,
-    ClassificationSchema,
-    Task,
-)
+from dsmt_nnunet.identifiers import nobodys_cases
+from dsmt_nnunet.tasks import FIXED_COLUMNS, POSITION_COLUMNS, VOTES_SUFFIX, ClassificationSchema, Task
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,7 @@ class NoduleTable:
         """Patient of each case.
 
         Raises:
-            ValueError: the nodules of a case name different patients.
+            ValueError: the nodules of a case name different patients, or a name is nobody's (`nobodys_cases`).
         """
         patients = {case.case_id: case.patient_id for case in self.empty}
         for nodule in self.nodules:
@@ -140,6 +135,8 @@ class NoduleTable:
                     f"Case '{nodule.case_id}' belongs to patient '{patients[nodule.case_id]}' in one row and to "
                     f"'{nodule.patient_id}' in another. A case is one scan of one patient."
                 )
+        for case_id, why in nobodys_cases(patients):
+            raise ValueError(f"nodules.csv: the patient of case '{case_id}' {why}.")
         return patients
 
     @classmethod

@@ -2,21 +2,41 @@ from __future__ import annotations
 
 import pytest
 
-from dsmt_nnunet.identifiers import case_id_problem, look_alikes, same_person_key
+from dsmt_nnunet.identifiers import case_id_problem, look_alikes, nobodys_cases, same_person_key
 
 
 @pytest.mark.parametrize(
     "case_id",
     [
         *("plans", "Dataset", "summary", "predict_from_raw_data_args", "classification"),
-        *("P3.nii.gz", "P5.hdr", "a.NPZ", "A__1", "a" * 129, "", "..", "../a", "a/b", "-a", "a.", "a_seg", "ä", "a b"),
+        *(
+            "P3.nii.gz",
+            "P5.hdr",
+            "a.NPZ",
+            "A__1",
+            "a" * 129,
+            "",
+            "..",
+            "../a",
+            "a/b",
+            "-a",
+            "a.",
+            "a_seg",
+            "ä",
+            "a b",
+            "con",
+            "AUX.1",
+            "com3",
+        ),
     ],
 )
 def test_names_that_stand_in_the_way_of_files_are_refused(case_id: str) -> None:
     assert case_id_problem(case_id) is not None
 
 
-@pytest.mark.parametrize("case_id", ["case_0001", "LIDC-IDRI-0011_1", "a" * 128, "1.2.840.113", "plans2"])
+@pytest.mark.parametrize(
+    "case_id", ["case_0001", "LIDC-IDRI-0011_1", "a" * 128, "1.2.840.113", "plans2", "console", "com33"]
+)
 def test_ordinary_names_are_fine(case_id: str) -> None:
     assert case_id_problem(case_id) is None
 
@@ -31,6 +51,15 @@ def test_ordinary_names_are_fine(case_id: str) -> None:
         ("0", "00"),
         ("P-1", "p1"),
         ("LIDC_IDRI-07", "lidc_idri07"),
+        ("p1", "p\u200b1"),
+        ("p1", "p\u00ad1"),
+        ("p-1", "p\u20101"),
+        ("7-1", "7\u20131"),
+        ("12", "\u0661\u0662"),
+        ("12", "'12"),
+        ("12", "12,0"),
+        ("A01", "\u041001"),
+        ("Müller", "Mu\u0308ller"),
     ],
 )
 def test_spellings_of_one_person(one: str, other: str) -> None:
@@ -44,3 +73,24 @@ def test_spellings_of_one_person(one: str, other: str) -> None:
 )
 def test_different_persons(one: str, other: str) -> None:
     assert same_person_key(one) != same_person_key(other)
+
+
+@pytest.mark.parametrize(
+    ("patient", "why"),
+    [
+        ("unknown", "as in 1 other cases"),
+        (" N/A", "as in 1 other cases"),
+        ("?", "as in 1 other cases"),
+        ("#REF!", "an error of a spreadsheet"),
+        ("########", "an error of a spreadsheet"),
+        ("1.23457E+11", "has cut its digits off"),
+        ("M\ufffdller", "letters were lost"),
+    ],
+)
+def test_names_that_are_nobodys_join_no_cases(patient: str, why: str) -> None:
+    (_, first), (_, second) = nobodys_cases({"a": patient, "b": patient, "c": "P1"})
+    assert why in first == second
+
+
+def test_a_name_like_not_known_of_a_single_case_joins_nothing() -> None:
+    assert nobodys_cases({"a": "NA", "b": "P1", "c": "1E5", "d": "P1"}) == []

@@ -182,3 +182,9 @@ def test_covariates_may_be_lacking_but_not_be_wrong(tmp_path: Path) -> None:
     assert table.nodules[0].covariates == {"age": None, "sex": None}
     with pytest.raises(ValueError, match="line 2: case 'a': covariate sex is 'x'; its categories are"):
         NoduleTable.read(write(tmp_path, "case_id,x_mm,y_mm,z_mm,sex\na,1,2,3,x\n"), TOLD)
+
+
+def test_cases_of_patients_that_are_not_known_are_not_one_patient() -> None:
+    nodules = tuple(Nodule(case, "1", "unknown", (0.0, 0.0, 0.0)) for case in "ab")
+    with pytest.raises(ValueError, match="patient of case 'a' is 'unknown', as in 1 other cases"):
+        NoduleTable(nodules).patient_of_case()
