@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +115,13 @@ class VolumeFinder:
         if exact.is_file():
             return [exact]
         found = [*self._named(exact), *([exact] if exact.is_dir() else [])]
-        return found or self._named(exact.with_name(exact.name + _NNUNET_CHANNEL))
+        return found + self._named(exact.with_name(exact.name + _NNUNET_CHANNEL))
 
     def _named(self, path: Path) -> list[Path]:
         parent = path.parent
         if parent not in self._index:
             self._index[parent] = _index_by_stem(parent)
-        return self._index[parent].get(path.name, [])
+        return self._index[parent].get(_composed(path.name), [])
 
 
 def _index_by_stem(folder: Path) -> dict[str, list[Path]]:
@@ -128,11 +129,16 @@ def _index_by_stem(folder: Path) -> dict[str, list[Path]]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         ending = next((ending for ending in VOLUME_ENDINGS if path.name.lower().endswith(ending)), None)
         if ending and not path.name.startswith(".") and path.is_file():
-            index.setdefault(path.name[: -len(ending)], []).append(path)
+            index.setdefault(_composed(path.name[: -len(ending)]), []).append(path)
     for paths in index.values():
         if any(path.name.lower().endswith(".hdr") for path in paths):
             paths[:] = [path for path in paths if not path.name.lower().endswith((".img", ".img.gz"))]
     return index
+
+
+def _composed(name: str) -> str:
+    """A name with each letter and its accent as one sign: a Mac writes two."""
+    return unicodedata.normalize("NFC", name)
 
 
 def read_dicom(path: Path) -> CtVolume | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,12 @@ from dsmt_nnunet.nodules import NONE_ID, nodule_ids
 from dsmt_nnunet.tasks import FIXED_COLUMNS, POSITION_COLUMNS, VOTES_SUFFIX
 
 _Value = TypeVar("_Value")
-_SPLIT_WORDS = {"train", "training", "test", "testing", "val", "validation"}
+_TEST_WORD = re.compile(r"test(ing)?((data)?set|data|cohort)?|held-?out|hold-?out", re.IGNORECASE)
+_SPLIT_WORD = re.compile(
+    rf"(?:{_TEST_WORD.pattern})|(?:train(ing)?|val(idation)?|dev(elopment)?)((data)?set|data|cohort)?", re.IGNORECASE
+)
+_TEST_HEADER = re.compile(rf"(?:is|in)?(?:{_TEST_WORD.pattern})", re.IGNORECASE)
+_YES_OR_NO = {"yes", "no", "true", "false", "1", "0", "1.0", "0.0", "y", "n", "ja", "nein", "是", "否"}
 
 
 def parse_cases(
@@ -71,14 +77,22 @@ def _check_hidden_split(table: CsvTable, mapping: TableMapping) -> list[Problem]
         return []
     named = {task.column for task in mapping.tasks}
     for column in table.columns:
-        words = {row.get(column).casefold() for row in table.rows} - {""}
-        if column not in named and words & {"test", "testing"} and words <= _SPLIT_WORDS:
+        words = {" ".join(row.get(column).casefold().split()) for row in table.rows} - {""}
+        if column not in named and _divides(column, words):
             message = (
                 f"column '{column}' holds {sorted(words)}, but only a column 'split' (train or test) divides the data. "
                 f"Rename it, or map it (columns: split: {column}; split: null to keep all rows for training)."
             )
             return [Problem(message, line=1)]
     return []
+
+
+def _divides(column: str, words: set[str]) -> bool:
+    """Whether a column says which rows are tested on: by its words, or by its name and yes or no."""
+    bare = {re.sub(r"[\s_]", "", word) for word in words}
+    if all(map(_SPLIT_WORD.fullmatch, bare)) and any(map(_TEST_WORD.fullmatch, bare)):
+        return True
+    return bool(_TEST_HEADER.fullmatch(re.sub(r"[\s_-]", "", column))) and len(bare) == 2 and bare <= _YES_OR_NO
 
 
 class _RowParser:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsmt_nnunet.files import FORMULA_STARTS
-from dsmt_nnunet.spreadsheet import WORKBOOK_ENDINGS, header_index, read_sheet
+from dsmt_nnunet.spreadsheet import WORKBOOK_ENDINGS, header_index, read_sheet, trimmed
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ def parse_number(text: str, what: str) -> float:
     Raises:
         ValueError: no number, or one that can be read in two ways.
     """
+    text = text.replace("\u2212", "-")  # the sign that some languages' spreadsheets write
     if _AMBIGUOUS.fullmatch(text):
         raise ValueError(
             f"{what} is '{text}', which may be {text.replace(',', '.')} or {text.replace(',', '')}. Write a decimal "
@@ -164,7 +165,7 @@ def read_csv(path: str | Path, encoding: str | None = None) -> CsvTable:
 
 def _cell(text: str) -> str:
     """Without blanks around it, and without the quote that keeps a spreadsheet program from running it."""
-    text = text.strip()
+    text = trimmed(text)
     return text[1:] if _QUOTED_FORMULA.match(text) else text
 
 

@@ -27,6 +27,14 @@ _MOST_COLUMNS = 1000
 """Sheets pad rows with empty cells to the last column that a program knows; no table is wider than this."""
 _MOST_EMPTY_ROWS = 1000
 _SHOWN = 10
+_NOT_DRAWN = r"[\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+"
+_EDGES = re.compile(f"^{_NOT_DRAWN}|{_NOT_DRAWN}$")
+"""Blanks, and signs that are not drawn, around a cell."""
+
+
+def trimmed(text: str) -> str:
+    """A cell without blanks around it, nor the signs that are not drawn which programs leave there."""
+    return _EDGES.sub("", text)
 
 
 @dataclass(frozen=True)
@@ -168,7 +176,7 @@ def _xlsx_rows(path: Path, sheet: Worksheet, written: Worksheet) -> Iterator[tup
 def _xlsx_text(cell: Cell | MergedCell) -> str:
     value = cell.value
     if isinstance(value, bool) or value is None or isinstance(value, str):
-        return "" if value is None else str(value).strip()
+        return "" if value is None else trimmed(str(value))
     if isinstance(value, datetime.datetime):
         return _date_text(value)
     if isinstance(value, int | float):
@@ -252,7 +260,7 @@ def _ods_text(cell: TableCell) -> str:
     from odf.text import P
 
     kind = cell.getAttrNS(OFFICENS, "value-type")
-    shown = "\n".join(_words(paragraph) for paragraph in cell.getElementsByType(P)).strip()
+    shown = trimmed("\n".join(_words(paragraph) for paragraph in cell.getElementsByType(P)))
     if kind == "float":
         value = float(cell.getAttrNS(OFFICENS, "value"))
         return shown if shown.isdigit() and float(shown) == value else _number_text(value)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dsmt_nnunet.csv_table import CsvTable, read_csv
+from dsmt_nnunet.csv_table import CsvTable, parse_number, read_csv
 from dsmt_nnunet.files import write_rows
 
 
@@ -28,6 +28,15 @@ def test_delimiter_is_detected(tmp_path: Path, delimiter: str) -> None:
     table = read_csv(write(tmp_path, f"case_id{delimiter}note\na{delimiter}1.5\n"))
     assert table.columns == ("case_id", "note")
     assert table.rows[0].values == {"case_id": "a", "note": "1.5"}
+
+
+def test_signs_that_are_not_drawn_do_not_count_around_a_cell(tmp_path: Path) -> None:
+    table = read_csv(write(tmp_path, "case_id,note\n\ufeffa\u200b,\u00a0p\u200d1\u00ad\n"))
+    assert table.rows[0].values == {"case_id": "a", "note": "p\u200d1"}
+
+
+def test_a_minus_of_typography_is_a_minus() -> None:
+    assert parse_number("\u221211.5", "x_mm") == -11.5
 
 
 def test_delimiter_inside_a_quoted_column_name_does_not_count(tmp_path: Path) -> None:

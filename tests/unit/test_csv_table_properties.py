@@ -12,11 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dsmt_nnunet.csv_table import DELIMITERS, CsvTable, read_csv
+from dsmt_nnunet.spreadsheet import trimmed
 
 # Without control characters, which no spreadsheet writes, and surrogates, which no encoding has.
 texts = (
     st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=12)
-    .map(str.strip)
+    .map(trimmed)
     .filter(lambda text: bool(text) and text[0] != "'")  # such a quote may stand before a formula
 )
 rows = st.lists(st.tuples(texts, texts), min_size=1, max_size=6)

@@ -100,6 +100,17 @@ def test_one_scan_is_not_two_patients_and_not_in_two_splits(hospital: Hospital, 
     assert any("voxel by voxel that of case 'a'" in problem for problem in hospital.problems())
 
 
+def test_two_images_of_a_case_are_not_chosen_between(hospital: Hospital) -> None:
+    hospital.add_pair().put_image("a_0000.nii.gz", lung(cube_mask(2)))
+    assert "'a' is ambiguous" in hospital.problem()
+
+
+def test_accents_are_found_however_a_system_writes_them(hospital: Hospital) -> None:
+    hospital.add("a", image="e\u0301").add("b", "IAC", image="b")
+    (hospital.folder / "images" / "a.nii.gz").rename(hospital.folder / "images" / "\u00e9.nii.gz")
+    assert hospital.convert().is_dir()
+
+
 def test_further_channels_are_not_dropped(hospital: Hospital) -> None:
     hospital.add_pair()
     for case_id in "ab":

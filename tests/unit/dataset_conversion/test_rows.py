@@ -91,6 +91,36 @@ def test_case_ids_that_differ_in_letter_case_only(hospital: Hospital) -> None:
     assert "line 4, case 'A': case_id differs from 'a' (line 2)" in hospital.problem()
 
 
+def test_patients_that_are_not_known_are_not_one_patient(hospital: Hospital) -> None:
+    hospital.add("a", patient_id="unknown").add("b", "IAC", patient_id="unknown").add("c", patient_id="p3")
+    first, second = hospital.problems()
+    assert "line 2, case 'a': the patient is 'unknown', as in 1 other cases" in first
+    assert second.startswith("line 3, case 'b'")
+
+
+@pytest.mark.parametrize(
+    ("column", "test", "train"),
+    [
+        ("cohort", "Test set", "Training set"),
+        ("is_test", "1", "0"),
+        ("Hold-out", "yes", "no"),
+        ("group", "held out", "dev"),
+    ],
+)
+def test_a_column_that_divides_the_data_is_not_passed_over(
+    hospital: Hospital, column: str, test: str, train: str
+) -> None:
+    hospital.add("a", **{column: test}).add("b", "IAC", **{column: train})
+    assert f"column '{column}' holds" in hospital.problem()
+
+
+def test_a_finding_is_no_division_of_the_data(hospital: Hospital) -> None:
+    hospital.add_pair()
+    for row, answer in zip(hospital.rows, ("yes", "no"), strict=True):
+        row["contest"] = answer
+    assert hospital.convert().is_dir()
+
+
 def test_several_nodules_in_one_mask_must_be_told_apart(hospital: Hospital) -> None:
     hospital.add("a").add("a", "IAC")
     problems = hospital.problems()
