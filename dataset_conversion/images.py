@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
 from dsmt_nnunet.dicom.series import CT, CtVolume, read_only_ct
+from dsmt_nnunet.geometry import GRID_TOLERANCE_MM
 from dsmt_nnunet.image_files import check_image_file
 from dsmt_nnunet.intensities import check_finite
 
@@ -38,14 +39,6 @@ VOLUME_ENDINGS = (
     ".dcm",
 )
 """File name endings by which an image is found; a name with its ending is found whatever the ending."""
-
-GRID_TOLERANCE_MM = 0.05
-"""How far voxels of image and mask may lie apart.
-
-Formats keep positions with different precision (float32, or text with three or four digits), which moves the far corner
-of a chest CT by a few hundredths of a millimetre. 0.05 mm is a tenth of the smallest voxel of a CT, so it cannot hide a
-shift of one voxel.
-"""
 
 _NNUNET_CHANNEL = "_0000"
 

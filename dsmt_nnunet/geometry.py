@@ -7,6 +7,7 @@ Voxel coordinates name voxel centres: voxel 0 covers -0.5 to 0.5.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,13 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.generic]
 Scalar = TypeVar("Scalar", bound=np.generic)
+GRID_TOLERANCE_MM = 0.05
+"""How far voxels of image and mask may lie apart.
+
+Formats keep positions with different precision (float32, or text with three or four digits), which moves the far corner
+of a chest CT by a few hundredths of a millimetre. 0.05 mm is a tenth of the smallest voxel of a CT, so it cannot hide a
+shift of one voxel.
+"""
 Point = Sequence[float] | npt.NDArray[np.floating[Any]]
 """Three coordinates."""
 
@@ -163,6 +171,16 @@ def index_from_world(properties: Mapping[str, Any]) -> Array:
     inverse = np.linalg.inv(world_from_index)
     affine = np.hstack([inverse, (-inverse @ origin)[:, None]])
     return affine[::-1].copy()
+
+
+def corner_shift_mm(one: Mapping[str, Any], other: Mapping[str, Any], shape: Sequence[int]) -> float:
+    """How far the corners of an array lie apart by the properties of two images, as a reader gives them."""
+    corners = np.array(list(itertools.product(*((0, length - 1) for length in shape))), dtype=float)
+    places = []
+    for properties in (one, other):
+        affine = index_from_world(properties)
+        places.append(np.linalg.solve(affine[:, :3], (corners - affine[:, 3]).T))
+    return float(np.linalg.norm(places[0] - places[1], axis=0).max())
 
 
 def crop(

@@ -73,6 +73,12 @@ def voxel_checksum(*channels: npt.NDArray[Any]) -> str:
     return f"{value:08x}"
 
 
+def scan_digest(array: npt.NDArray[Any]) -> str:
+    """Tells one scan from another by how often each value occurs, whatever the order and direction of its axes."""
+    values, counts = np.unique(np.rint(array), return_counts=True)
+    return voxel_checksum(values, counts)
+
+
 def write_image(path: str | Path, image: sitk.Image) -> None:
     """Writes a whole image (compressed where the format is), and reads its voxels back.
 

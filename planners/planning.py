@@ -16,11 +16,12 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes, positions_of
+from dsmt_nnunet.dataloading.raw_masks import check_scans
 from dsmt_nnunet.dataloading.splits import check_classes, check_patients, grouped_splits
 from dsmt_nnunet.files import write_json
 from dsmt_nnunet.nnunet_files import CaseFiles, NnunetPlans, read_splits
+from dsmt_nnunet.nnunet_folders import RawCases, folder_from_environment, read_nodule_table
 from dsmt_nnunet.nnunet_folders import dataset_name as named_dataset
-from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
 from dsmt_nnunet.nnunet_listing import listed_in_this_process
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
@@ -68,6 +69,8 @@ def plan_and_preprocess(
         raise ValueError(f"Unknown planner '{planner}'. There are: {', '.join(PLANNERS)}.")
     dataset_name = named_dataset(str(dataset_id))
     raw = folder_from_environment("nnUNet_raw") / dataset_name
+    cases = RawCases.of(dataset_name)
+    cases.check_complete()
     with listed_in_this_process(raw):
         _extract_fingerprint(dataset_id, dataset_name, processes, verify, clean)
         plans, plans_name = plan_experiment_dataset(
@@ -88,9 +91,10 @@ def plan_and_preprocess(
     dataset = infer_dataset_class(str(folder))(str(folder))
     store = ContextStore.beside(folder, plan.context)
     make_context_volumes(
-        dataset, store, training_images(dataset_name), PlansManager(plans), list(configuration.spacing_mm), processes,
+        dataset, store, cases, PlansManager(plans), list(configuration.spacing_mm), processes,
         positions_of(table),
     )  # fmt: skip
+    check_scans({case_id: store.scan_of(case_id) for case_id in dataset.identifiers}, table)
     splits = grouped_splits(table, dataset.identifiers, plan.schema)
     _write_splits(folder.parent / "splits_final.json", splits, table)
     return Planned(plans_name, _first_fold(read_splits(folder.parent / "splits_final.json"), table, plan.schema))

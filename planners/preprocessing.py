@@ -16,7 +16,7 @@ from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
 from dsmt_nnunet.files import write_json
 from dsmt_nnunet.nnunet_files import CaseFiles, DatasetJson, Json, NnunetPlans
-from dsmt_nnunet.nnunet_folders import folder_from_environment
+from dsmt_nnunet.nnunet_folders import RawCases, folder_from_environment
 from dsmt_nnunet.nnunet_listing import listed_in_this_process
 from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.plan import DSMTPlan
@@ -153,7 +153,7 @@ def preprocess_test_cases(raw: Path, preprocessed: Path, plans_name: str, proces
     make_context_volumes(
         infer_dataset_class(str(folder))(str(folder)),
         ContextStore.beside(folder, DSMTPlan.from_plans(plans.content).context),
-        images,
+        RawCases(images),
         PlansManager(plans.content),
         list(configuration.spacing_mm),
         processes,

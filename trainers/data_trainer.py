@@ -21,12 +21,13 @@ from dsmt_nnunet.dataloading.background import WatchedAugmenter
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes, positions_of
 from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader
 from dsmt_nnunet.dataloading.mask_checks import check_preprocessed_masks
+from dsmt_nnunet.dataloading.raw_masks import check_scans
 from dsmt_nnunet.dataloading.sampling import SampledNodule, class_weights, locate_nodules
 from dsmt_nnunet.dataloading.splits import check_fold, grouped_splits
 from dsmt_nnunet.files import write_json
 from dsmt_nnunet.inference.trained_plans import check_trained_with
 from dsmt_nnunet.nnunet_files import read_splits
-from dsmt_nnunet.nnunet_folders import read_nodule_table, training_images
+from dsmt_nnunet.nnunet_folders import RawCases, read_nodule_table
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.planners.preprocessing import check_preprocessed
 from dsmt_nnunet.tasks import UNKNOWN_LABEL
@@ -94,13 +95,14 @@ class DataTrainer(PlannedTrainer):
         made = make_context_volumes(
             dataset,
             store,
-            training_images(self.plans_manager.dataset_name),
+            RawCases.of(self.plans_manager.dataset_name),
             self.plans_manager,
             self.configuration_manager.spacing,
             max(1, min(default_num_processes, os.cpu_count() or 1)),
             positions_of(table),
         )
         check_preprocessed_masks(table, dataset, store.local_geometry)
+        check_scans({case_id: store.scan_of(case_id) for case_id in dataset.identifiers}, table)
         if made:
             self.print_to_log_file(f"Made {made} context volumes.")
 

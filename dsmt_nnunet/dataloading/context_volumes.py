@@ -20,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dsmt_nnunet.dataloading.mask_checks import checked_case
+from dsmt_nnunet.dataloading.raw_masks import check_nodules, read_mask
 from dsmt_nnunet.file_stamps import stamps_fit, stamps_of
 from dsmt_nnunet.files import write_array, write_json
 from dsmt_nnunet.geometry import ArrayGeometry, centred_start, crop
-from dsmt_nnunet.image_files import check_scan_file
+from dsmt_nnunet.image_files import check_scan_file, scan_digest
 from dsmt_nnunet.intensities import check_scan
+from dsmt_nnunet.nnunet_folders import RawCases
 from dsmt_nnunet.nodules import NoduleTable
 from dsmt_nnunet.parallel import in_processes
 from dsmt_nnunet.plan import ContextPlan
@@ -185,6 +187,10 @@ class ContextStore:
         """Where the case's preprocessed array lies in the world."""
         return ArrayGeometry.from_json(self._header(case_id)["local"])
 
+    def scan_of(self, case_id: str) -> str | None:
+        """What tells the image of a case from others; None for copies of earlier releases."""
+        return self._header(case_id).get("scan")
+
     def has(self, case_id: str, sources: Sequence[Path], spacing_mm: Sequence[float]) -> bool:
         """Whether a whole copy is there that was made as planned, from the preprocessed case as it is.
 
@@ -204,8 +210,15 @@ class ContextStore:
             and self.local_geometry(case_id).has_spacing(spacing_mm)
         )
 
-    def save(self, case_id: str, volume: ContextVolume, local_geometry: ArrayGeometry, sources: Sequence[Path]) -> None:
-        """Writes both files, each whole or not at all, the header last."""
+    def save(
+        self,
+        case_id: str,
+        volume: ContextVolume,
+        local_geometry: ArrayGeometry,
+        sources: Sequence[Path],
+        scan: str | None = None,
+    ) -> None:
+        """Writes both files, each whole or not at all, the header last; `scan` tells one image from another."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_array(self._array_path(case_id), volume.array)
         header = {
@@ -213,6 +226,7 @@ class ContextStore:
             "sources": stamps_of(sources),
             "array": stamps_of([self._array_path(case_id)]),
             "fill": list(volume.fill),
+            "scan": scan,
             "context": volume.geometry.to_json(),
             "local": local_geometry.to_json(),
         }
@@ -233,7 +247,7 @@ class ContextStore:
 def make_context_volumes(
     dataset: nnUNetBaseDataset,
     store: ContextStore,
-    images_of: Mapping[str, Sequence[str]],
+    raw: RawCases,
     plans_manager: PlansManager,
     spacing_mm: Sequence[float],
     processes: int = 1,
@@ -244,7 +258,7 @@ def make_context_volumes(
     Args:
         dataset: nnU-Net's data set of the configuration.
         store: where they go.
-        images_of: image files, one a channel, of each case.
+        raw: images and masks of the cases.
         plans_manager: nnU-Net's plans, for the reader and the order of axes.
         spacing_mm: of the configuration.
         processes: workers.
@@ -254,15 +268,15 @@ def make_context_volumes(
         How many were made.
 
     Raises:
-        ValueError: an image or a preprocessed file is damaged, an image is not in HU, a mask is another case's, or a
-            nodule lies in air or far from lung; names the case.
+        ValueError: an image, mask or preprocessed file is damaged, an image is not in HU, a mask is another case's or
+            does not lie on its image, or a nodule lies in air or far from lung; names the case.
         FileNotFoundError: a copy has to be made, and the case's images are not at hand.
     """
     source = Path(dataset.source_folder)
     missing = [
         case_id for case_id in dataset.identifiers if not store.has(case_id, source_files(source, case_id), spacing_mm)
     ]
-    absent = [case_id for case_id in missing if case_id not in images_of]
+    absent = [case_id for case_id in missing if case_id not in raw.images]
     if absent:
         raise FileNotFoundError(
             f"The context volumes of {len(absent)} cases ({', '.join(absent[:3])}, ...) have to be made from their "
@@ -270,8 +284,8 @@ def make_context_volumes(
             f"{store.folder.name} along with the preprocessed data."
         )
     jobs = [
-        _Job(type(dataset), str(source), case_id, store, tuple(images_of[case_id]), plans_manager.plans,
-             tuple(spacing_mm), tuple((points_of or {}).get(case_id, ())))
+        _Job(type(dataset), str(source), case_id, store, tuple(raw.images[case_id]), plans_manager.plans,
+             tuple(spacing_mm), tuple((points_of or {}).get(case_id, ())), raw.masks.get(case_id), raw.labels)
         for case_id in missing
     ]  # fmt: skip
     in_processes(_Job.run, [(job,) for job in jobs], processes, "Context volumes")
@@ -303,22 +317,30 @@ class _Job:
     plans: Mapping[str, Any]
     spacing_mm: tuple[float, ...]
     points: tuple[Sequence[float], ...]
+    mask: str | None
+    labels: tuple[int, ...]
 
     def run(self) -> None:
         from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
         transpose_forward = self.plans["transpose_forward"]
         try:
-            shape, properties = checked_case(self.dataset_class(self.source, [self.case_id]), self.case_id)
-            local = ArrayGeometry.from_properties(properties, transpose_forward, self.spacing_mm, shape)
             for file in self.images:
                 check_scan_file(file)
             reader = PlansManager(dict(self.plans)).image_reader_writer_class()
             image, image_properties = reader.read_images(list(self.images))
-            doubts = check_scan(image, image_properties, self.store.plan.windows, self.points)
+            windows = self.store.plan.windows
+            doubts = check_scan(image, image_properties, windows, self.points)
+            if self.mask is not None:
+                mask = read_mask(self.mask, self.labels, reader, image.shape[1:], image_properties)
+                if windows[0] is not None:
+                    doubts += check_nodules(image[0], mask, image_properties, self.points)
+            shape, properties = checked_case(self.dataset_class(self.source, [self.case_id]), self.case_id)
+            local = ArrayGeometry.from_properties(properties, transpose_forward, self.spacing_mm, shape)
             volume = coarse_copy(image, image_properties, transpose_forward, self.store.plan)
         except ValueError as error:
             raise ValueError(f"Case '{self.case_id}': {error}") from error
         for text in doubts:
             logger.warning("Case '%s': %s", self.case_id, text)
-        self.store.save(self.case_id, volume, local, source_files(Path(self.source), self.case_id))
+        sources = source_files(Path(self.source), self.case_id)
+        self.store.save(self.case_id, volume, local, sources, scan_digest(image))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dsmt_nnunet.nnunet_folders import folder_from_environment, read_nodule_table, training_images
+from dsmt_nnunet.nnunet_folders import RawCases, folder_from_environment, read_nodule_table
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from tests.unit.small_plans import DATASET_JSON, SCHEMA, write_json
 
@@ -44,16 +44,25 @@ def test_a_missing_table_is_named() -> None:
         read_nodule_table(NAME, SCHEMA)
 
 
-def test_training_images_are_those_of_the_raw_data_set(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_cases_are_those_of_the_raw_data_set(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = folders / "raw" / NAME
-    assert training_images(NAME) == {}
+    assert RawCases.of(NAME) == RawCases()
     write_json(raw / "dataset.json", DATASET_JSON)
     for path in ("imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"):
         (raw / path).parent.mkdir()
         (raw / path).touch()
-    assert [Path(path).name for path in training_images(NAME)["a"]] == ["a_0000.nii.gz"]
+    cases = RawCases.of(NAME)
+    assert [Path(path).name for path in (*cases.images["a"], cases.masks["a"])] == ["a_0000.nii.gz", "a.nii.gz"]
+    assert cases.labels == (0, 1)
+    cases.check_complete()
+    (raw / "imagesTr" / "a_0001.nii.gz").touch()
+    with pytest.raises(ValueError, match=r"'a' of imagesTr has .*a_0001.* asks for \['a_0000.nii.gz'\]"):
+        RawCases.of(NAME).check_complete()
+    (raw / "labelsTr" / "a.nii.gz").unlink()
+    with pytest.raises(ValueError, match="1 cases of imagesTr have no mask in labelsTr: a"):
+        cases.check_complete()
     monkeypatch.delenv("nnUNet_raw")
-    assert training_images(NAME) == {}
+    assert RawCases.of(NAME) == RawCases()
 
 
 def test_an_unset_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
+from dsmt_nnunet.nnunet_folders import RawCases
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.plan import DSMTPlan
 from tests.unit.small_plans import blob_image, preprocessed_dataset, small_plan, stock_plans
@@ -46,5 +47,5 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> SmallData:
         nodules.append(Nodule(f"case{number}", "1", f"patient{number}", world, labels=labels))
     dataset = preprocessed_dataset(folder / "nnUNetPlans_3d_fullres", images, plans)
     store = ContextStore.beside(dataset.source_folder, plan.context)
-    make_context_volumes(dataset, store, images, PlansManager(plans), SPACING)
+    make_context_volumes(dataset, store, RawCases(images), PlansManager(plans), SPACING)
     return SmallData(dataset, store, plan, plans, NoduleTable(tuple(nodules)), images)

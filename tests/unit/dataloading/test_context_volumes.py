@@ -22,6 +22,7 @@ from dsmt_nnunet.dataloading.context_volumes import (
     source_files,
 )
 from dsmt_nnunet.geometry import ArrayGeometry
+from dsmt_nnunet.nnunet_folders import RawCases
 from dsmt_nnunet.plan import ContextPlan
 from tests.unit.dataloading.conftest import SPACING, SmallData
 from tests.unit.small_plans import centroid
@@ -119,7 +120,7 @@ def data(small_data: SmallData, tmp_path: Path) -> SmallData:
 
 def make(data: SmallData, images: dict[str, list[str]] | None = None) -> int:
     chosen = data.images if images is None else images
-    return make_context_volumes(data.dataset, data.store, chosen, PlansManager(data.plans), SPACING)
+    return make_context_volumes(data.dataset, data.store, RawCases(chosen), PlansManager(data.plans), SPACING)
 
 
 def test_copies_are_made_once(data: SmallData) -> None:
@@ -178,7 +179,7 @@ def test_a_copy_of_other_bytes_is_made_again(data: SmallData) -> None:
 def test_what_a_case_is_not_is_named(data: SmallData) -> None:
     points = {nodule.case_id: [nodule.centre_mm] for nodule in data.table.nodules}
     in_air = {**points, "case1": [(-29.0, 8.0, 101.0)]}
-    arguments = (data.dataset, data.store, data.images, PlansManager(data.plans), SPACING)
+    arguments = (data.dataset, data.store, RawCases(data.images), PlansManager(data.plans), SPACING)
     with pytest.raises(ValueError, match=r"Case 'case1': position .* only air"):
         make_context_volumes(*arguments, points_of=in_air)
     image = Path(data.images["case1"][0])
@@ -215,7 +216,7 @@ def test_a_case_whose_array_has_another_voxel_size_is_named(data: SmallData, the
     if there:
         make(data)
     with pytest.raises(ValueError, match="Case 'case0': The preprocessed array has a voxel size"):
-        make_context_volumes(data.dataset, data.store, data.images, PlansManager(data.plans), (2.0, 0.9, 1.1))
+        make_context_volumes(data.dataset, data.store, RawCases(data.images), PlansManager(data.plans), (2.0, 0.9, 1.1))
 
 
 def test_an_interrupted_write_leaves_no_copy(data: SmallData, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, make_context_volumes
 from dsmt_nnunet.dataloading.mask_checks import check_preprocessed_masks
+from dsmt_nnunet.nnunet_folders import RawCases
 from dsmt_nnunet.nodules import EmptyCase, NoduleTable
 from tests.unit.dataloading.conftest import SPACING, SmallData
 
@@ -40,7 +41,7 @@ def data(small_data: SmallData, tmp_path: Path) -> SmallData:
 
 
 def make(data: SmallData) -> int:
-    return make_context_volumes(data.dataset, data.store, data.images, PlansManager(data.plans), SPACING)
+    return make_context_volumes(data.dataset, data.store, RawCases(data.images), PlansManager(data.plans), SPACING)
 
 
 def file_of(data: SmallData, name: str) -> Path:

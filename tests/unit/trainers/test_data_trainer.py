@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from pathlib import Path
 
@@ -77,3 +78,24 @@ def test_cases_that_were_preprocessed_with_other_plans_are_not_learnt_from(train
     Recipe({"transpose_forward": [2, 1, 0]}, {}).write(folder.with_name(f"{folder.name}_recipe.json"))
     with pytest.raises(ValueError, match=r"preprocessed with other plans: they differ in .*transpose_forward"):
         trainer.get_dataloaders()
+
+
+def test_a_mask_that_lies_in_another_order_of_voxels_is_not_learnt_from(trainer: DataTrainer) -> None:
+    (path,) = (Path(trainer.preprocessed_dataset_folder).parents[2] / "raw").glob("*/labelsTr/case0.nii.gz")
+    sitk.WriteImage(sitk.DICOMOrient(sitk.ReadImage(path), "RPI"), path)
+    with pytest.raises(ValueError, match=r"Case 'case0': its mask case0\.nii\.gz does not lie on its image"):
+        trainer.get_dataloaders()
+
+
+def test_a_scan_of_two_patients_is_not_learnt_from(trainer: DataTrainer) -> None:
+    trainer._make_context_volumes()
+    for header in trainer._context_store().folder.glob("*.json"):
+        write_json(header, {**json.loads(header.read_text()), "scan": "the same"})
+    with pytest.raises(ValueError, match=r"'case0' \(patient 'patient0'\) and 'case1' .* hold the same voxels"):
+        trainer.get_dataloaders()
+
+
+def test_a_copy_tells_which_scan_it_is_of(trainer: DataTrainer) -> None:
+    trainer._make_context_volumes()
+    store = trainer._context_store()
+    assert len({store.scan_of(case_id) for case_id in ("case0", "case1")} - {None}) == 2
