@@ -18,18 +18,21 @@ from dsmt_nnunet.dataset_conversion.images import (
     along_axes_of,
     check_same_grid,
     label_array,
-    read_dicom,
+    read_scan,
     read_volume,
 )
 from dsmt_nnunet.dataset_conversion.mask_voxels import MaskVoxels, components_of
 from dsmt_nnunet.dataset_conversion.problems import Problem
 from dsmt_nnunet.dicom.scan_source import ScanSource
+from dsmt_nnunet.file_stamps import Moments, moments_of
 from dsmt_nnunet.image_files import voxel_checksum
 from dsmt_nnunet.intensities import check_hu, check_nodule, check_spacing
 from dsmt_nnunet.nodules import NONE_ID, EmptyCase, Nodule
 
 _DIAMETER_FACTOR = 3.0
 _MAIN_PART = 0.9
+_ONE_FILE = (".nii", ".nii.gz")
+"""Endings of files that hold all of a volume; voxels of others may lie in a second file."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +71,35 @@ class CaseReader:
     masks: VolumeFinder
     _case_of_image: dict[Path, str] = field(default_factory=dict)
     _case_of_voxels: dict[tuple[tuple[int, ...], str], CaseRows] = field(default_factory=dict)
+    _found_right: dict[str, Moments] = field(default_factory=dict)
 
     def read(self, case: CaseRows) -> tuple[LoadedCase | None, list[Problem]]:
-        """Reads one case.
+        """Reads one case; again, without checks and their warnings, where it was right and no file has changed since.
 
         Returns:
             The case, None unless all of it is right, and what is wrong.
         """
+        moments = self._moments(case)
+        checked = moments is not None and self._found_right.get(case.case_id) == moments
+        loaded, problems = self._read(case, checked)
+        if loaded is not None and moments is not None:
+            self._found_right[case.case_id] = moments
+        return loaded, problems
+
+    def _moments(self, case: CaseRows) -> Moments | None:
+        """Of the files of a case; None where one is no single file, or not found."""
+        try:
+            paths = [self.images.find(case.image), *(self.masks.find(name) for name in case.masks)]
+            return moments_of(paths) if all(path.name.endswith(_ONE_FILE) for path in paths) else None
+        except (ValueError, OSError):
+            return None
+
+    def _read(self, case: CaseRows, checked: bool) -> tuple[LoadedCase | None, list[Problem]]:
         found = _Findings(case.case_id)
         image, source = None, None
         doubts: list[str] = []
         with found.at(case.rows[0]):
-            image, source, told = self._read_image(case)
+            image, source, told = self._read_image(case, checked)
             doubts += [f"case '{case.case_id}': {text}" for text in told]
         if case.is_empty:
             with found.at(case.rows[0]):
@@ -90,14 +110,14 @@ class CaseReader:
         masks: dict[str, MaskVoxels] = {}
         for name in case.masks:
             with found.at(next(row for row in case.rows if row.mask == name)):
-                masks[name] = self._read_mask(name, image)
+                masks[name] = self._read_mask(name, image, checked)
         shared = len(case.masks) < len(case.rows)
         regions: list[_Region] = []
         for row in case.rows:
             if row.mask in masks and (row.mask_label is not None or row.position_mm is not None or not shared):
                 with found.at(row):
                     region = _Region(row, masks[row.mask], masks[row.mask].select(row))
-                    if image is not None:
+                    if image is not None and not checked:
                         doubts += region.doubts(image)
                     regions.append(region)
         if not found.problems:
@@ -107,17 +127,18 @@ class CaseReader:
         loaded = _assemble(case, image, masks, regions)
         return replace(loaded, source=source, warnings=(*doubts, *loaded.warnings)), []
 
-    def _read_image(self, case: CaseRows) -> tuple[sitk.Image, ScanSource | None, list[str]]:
+    def _read_image(self, case: CaseRows, checked: bool) -> tuple[sitk.Image, ScanSource | None, list[str]]:
         """The image, what of the archive it is, and what is doubtful about it."""
         path = self.images.find(case.image)
+        if checked:
+            return (*read_scan(path, checked), [])
         other = self._case_of_image.setdefault(path.resolve(), case.case_id)
         if other != case.case_id:
             raise ValueError(
                 f"image {path} is the image of case '{other}' too. Nodules of one scan are rows with the same case_id."
             )
         self.images.check_single_channel(path)
-        scan = read_dicom(path)
-        image = scan.image if scan else read_volume(path)
+        image, source = read_scan(path)
         array = sitk.GetArrayViewFromImage(image)
         check_spacing(image.GetSpacing())
         doubts = check_hu(array)
@@ -129,7 +150,7 @@ class CaseReader:
                 f"{same.split}), but belongs to patient '{case.patient_id}', {case.split}. One scan is of one patient "
                 f"and in one split."
             )
-        return image, scan.source if scan else None, doubts
+        return image, source, doubts
 
     def _check_empty(self, row: NoduleRow) -> None:
         """Checks that no mask shows a nodule in a case that holds none."""
@@ -142,8 +163,8 @@ class CaseReader:
                 f"Describe what is drawn there in rows of their own, or take the mask away."
             )
 
-    def _read_mask(self, name: str, image: sitk.Image | None) -> MaskVoxels:
-        mask = read_volume(self.masks.find(name))
+    def _read_mask(self, name: str, image: sitk.Image | None, checked: bool) -> MaskVoxels:
+        mask = read_volume(self.masks.find(name), checked)
         if image is not None:
             mask = along_axes_of(image, mask)
         labels = label_array(mask)

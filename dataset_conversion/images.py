@@ -14,7 +14,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
-from dsmt_nnunet.dicom.series import CT, CtVolume, read_only_ct
+from dsmt_nnunet.dicom.scan_source import ScanSource
+from dsmt_nnunet.dicom.series import CT, read_only_ct
 from dsmt_nnunet.geometry import GRID_TOLERANCE_MM
 from dsmt_nnunet.image_files import check_image_file
 from dsmt_nnunet.intensities import check_finite
@@ -60,6 +61,7 @@ class VolumeFinder:
         self.folder = folder
         self.anywhere = anywhere
         self._index: dict[Path, dict[str, list[Path]]] = {}
+        self._found: dict[str, Path] = {}
 
     def find(self, name: str) -> Path:
         """The one volume called `name`: with its ending, without it, or as nnU-Net calls it (`name_0000`).
@@ -67,6 +69,11 @@ class VolumeFinder:
         Raises:
             ValueError: there is none, or more than one, or it lies elsewhere.
         """
+        if name not in self._found:
+            self._found[name] = self._find(name)
+        return self._found[name]
+
+    def _find(self, name: str) -> Path:
         exact = self.folder / name
         inside = os.path.normpath(exact).startswith(os.path.join(os.path.normpath(self.folder), ""))
         if not inside and not self.anywhere:
@@ -96,8 +103,8 @@ class VolumeFinder:
         """
         ending = next((ending for ending in VOLUME_ENDINGS if path.name.lower().endswith(ending)), "")
         stem = path.name[: len(path.name) - len(ending)].removesuffix(_NNUNET_CHANNEL)
-        channels = [path.with_name(f"{stem}_{number:04d}") for number in range(1, 10)]
-        further = [other.name for channel in channels for other in self._named(channel)]
+        beside = self._in(path.parent)
+        further = [other.name for number in range(1, 10) for other in beside.get(_composed(f"{stem}_{number:04d}"), [])]
         if further:
             raise ValueError(
                 f"{path} has further channels beside it ({', '.join(further)}), and conversion writes the CT alone. "
@@ -111,10 +118,12 @@ class VolumeFinder:
         return found + self._named(exact.with_name(exact.name + _NNUNET_CHANNEL))
 
     def _named(self, path: Path) -> list[Path]:
-        parent = path.parent
-        if parent not in self._index:
-            self._index[parent] = _index_by_stem(parent)
-        return self._index[parent].get(_composed(path.name), [])
+        return self._in(path.parent).get(_composed(path.name), [])
+
+    def _in(self, folder: Path) -> dict[str, list[Path]]:
+        if folder not in self._index:
+            self._index[folder] = _index_by_stem(folder)
+        return self._index[folder]
 
 
 def _index_by_stem(folder: Path) -> dict[str, list[Path]]:
@@ -134,25 +143,21 @@ def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def read_dicom(path: Path) -> CtVolume | None:
-    """Reads the CT of a DICOM folder or of a multi-frame file; None for a file that is no DICOM CT.
-
-    Raises:
-        ValueError: what `read_only_ct` refuses.
-    """
-    return read_only_ct(path) if path.is_dir() or _modality(path) == CT else None
-
-
-def read_volume(path: Path) -> sitk.Image:
-    """Reads a 3-D volume: a file, or a folder with a DICOM series.
+def read_scan(path: Path, checked: bool = False) -> tuple[sitk.Image, ScanSource | None]:
+    """Reads a 3-D volume: a file, or a folder with a DICOM series; and what of an archive it is.
 
     A fourth axis of length one is dropped.
+
+    Args:
+        path: of the file or folder.
+        checked: whether it is a file that was read before, is no DICOM, and has not changed since: it is only read.
 
     Raises:
         ValueError: not readable, not 3-D, or more than one value a voxel.
     """
-    scan = read_dicom(path)
-    image = scan.image if scan else _read_file(path)
+    modality = CT if path.is_dir() else "" if checked else _modality(path)
+    scan = read_only_ct(path) if modality == CT else None
+    image = scan.image if scan else _read_file(path, modality, checked)
     size = image.GetSize()
     if image.GetDimension() == 4 and size[3] == 1:
         image = image[:, :, :, 0]
@@ -163,17 +168,22 @@ def read_volume(path: Path) -> sitk.Image:
             f"{path} holds {image.GetPixelIDTypeAsString()} voxels with {image.GetNumberOfComponentsPerPixel()} "
             f"components (a colour image, perhaps); one number a voxel is needed."
         )
-    return image
+    return image, scan.source if scan else None
 
 
-def _read_file(path: Path) -> sitk.Image:
-    modality = _modality(path)
+def read_volume(path: Path, checked: bool = False) -> sitk.Image:
+    """`read_scan`, the image alone."""
+    return read_scan(path, checked)[0]
+
+
+def _read_file(path: Path, modality: str, checked: bool) -> sitk.Image:
     if modality in ("RTSTRUCT", "RTPLAN", "RTDOSE", "SEG", "SR"):
         raise ValueError(
             f"{path} is a DICOM {modality}, not an image. Convert the whole export with 'dsmt convert dicom', which "
             f"draws its contours on the CT they refer to."
         )
-    check_image_file(path)
+    if not checked:
+        check_image_file(path)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
-from nibabel.filebasedimages import ImageFileError
+from nibabel.filebasedimages import FileBasedImage, ImageFileError
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 
 from dsmt_nnunet.files import checksum, last_line, whole_file
@@ -21,6 +22,17 @@ from dsmt_nnunet.intensities import check_finite
 NIFTI_ENDINGS = (".nii.gz", ".nii", ".hdr", ".img.gz", ".img")
 MOST_VOXELS = 4 * 10**9
 """A header that names more is damaged: the largest CTs of a chest hold a few 10^8."""
+
+_DAMAGED = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    zlib.error,
+    ImageFileError,
+    HeaderDataError,
+)
 
 
 def check_image_file(path: str | Path) -> None:
@@ -33,16 +45,24 @@ def check_image_file(path: str | Path) -> None:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file.")
+    name = path.name.lower()
     try:
-        voxels = math.prod(_header(path).GetSize())
-        if voxels > MOST_VOXELS:
-            raise ValueError(f"{path}: its header names {voxels} voxels. Is it damaged?")
-        if path.name.lower().endswith(".gz"):
-            _read_to_the_end(path)
-        if path.name.lower().endswith(NIFTI_ENDINGS):
+        if name.endswith(".nii.gz"):
+            with gzip.open(path) as stream:
+                _check_nifti(path, stream)
+                _read_to_the_end(stream)
+            return
+        if name.endswith(".gz"):
+            with gzip.open(path) as stream:
+                _read_to_the_end(stream)
+        if name.endswith(NIFTI_ENDINGS):
             _check_nifti(path)
-    except (RuntimeError, OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, MemoryError) as error:
-        raise ValueError(f"{path} cannot be read ({last_line(error)}). Is it complete, and an image?") from error
+        else:
+            _check_size(_header(path).GetSize())
+    except _DAMAGED as error:
+        raise _unreadable(path, error) from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def check_scan_file(path: str | Path) -> None:
@@ -53,7 +73,10 @@ def check_scan_file(path: str | Path) -> None:
         FileNotFoundError: no such file.
     """
     check_image_file(path)
-    reader = _header(Path(path))
+    try:
+        reader = _header(Path(path))
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
     size = reader.GetSize()
     if len([length for length in size if length > 1]) != 3 or len(size) > 4:
         raise ValueError(f"{path} has the size {size}; one 3-D volume is needed.")
@@ -98,12 +121,13 @@ def is_whole_image(path: Path) -> bool:
         return False
     try:
         if path.name.endswith(".gz"):
-            _read_to_the_end(path)
+            with gzip.open(path) as stream:
+                _read_to_the_end(stream)
         if path.name.endswith((".nii", ".nii.gz")):
             np.asanyarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
         else:
             sitk.ReadImage(str(path))
-    except (RuntimeError, OSError, EOFError, ValueError, zlib.error, ImageFileError):
+    except (*_DAMAGED, ValueError):
         return False
     return True
 
@@ -117,6 +141,10 @@ def check_whole_image(path: Path) -> None:
         raise OSError(f"{path} was not written whole. Is the disk full or failing?")
 
 
+def _unreadable(path: str | Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} cannot be read ({last_line(error)}). Is it complete, and an image?")
+
+
 def _header(path: Path) -> sitk.ImageFileReader:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -124,22 +152,37 @@ def _header(path: Path) -> sitk.ImageFileReader:
     return reader
 
 
-def _read_to_the_end(path: Path) -> None:
+def _check_size(size: Sequence[int]) -> None:
+    voxels = math.prod(int(length) for length in size)
+    if voxels > MOST_VOXELS:
+        raise ValueError(f"its header names {voxels} voxels. Is it damaged?")
+
+
+def _read_to_the_end(stream: gzip.GzipFile) -> None:
     """Of a compressed file: its checksum stands at the end."""
-    with gzip.open(path) as stream:
-        while stream.read(1 << 24):
-            pass
+    while stream.read(1 << 24):
+        pass
 
 
-def _check_nifti(path: Path) -> None:
-    """ITK's NIfTI reader makes zeros, without a word, of the missing part of a file and of NaN and infinity."""
-    stored = nibabel.load(path)
+def _check_nifti(path: Path, stream: gzip.GzipFile | None = None) -> None:
+    """ITK's NIfTI reader makes zeros, without a word, of the missing part of a file and of NaN and infinity.
+
+    Args:
+        path: of the file.
+        stream: its content, at its start, where it is compressed: it is decompressed once.
+    """
+    stored = nibabel.load(path) if stream is None else _nifti_in(path, stream)
     if not isinstance(stored, SpatialImage):
         raise ImageFileError(f"{type(stored).__name__} is not an image")
-    try:
-        check_finite(np.asanyarray(stored.dataobj))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    _check_size(stored.shape)
+    check_finite(np.asanyarray(stored.dataobj))
+
+
+def _nifti_in(path: Path, stream: gzip.GzipFile) -> FileBasedImage:
+    """What nibabel would load; the voxels are read from the stream when they are asked for."""
+    start = stream.read(348)
+    stream.seek(0)
+    return nibabel.Nifti1Image.from_stream(stream) if start.endswith(b"n+1\0") else nibabel.load(path)
 
 
 def _check_voxels(path: Path, image: sitk.Image) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +60,60 @@ def test_half_an_image_is_not_whole(tmp_path: Path) -> None:
     assert not image_files.is_whole_image(path)
     with pytest.raises(OSError, match="not written whole"):
         image_files.check_whole_image(path)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
+def test_a_nifti_file_is_whole_to_its_last_voxel(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{ending}"
+    noise = np.random.default_rng(0).integers(0, 1000, (20, 20, 20)).astype(np.int16)
+    image_files.write_image(path, sitk.GetImageFromArray(noise))
+    image_files.check_image_file(path)
+    content = gzip.decompress(path.read_bytes()) if ending == ".nii.gz" else path.read_bytes()
+    path.write_bytes(gzip.compress(content[:-1]) if ending == ".nii.gz" else content[:-1])
+    with pytest.raises(ValueError, match="cannot be read"):
+        image_files.check_image_file(path)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content[:-5] + b"12345"])
+def test_the_checksum_at_the_end_of_a_compressed_file_is_looked_at(
+    damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.nii.gz"
+    image_files.write_image(path, image())
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match="cannot be read"):
+        image_files.check_image_file(path)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd"])
+def test_a_header_that_names_more_voxels_than_a_scan_has_is_damaged(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_files, "MOST_VOXELS", 119)
+    image_files.write_image(tmp_path / f"a{ending}", image())
+    with pytest.raises(ValueError, match="names 120 voxels"):
+        image_files.check_image_file(tmp_path / f"a{ending}")
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        (42, b"\xff\xff"),
+        (42, b"\xff\x7f\xff\x7f\xff\x7f"),
+        (70, b"\xff\xff"),
+        (108, b"\0\0\xc0\x7f"),
+        (108, b"\xff\xff\x7f\x7f"),
+    ],
+    ids=["negative side", "huge sides", "type", "offset that is no number", "huge offset"],
+)
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
+def test_a_damaged_header_is_told_with_its_file(at: int, value: bytes, ending: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    image_files.write_image(path, image())
+    content = bytearray(path.read_bytes())
+    content[at : at + len(value)] = value
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+    with pytest.raises(ValueError, match=path.name):
+        image_files.check_image_file(path)
+    assert not image_files.is_whole_image(path)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from dsmt_nnunet.dataset_conversion import images, table
+from dsmt_nnunet.dataset_conversion.case_rows import CaseRows
+from dsmt_nnunet.dataset_conversion.cases import LoadedCase
 from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING, CovariateMapping, TableMapping
 from dsmt_nnunet.dataset_conversion.mapping_file import parse_mapping, read_mapping
 from dsmt_nnunet.dataset_conversion.problems import ConversionError
@@ -226,3 +232,38 @@ def test_a_total_below_the_table_is_called_so(hospital: Hospital) -> None:
     problems = hospital.problems()
     assert all(problem.startswith("line 4, case 'Total': ") for problem in problems)
     assert all("('Total'), as a remark or a total below a table does" in problem for problem in problems)
+
+
+def read_between(hospital: Hospital, monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> list[str]:
+    """The files that are checked, in their order, where something happens between checking cases and writing them."""
+    checked: list[str] = []
+    check, write = images.check_image_file, table._read_again
+
+    def noting(path: Path) -> None:
+        checked.append(f"{path.parent.name}/{path.name}")
+        check(path)
+
+    def after_a_change(case: CaseRows, *others: Any) -> LoadedCase:
+        if case.case_id == "a":
+            change()
+        return write(case, *others)
+
+    monkeypatch.setattr(images, "check_image_file", noting)
+    monkeypatch.setattr(table, "_read_again", after_a_change)
+    hospital.convert()
+    return checked
+
+
+def test_a_file_is_checked_once_where_it_does_not_change(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = read_between(hospital.add_pair(), monkeypatch, lambda: None)
+    assert checked == ["images/a.nii.gz", "masks/a.nii.gz", "images/b.nii.gz", "masks/b.nii.gz"]
+
+
+@pytest.mark.parametrize("kind", ["image", "mask"])
+def test_a_file_that_changes_before_its_case_is_written_is_checked_anew(
+    kind: str, hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = getattr(hospital.add_pair(), f"put_{kind}")
+    with pytest.raises(ConversionError, match="voxels are NaN or infinite"):
+        read_between(hospital, monkeypatch, lambda: put("a.nii.gz", np.where(cube_mask() > 0, np.nan, 0)))
+    assert not list((hospital.folder / "raw").iterdir())
