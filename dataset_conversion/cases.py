@@ -140,8 +140,7 @@ class CaseReader:
         self.images.check_single_channel(path)
         image, source = read_scan(path)
         array = sitk.GetArrayViewFromImage(image)
-        check_spacing(image.GetSpacing())
-        doubts = check_hu(array)
+        doubts = check_spacing(image.GetSpacing()) + check_hu(array)
         key = array.shape, voxel_checksum(array)
         same = self._case_of_voxels.setdefault(key, case)
         if (same.patient_id, same.split) != (case.patient_id, case.split):

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dsmt_nnunet import volume_signs
 from dsmt_nnunet.geometry import index_from_world
-from dsmt_nnunet.volume_signs import blank_slices, clipped_at, correlation, darkest, slice_order, thinned
 
 FORCE_VARIABLE = "DSMT_FORCE_INTENSITIES"
 DARKEST_TISSUE_HU = -200.0
@@ -29,12 +29,10 @@ FAINTEST_NODULE_HU = -500.0
 """A crop around pure ground glass may hold nothing denser than -200 HU, but its densest voxel lies above this."""
 FEWEST_VALUES = 16
 """Different values of an image; LIDC crops hold 267 and more."""
-DENSEST_AIR_HU, DOUBTFUL_AIR_HU = -600.0, -700.0
-"""Half a percent of an image's voxels lies below these; -758 is the highest in LIDC crops."""
+DENSEST_AIR_HU, DOUBTFUL_AIR_HU, WHOLE_SCAN_VOXELS, DOUBTFUL_WHOLE_HU = -600.0, -700.0, 10**7, -850.0
+"""Half a percent of an image's voxels lies below; -758 is the highest in LIDC crops; a whole scan shows air."""
 SATURATED_HU = 1000.0
 """Scanners saturate above; an image that is cut off below was cut for a display."""
-LEAST_ORDER = 1.3
-"""See `slice_order`; LIDC crops and chests have 1.7 and more, at any distance of slices; shuffled ones about 1."""
 LUNG_AT_HU, AT_MM = -740.0, 2.5
 """Three quarters of what lies within 2.5 mm of a nodule's centre are denser, in 99 % of LIDC."""
 LEAST_CONTRAST_HU = 50.0
@@ -107,27 +105,33 @@ def check_hu(array: Array) -> list[str]:
     if problem:
         raise ValueError(f"{problem} If you know that the image is right, set {FORCE_VARIABLE}=1.")
     doubts = []
-    dark = darkest(thinned(array[array >= PADDING_HU]))
-    if dark > DOUBTFUL_AIR_HU:
+    dark = volume_signs.darkest(volume_signs.thinned(array[array >= PADDING_HU]))
+    if dark > (DOUBTFUL_WHOLE_HU if array.size > WHOLE_SCAN_VOXELS else DOUBTFUL_AIR_HU):
         doubts.append(
             f"the darkest of the image lies at {dark:.0f} HU, which is dense for lung. Are slope and intercept right?"
         )
-    high = clipped_at(array)
+    high = volume_signs.clipped_at(array)
     if high is not None and high < SATURATED_HU:
         doubts.append(f"the image seems to be cut off at {high:g} HU, as for a display window. Is it the original?")
-    return doubts
+    return doubts + volume_signs.slice_doubts(array)
 
 
-def check_spacing(spacing_mm: Sequence[float]) -> None:
+def check_spacing(spacing_mm: Sequence[float]) -> list[str]:
     """
+    Returns:
+        What is doubtful, though possible.
+
     Raises:
         ValueError: no CT has voxels of this size. With `FORCE_VARIABLE` set nothing is refused.
     """
-    if not is_forced() and not all(SPACING_MM[0] <= value <= SPACING_MM[1] for value in spacing_mm):
+    if is_forced():
+        return []
+    if not all(SPACING_MM[0] <= value <= SPACING_MM[1] for value in spacing_mm):
         raise ValueError(
             f"the voxel size is {[float(f'{value:.3g}') for value in spacing_mm]} mm, and CT has {SPACING_MM[0]:g} to "
             f"{SPACING_MM[1]:g} mm. Is it in cm or m?"
         )
+    return volume_signs.spacing_doubts(spacing_mm)
 
 
 def check_nodule(array: Array, inside: Array, spacing_mm: Sequence[float]) -> list[str]:
@@ -161,19 +165,22 @@ def check_nodule(array: Array, inside: Array, spacing_mm: Sequence[float]) -> li
             f"mask that of another scan, or mirrored?"
         )
     _check_lung_near(array, index.min(axis=0), index.max(axis=0), spacing_mm)
+    doubts = volume_signs.drawing_doubts(index, spacing_mm)
     if median < FAINT_HU:
         return [
-            f"the nodule has a median of {median:.0f} HU, as lung has. Is the mask that of another scan, or shifted?"
+            *doubts,
+            f"the nodule has a median of {median:.0f} HU, as lung has. Is the mask that of another scan, or shifted?",
         ]
     around = _box(array, index.min(axis=0), index.max(axis=0), CONTRAST_MM, spacing_mm)
     if median - float(np.percentile(around[around >= PADDING_HU], 25)) < LEAST_CONTRAST_HU:
         return [
+            *doubts,
             f"the nodule (median {median:.0f} HU) is hardly denser than what lies around it. Is the mask that of "
-            f"another scan, or shifted?"
+            f"another scan, or shifted?",
         ]
     if median > 400:
-        return [f"the nodule has a median of {median:.0f} HU, as bone and metal have. Is the mask at the right place?"]
-    return []
+        doubts.append(f"the nodule has a median of {median:.0f} HU, as bone and metal have. Is the mask in its place?")
+    return doubts
 
 
 def check_position(array: Array, voxel: Sequence[float], spacing_mm: Sequence[float]) -> list[str]:
@@ -232,7 +239,7 @@ def check_scan(
     """
     doubts = []
     if not force:
-        check_spacing(properties["spacing"])
+        doubts += check_spacing(properties["spacing"])
     if len(windows) != len(channels):
         raise ValueError(f"the model needs {len(windows)} channels, got {len(channels)}.")
     for channel, window in zip(channels, windows, strict=True):
@@ -303,30 +310,24 @@ def _problem(array: Array) -> str | None:
             f"{(array == 0).mean():.0%} of the voxels are exactly 0 HU, which is soft tissue. Was it padded with 0? "
             f"Outside of it belongs -1024."
         )
-    if blank := blank_slices(array):
+    if blank := volume_signs.blank_slices(array):
         return f"the slices {blank[:5]} (counted from 0) are blank between others that are not. Is the series complete?"
-    if correlation(array) < MIN_CORRELATION:
+    if volume_signs.correlation(array) < MIN_CORRELATION:
         return f"the image is noise: neighbouring voxels have nothing to do with each other ({values}). Was it decoded?"
     return None
 
 
 def _trace(array: Array, body: Array) -> str | None:
     """What the voxels tell of a wrong scale, of a drawing in place of an image, or of slices out of order."""
-    some = thinned(body)
+    some = volume_signs.thinned(body)
     if (count := len(np.unique(some))) < FEWEST_VALUES:
         return f"the image holds {count} different values, where CT has hundreds. Is it a mask, or a drawing?"
-    if (dark := darkest(some)) > DENSEST_AIR_HU:
+    if (dark := volume_signs.darkest(some)) > DENSEST_AIR_HU:
         return (
             f"the image is not in HU: the darkest of it lies at {dark:.0f} HU, but lung and air lie below "
             f"{DENSEST_AIR_HU:g} HU. It seems scaled or shifted; check rescale slope and intercept."
         )
-    order = slice_order(array)
-    if order is not None and order < LEAST_ORDER:
-        return (
-            f"slices that lie three apart differ {order:.2f} times as much as neighbours, where CT has 1.7 and more: "
-            f"they are not in their order. Sort them by position, not by name or number."
-        )
-    return None
+    return volume_signs.order_problem(array)
 
 
 def _is_shifted_down(array: Array, body: Array) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
-from dsmt_nnunet.intensities import FORCE_VARIABLE, check_hu, check_nodule, check_position
+from dsmt_nnunet.intensities import FORCE_VARIABLE, check_hu, check_nodule, check_position, check_spacing
 
 RANDOM = np.random.default_rng(3)
 
@@ -50,6 +50,7 @@ WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "HU + 500, padded": lambda a: padded(a + 500),
     "three values": lambda a: np.where(a > -200, 40, np.where(a > -930, -850, -1000)),
     "a blank slice": lambda a: np.where(np.arange(len(a))[:, None, None] == 7, -1024, a),
+    "a grey slice": lambda a: np.where(np.arange(len(a))[:, None, None] == 7, -500, a),
 }
 
 
@@ -129,6 +130,52 @@ def test_slices_out_of_order_are_refused() -> None:
         check_hu(np.random.default_rng(1).permutation(array))
     for step in (2, 3):
         check_hu(array[::step])  # thick slices
+
+
+def fine(seed: int = 0) -> np.ndarray:
+    """(120, 48, 48) HU: slices so thin that neighbours hardly differ."""
+    return gaussian_filter(np.repeat(textured(seed), 3, axis=0), (3, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "joined",
+    [lambda a: np.concatenate([a[60:], a[:60]]), lambda a: np.concatenate([a[:60], fine(1)[60:]])],
+)
+def test_two_parts_put_together_are_refused(joined: Callable[[np.ndarray], np.ndarray]) -> None:
+    assert check_hu(fine()) == []
+    with pytest.raises(ValueError, match=r"between slices \d+ and \d+ .* times as much as around them"):
+        check_hu(joined(fine()))
+
+
+def test_slices_that_are_missing_or_doubled_are_told() -> None:
+    array = fine()
+    (told,) = check_hu(np.concatenate([array[:50], array[54:]]))
+    assert told.startswith("between slices 49 and 50")
+    (told,) = check_hu(np.concatenate([array[:75], np.full_like(array[75:], -1000)]))  # or the scan was padded
+    assert told.startswith("between slices 74 and 75")
+    (told,) = check_hu(np.concatenate([array[:50], array[49:]]))
+    assert told.startswith("1 slices are the same as the next one, voxel by voxel (such as 49")
+
+
+def test_voxels_and_drawings_of_doubtful_size_are_told() -> None:
+    array = np.full((40, 40, 40), -850.0) + np.random.default_rng(2).normal(0, 10, (40, 40, 40))
+    z, y, x = np.indices(array.shape)
+    ball = (z - 20) ** 2 + (y - 20) ** 2 + (x - 20) ** 2 <= 16
+    array[ball] = 0
+    assert check_nodule(array, np.argwhere(ball), MM) == []
+    for spacing, said in (((10.0,) * 3, "a sphere of 78.9 mm"), ((0.2,) * 3, "a sphere of 1.6 mm")):
+        assert said in check_nodule(array, np.argwhere(ball), spacing)[0]
+    assert "on a single slice, 9 mm wide" in check_nodule(array, np.argwhere(ball & (z == 20)), MM)[0]
+    assert check_nodule(array, np.argwhere(ball & (z == 20)), (5.0, 1.0, 1.0)) == []
+    assert check_spacing((1.0, 0.7, 0.7)) == []
+    assert "coarse for CT" in check_spacing((4.0, 4.0, 4.0))[0]
+
+
+def test_a_whole_scan_holds_air(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.where(chest() < -600, chest() * 0.8, chest())
+    assert check_hu(array) == []
+    monkeypatch.setattr("dsmt_nnunet.intensities.WHOLE_SCAN_VOXELS", array.size - 1)
+    assert "dense for lung" in check_hu(array)[0]
 
 
 def test_what_is_possible_but_odd_is_told() -> None:
