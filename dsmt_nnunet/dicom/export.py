@@ -151,9 +151,11 @@ class Series:
 
     Attributes:
         objects: at least one, in the order in which they were found.
+        divided: patients and studies that share its UID, in words; "" where it is of one, as it should.
     """
 
     objects: tuple[StoredObject, ...]
+    divided: str = ""
 
     @property
     def patient_id(self) -> str:
@@ -270,7 +272,13 @@ def _group(objects: Sequence[StoredObject]) -> tuple[Series, ...]:
     grouped: dict[tuple[str, str, str], list[StoredObject]] = defaultdict(list)
     for item in objects:
         grouped[item.text("PatientID"), item.text("StudyInstanceUID"), item.text("SeriesInstanceUID")].append(item)
-    series = [Series(tuple(items)) for items in grouped.values()]
+    owners: dict[str, list[str]] = defaultdict(list)
+    for patient_id, study_uid, uid in grouped:
+        owners[uid].append(f"patient '{patient_id}', study {study_uid or 'without UID'}")
+    series = [
+        Series(tuple(items), "; ".join(owners[uid]) if uid and len(owners[uid]) > 1 else "")
+        for (_, _, uid), items in grouped.items()
+    ]
     return tuple(sorted(series, key=lambda one: (one.patient_id, one.study_uid, _number(one), one.uid)))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.pixels.decoders.base import get_decoder
 
 from dsmt_nnunet.dicom.export import Series, StoredObject
 from dsmt_nnunet.dicom.frames import frames_of
@@ -64,7 +65,25 @@ def check_headers(series: Series) -> None:
     for item in series.objects:
         with item.named(series.where):
             planes += plane_headers(item, series)
+            _check_decoder(item, series)
     check_planes(series, planes)
+
+
+def _check_decoder(item: StoredObject, series: Series) -> None:
+    """Whether the pixels are written in a way that can be read here."""
+    syntax = getattr(item.header, "file_meta", Dataset()).get("TransferSyntaxUID")
+    if syntax is None:
+        return
+    where = f"{series.where}: the pixels of {item.name} are written in transfer syntax {syntax.name}"
+    try:
+        is_available = get_decoder(syntax).is_available
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{where}, a vendor's own or none of images. Export the series in one of the standard's, such as explicit "
+            f"little endian."
+        ) from error
+    if not is_available:
+        raise ValueError(f"{where}. Install the decoders: pip install 'dsmt-nnunet[dicom]'.")
 
 
 def plane_headers(item: StoredObject, series: Series, dataset: Dataset | None = None) -> list[PlaneHeader]:
@@ -101,8 +120,14 @@ def check_planes(series: Series, planes: Sequence[PlaneHeader]) -> tuple[list[in
     """The order of slices along their normal and their distance in mm, after a look at whether they make one volume.
 
     Raises:
-        ValueError: slices of different size, spacing or orientation, or as for `check_stack`.
+        ValueError: slices of several patients or studies, or of different size, spacing or orientation, or as for
+            `check_stack`.
     """
+    if series.divided:
+        raise ValueError(
+            f"{series.where}: its UID is shared ({series.divided}), and a series is of one patient and study. Correct "
+            f"what differs, or export the series again."
+        )
     first = planes[0]
     for plane in planes[1:]:
         same = (

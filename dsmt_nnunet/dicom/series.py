@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +84,7 @@ def ct_series(export: Export) -> tuple[Series, ...]:
         images = tuple(item for item in series.objects if not is_localizer(item) and "Rows" in item.header)
         images = tuple(filter(_is_ct, images)) or images  # a screen shot among them is none
         if series.modality == CT and images:
-            kept.append(Series(images))
+            kept.append(replace(series, objects=images))
     return tuple(kept)
 
 

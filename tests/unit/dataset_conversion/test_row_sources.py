@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable
 from dsmt_nnunet.dataset_conversion.mapping import DEFAULT_MAPPING
@@ -76,6 +78,26 @@ def test_the_dry_run_refuses_what_conversion_refuses(tmp_path: Path, attributes:
     (series,) = ct_series(read_export(tmp_path))
     with pytest.raises(ValueError, match=words):
         read_ct(series)
+
+
+def test_a_series_under_two_patients_is_not_halved(tmp_path: Path) -> None:
+    for index, dataset in enumerate(write_ct(tmp_path, heights=(0, 3, 6, 9, 12, 15))):
+        dataset.PatientID = "P1" if index % 2 else "p1"
+        dataset.save_as(tmp_path / f"1-{5 - index}", enforce_file_format=True)
+    assert "its UID is shared (patient '" in found(tmp_path).missing
+    for series in ct_series(read_export(tmp_path)):
+        with pytest.raises(ValueError, match=r"its UID is shared \(patient '[pP]1', study .*; patient '[pP]1', study"):
+            read_ct(series)
+
+
+def test_a_vendors_way_of_writing_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = write_ct(tmp_path)
+    with monkeypatch.context() as without:
+        without.setattr(type(get_decoder(written[0].file_meta.TransferSyntaxUID)), "is_available", False)
+        assert "transfer syntax Explicit VR Little Endian. Install the decoders" in found(tmp_path).missing
+    written[0].file_meta.TransferSyntaxUID = UID("1.2.840.113619.5.2")
+    written[0].save_as(tmp_path / "1-3", implicit_vr=True, little_endian=True)
+    assert "transfer syntax 1.2.840.113619.5.2, a vendor's own" in found(tmp_path).missing
 
 
 def test_frames_at_one_place(tmp_path: Path) -> None:
