@@ -17,7 +17,15 @@ from dsmt_nnunet.dicom.packed_files import PackedFile
 from dsmt_nnunet.dicom.planes import check_headers
 from dsmt_nnunet.dicom.series import CT, ct_series, read_ct
 from dsmt_nnunet.dicom.slice_grid import grid_of_headers, pixel_spacing_mm, slice_distance_mm
-from dsmt_nnunet.dicom.structures import contoured_names, matches, structure_names, structures_of
+from dsmt_nnunet.dicom.structures import (
+    RTSTRUCT,
+    SEG,
+    DrawnStructure,
+    check_frame,
+    drawn_structures,
+    matches,
+    structures_of,
+)
 from dsmt_nnunet.nodules import NONE_ID
 from dsmt_nnunet.tasks import POSITION_COLUMNS
 
@@ -40,6 +48,7 @@ class RowSource:
         position: (x, y, z) as the row writes them, () where it does not.
         ct: the series; None when none could be told.
         drawn: structure sets and segmentations of that series.
+        structures: what is drawn in them, by their UIDs.
         readings: LIDC files of that series.
         read_nodules: the nodules in these files, name -> size, place and readers.
         missing: what is missing, "" when nothing is.
@@ -55,6 +64,7 @@ class RowSource:
     position: tuple[str, ...] = ()
     ct: Series | None = None
     drawn: tuple[Series, ...] = ()
+    structures: Mapping[str, Sequence[DrawnStructure]] = field(default_factory=dict)
     readings: tuple[PackedFile, ...] = ()
     read_nodules: Mapping[str, str] = field(default_factory=dict)
     missing: str = ""
@@ -66,7 +76,7 @@ class RowSource:
         """Kind of contour and names of the structures that the row may mean."""
         parts = []
         for series in self.drawn if not self.is_damaged else ():
-            names = [name for name in structure_names(series) if matches(name, self.pattern)]
+            names = [one.name for one in self.structures.get(series.uid, ()) if matches(one.name, self.pattern)]
             parts.append(f"{series.modality} {', '.join(names)}")
         found = [f"{name} ({what})" for name, what in self.read_nodules.items() if matches(name, self.pattern)]
         return "; ".join([*parts, *([f"LIDC {', '.join(found)}"] if found else [])])
@@ -165,6 +175,7 @@ class _Finder:
                 self.readings.setdefault(uid, []).append(file)
         self.read_nodules: dict[str, dict[str, str]] = {}
         self.unreadable: dict[str, str] = {}
+        self.structures: dict[str, Sequence[DrawnStructure]] = {}
 
     def completed(self, source: RowSource) -> RowSource:
         """A row with its CT and contours, or with what is missing of them."""
@@ -184,12 +195,20 @@ class _Finder:
                 source = replace(source, ct=ct, drawn=drawn[ct.uid], readings=readings)
                 if why := self._why_unreadable(ct):
                     return replace(source, missing=f"a CT that can be read: {why}")
+                source = replace(source, structures={own.uid: self._structures_of(own) for own in source.drawn})
+                for structures in source.structures.values() if not source.is_empty else ():
+                    check_frame(structures, ct, source.pattern)
                 if ct.uid not in self.read_nodules:
                     self.read_nodules[ct.uid] = _read_nodules(source)
                 source = replace(source, read_nodules=self.read_nodules[ct.uid])
             return replace(source, missing=_missing(source, chosen, self.export))
         except ValueError as error:
             return replace(source, missing=f"a contour that can be read: {error}", is_damaged=True)
+
+    def _structures_of(self, series: Series) -> Sequence[DrawnStructure]:
+        if series.uid not in self.structures:
+            self.structures[series.uid] = drawn_structures(series)
+        return self.structures[series.uid]
 
     def _why_unreadable(self, ct: Series) -> str:
         """Why the headers of a series make no volume, "" where they do."""
@@ -229,19 +248,43 @@ def _missing(source: RowSource, chosen: Sequence[Series], export: Export) -> str
     if len(chosen) > 1:
         listed = "; ".join(
             f"{series.uid}: {len(series.images)} slices, {slice_distance_mm(series) or 0:.3g} mm, kernel "
-            f"{series.kernel or 'not named'}, date {series.date}"
+            f"{series.kernel or 'not named'}, date {series.date}, '{series.text('SeriesDescription')}'"
             for series in chosen
         )
         return f"a decision between {len(chosen)} CT series: use --choose, or a column series_uid ({listed})."
     if source.is_empty:
         return ""
     if not source.drawn and not source.readings:
-        return "a contour (RTSTRUCT, SEG or LIDC XML) that refers to this series by its UID."
-    names = [name for series in source.drawn for name in structure_names(series)] + list(source.read_nodules)
+        others = _other_contours(source, export)
+        return f"a contour (RTSTRUCT, SEG or LIDC XML) that refers to this series by its UID{others}."
+    return _missing_structure(source)
+
+
+def _other_contours(source: RowSource, export: Export) -> str:
+    """Which images the contours of the patient refer to instead."""
+    told = []
+    for series in export.of_patient(source.patient_id):
+        if series.modality in (RTSTRUCT, SEG):
+            images = [
+                f"{uid} ({', '.join(one.modality for one in export.series if one.uid == uid) or 'not in the export'})"
+                for uid in sorted(series.referenced_series)
+            ]
+            told.append(f"{series.modality} {series.uid} refers to {', '.join(images) or 'no series'}")
+    return f"; {'; '.join(told)}" if told else ""
+
+
+def _missing_structure(source: RowSource) -> str:
+    """What is missing of the structure that a row means, "" where nothing is."""
+    drawn = [one for structures in source.structures.values() for one in structures]
+    names = [one.name for one in drawn] + list(source.read_nodules)
     if not any(matches(name, source.pattern) for name in names):
         return f"a structure called '{source.pattern}'; there are {names}."
-    contoured = [name for series in source.drawn for name in contoured_names(series)] + list(source.read_nodules)
+    contoured = [one.name for one in drawn if one.is_closed] + list(source.read_nodules)
     fitting = [name for name in contoured if matches(name, source.pattern)]
+    meant = [one for one in drawn if matches(one.name, source.pattern)]
+    if not fitting and all(one.kinds is not None for one in meant):
+        kinds = sorted({kind for one in meant for kind in one.kinds or ()})
+        return f"a closed contour of {[one.name for one in meant]}; drawn are {kinds or 'no contours'}."
     if len(fitting) > 1 and len(set(fitting)) == 1 and len(source.drawn) > 1:
         sets = ", ".join(f"{series.uid} of {series.date or 'no date'}" for series in source.drawn)
         return (

@@ -34,14 +34,14 @@ _SEPARATOR_LINE = re.compile(r"\s*\"?sep=(.)\"?\s*", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
 _AMBIGUOUS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 _QUOTED_FORMULA = re.compile(f"''?[{re.escape(FORMULA_STARTS)}]")
+_MERGED = " Is a cell merged over several columns? Name every column in one row, and take the other header rows out."
 _CHAOS_MARGIN = 0.05
 """Readings of a file whose letters are as little mixed as the best one's, up to this much, may be what was meant."""
 
 
 @dataclass(frozen=True)
 class CsvRow:
-    """One row: its line number in the file (1 is the header; the last line of a row that spans several) and its values,
-    stripped of surrounding blanks."""
+    """One row: its line in the file (1 is the header; of a row over several, the last) and its values, stripped."""
 
     line: int
     values: dict[str, str]
@@ -200,13 +200,13 @@ def _check_swallowed(path: Path, delimiter: str, lines: Sequence[tuple[int, list
                 )
 
 
-def _check_unique(path: Path, names: Sequence[str]) -> None:
+def _check_unique(path: Path, names: Sequence[str], hint: str = "") -> None:
     folded = [_folded(name) for name in names]
     repeated = sorted({name for name in names if folded.count(_folded(name)) > 1})
     if repeated:
         raise ValueError(
             f"{path}: column names must be unique, but {', '.join(repeated)} occurs more than once (letter case and "
-            f"blanks do not count)."
+            f"blanks do not count).{hint}"
         )
 
 
@@ -224,7 +224,7 @@ def _loose(name: str) -> str:
 def _build(path: Path, delimiter: str, lines: list[tuple[int, list[str]]]) -> CsvTable:
     header = lines[0][1]
     names = [name for name in header if name]
-    _check_unique(path, names)
+    _check_unique(path, names, "" if delimiter else _MERGED)
     width = max(index for index, name in enumerate(header) if name) + 1
     # A first column without a name numbers the rows: pandas writes one.
     unnamed = [index for index, name in enumerate(header[:width]) if index and not name]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,6 +18,7 @@ from dsmt_nnunet.dicom.series import CtVolume
 RTSTRUCT = "RTSTRUCT"
 SEG = "SEG"
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+BINARY, FRACTIONAL, LABELMAP = "BINARY", "FRACTIONAL", "LABELMAP"
 
 FRACTION_INSIDE = 0.5
 """Voxels of a fractional segmentation count from this share (or probability) on."""
@@ -59,6 +61,7 @@ def read_structures(series: Series, ct: CtVolume, pattern: str = "*") -> list[St
     """
     if series.modality not in (RTSTRUCT, SEG):
         raise ValueError(f"{series.where}: modality {series.modality} holds no structures; {RTSTRUCT} and {SEG} do.")
+    check_frame(drawn_structures(series), ct.series, pattern)
     read = _rtstruct if series.modality == RTSTRUCT else _segmentation
     structures: list[StructureMask] = []
     for item in series.objects:
@@ -67,32 +70,63 @@ def read_structures(series: Series, ct: CtVolume, pattern: str = "*") -> list[St
     return structures
 
 
-def structure_names(series: Series) -> list[str]:
-    """Names of the structures of a series, those without any contour too."""
-    names = []
+@dataclass(frozen=True)
+class DrawnStructure:
+    """What is known of one structure without its pixels.
+
+    Attributes:
+        name: of the ROI or segment.
+        frame_uid: of the frame of reference that it was drawn in, "" where it names none.
+        kinds: of its contours, "" among them where one names none; None of a segment, whose pixels would tell.
+    """
+
+    name: str
+    frame_uid: str
+    kinds: frozenset[str] | None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether a contour of it encloses anything; not known of a segment."""
+        return self.kinds is not None and bool(self.kinds & set(CLOSED))
+
+
+def drawn_structures(series: Series) -> list[DrawnStructure]:
+    """The structures of a structure set or segmentation, those without any contour too."""
+    found = []
     for item in series.objects:
         with item.named(series.where):
             dataset = item.read()
-            names += [str(roi.get("ROIName", "")) for roi in dataset.get("StructureSetROISequence") or ()]
-            names += [str(segment.get("SegmentLabel", "")) for segment in dataset.get("SegmentSequence") or ()]
-    return names
+            contours = {
+                int(own.ReferencedROINumber): frozenset(
+                    str(contour.ContourGeometricType) for contour in own.get("ContourSequence") or ()
+                )
+                for own in dataset.get("ROIContourSequence") or ()
+            }
+            for roi in dataset.get("StructureSetROISequence") or ():
+                frame = str(roi.get("ReferencedFrameOfReferenceUID") or "")
+                found.append(
+                    DrawnStructure(str(roi.get("ROIName", "")), frame, contours.get(int(roi.ROINumber), frozenset()))
+                )
+            frame = str(dataset.get("FrameOfReferenceUID") or "")
+            segments = dataset.get("SegmentSequence") or ()
+            found += [DrawnStructure(str(segment.get("SegmentLabel", "")), frame, None) for segment in segments]
+    return found
 
 
-def contoured_names(series: Series) -> list[str]:
-    """Names of the structures of a structure set that have a contour; none of segmentations: pixels would tell."""
-    names = []
-    for item in series.objects:
-        with item.named(series.where):
-            dataset = item.read()
-            contours = dataset.get("ROIContourSequence") or ()
-            drawn = {int(own.ReferencedROINumber) for own in contours if _has_contour(own)}
-            rois = dataset.get("StructureSetROISequence") or ()
-            names += [str(roi.get("ROIName", "")) for roi in rois if int(roi.ROINumber) in drawn]
-    return names
+def check_frame(structures: Sequence[DrawnStructure], ct: Series, pattern: str = "*") -> None:
+    """Refuses structures of another frame of reference than the CT's: the same numbers are other places there.
 
-
-def _has_contour(roi: Dataset) -> bool:
-    return any(contour.ContourGeometricType in CLOSED for contour in roi.get("ContourSequence") or ())
+    Raises:
+        ValueError: one whose name matches; the message names both frames.
+    """
+    frame = ct.text("FrameOfReferenceUID")
+    other = [one for one in structures if matches(one.name, pattern) and one.frame_uid not in ("", frame)]
+    if frame and other:
+        raise ValueError(
+            f"{ct.where}: {[one.name for one in other]} were drawn in the frame of reference {other[0].frame_uid}, and "
+            f"the CT is in {frame}, so that their coordinates do not compare. Were they drawn on an image that was "
+            f"registered to the CT, or was a UID replaced in one of both? Export them together, on this CT."
+        )
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -130,19 +164,22 @@ def _points_mm(contour: Dataset, name: str) -> NDArray[np.float64]:
 
 def _segmentation(dataset: Dataset, ct: CtVolume, pattern: str) -> Iterator[StructureMask]:
     kind = str(dataset.get("SegmentationType", ""))
-    if kind not in ("BINARY", "FRACTIONAL"):
+    if kind not in (BINARY, FRACTIONAL, LABELMAP):
         raise ValueError(
-            f"segmentations are BINARY or FRACTIONAL, this one is {kind or 'not named'}; export it as one of them."
+            f"segmentations are {BINARY}, {FRACTIONAL} or {LABELMAP}, this one is {kind or 'not named'}; export it as "
+            f"one of them."
         )
     pixels = np.asarray(dataset.pixel_array)
     pixels = pixels[None] if pixels.ndim == 2 else pixels
-    inside = pixels > 0 if kind == "BINARY" else pixels / int(dataset.MaximumFractionalValue) >= FRACTION_INSIDE
+    inside = pixels / int(dataset.MaximumFractionalValue) >= FRACTION_INSIDE if kind == FRACTIONAL else pixels > 0
     shared = dataset.SharedFunctionalGroupsSequence[0]
     frames = dataset.PerFrameFunctionalGroupsSequence
     if len(frames) != len(inside):
         raise ValueError(f"the segmentation has {len(inside)} frames and places for {len(frames)}. Export it again.")
     described = {int(segment.SegmentNumber) for segment in dataset.SegmentSequence}
-    if strange := {_segment_number(frame, shared) for frame in frames} - described:
+    of_frames = None if kind == LABELMAP else [_segment_number(frame, shared) for frame in frames]
+    numbers = np.unique(pixels[pixels > 0]).tolist() if of_frames is None else of_frames
+    if strange := set(numbers) - described:
         raise ValueError(f"frames belong to segments {sorted(strange)}, which it does not describe. Export it again.")
     for segment in dataset.SegmentSequence:
         name = str(segment.get("SegmentLabel", ""))
@@ -151,9 +188,10 @@ def _segmentation(dataset: Dataset, ct: CtVolume, pattern: str) -> Iterator[Stru
         number = int(segment.SegmentNumber)
         columns, rows, slices = ct.image.GetSize()
         voxels = [
-            _place(frame_inside, frame, shared, ct.image, name)
-            for frame_inside, frame in zip(inside, frames, strict=True)
-            if _segment_number(frame, shared) == number and frame_inside.any()
+            _place(own, frame, shared, ct.image, name)
+            for index, frame in enumerate(frames)
+            if of_frames is None or of_frames[index] == number
+            if (own := pixels[index] == number if of_frames is None else inside[index]).any()
         ]
         found = np.unique(np.concatenate(voxels), axis=0) if voxels else np.zeros((0, 3), np.intp)
         yield StructureMask(name, found, (slices, rows, columns))

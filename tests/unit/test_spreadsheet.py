@@ -131,3 +131,14 @@ def test_open_document(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
 def test_text_files_are_read_as_before(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a;b\n1;2\n")
     assert read_table(tmp_path / "t.csv").rows[0].values == {"a": "1", "b": "2"}
+
+
+def test_a_header_over_two_rows_is_told(tmp_path: Path) -> None:
+    workbook = Workbook()
+    sheet = workbook.active
+    for row in (["Patient", None, "Lesion"], ["ID", "Age", "Pathology"], ["P1", 60, "AIS"], ["P2", 61, "IAC"]):
+        sheet.append(row)
+    sheet.merge_cells("A1:B1")
+    workbook.save(tmp_path / "t.xlsx")
+    with pytest.raises(ValueError, match=r"Patient occurs more than once .* Is a cell merged over several columns\?"):
+        read_table(tmp_path / "t.xlsx")

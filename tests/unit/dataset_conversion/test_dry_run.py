@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
 from dsmt_nnunet.cli.main import main
 from dsmt_nnunet.csv_table import read_csv
@@ -98,3 +101,45 @@ def test_a_total_below_the_table_is_called_so(export: Path, capsys: pytest.Captu
 def test_a_row_between_others_is_no_remark(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b,c\n1,2,3\n4,,\n5,6,7\n8,9,\n")
     assert remark_hints(read_csv(tmp_path / "t.csv")) == {}
+
+
+def changed_set(export: Path, change: Callable[[Dataset], None]) -> None:
+    dataset = pydicom.dcmread(export / "7-set")
+    change(dataset)
+    dataset.save_as(export / "7-set")
+
+
+def only_open(dataset: Dataset) -> None:
+    dataset.ROIContourSequence[0].ContourSequence[0].ContourGeometricType = "OPEN_PLANAR"
+
+
+def other_frame(dataset: Dataset) -> None:
+    dataset.StructureSetROISequence[0].ReferencedFrameOfReferenceUID = "1.2.3"
+
+
+def other_series(dataset: Dataset) -> None:
+    study = dataset.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+    study.RTReferencedSeriesSequence[0].SeriesInstanceUID = "1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (only_open, "MISSING a closed contour of ['GTV']; drawn are ['OPEN_PLANAR']."),
+        (lambda dataset: delattr(dataset, "ROIContourSequence"), "a closed contour of ['GTV']; drawn are no contours."),
+        (other_frame, "['GTV'] were drawn in the frame of reference 1.2.3, and the CT is in "),
+        (
+            other_series,
+            "refers to this series by its UID; RTSTRUCT 1.2.826.0.1.3680043.10.1.3.55.90 refers to 1.2.3 (not",
+        ),
+    ],
+)
+def test_contours_that_cannot_be_taken(
+    export: Path, capsys: pytest.CaptureFixture[str], change: Callable[[Dataset], None], words: str
+) -> None:
+    changed_set(export, change)
+    status, lines, refused = both(export, capsys, ["7,AIS,,", "07,IAC,,"], *DIFFERENT)
+    assert status == 1
+    assert words in lines[0]
+    assert "MISSING" not in lines[1]
+    assert words.removeprefix("MISSING ") in refused

@@ -65,18 +65,22 @@ def write_seg(
     frames: Sequence[tuple[int, float, NDArray[np.uint8]]],
     fractional: bool = False,
     spacing: Sequence[float] = SPACING_MM,
+    labelmap: bool = False,
 ) -> None:
-    """A segmentation: segment number, height in mm and (6, 8) pixels of each frame; segments `first` and `second`."""
+    """A segmentation: segment number, height in mm and (6, 8) pixels of each frame; segments `first` and `second`.
+
+    In a labelmap the pixels are numbers of segments, and those of the frames are left out.
+    """
     dataset = base(f"{ROOT}.7", SegmentationStorage, series=91, Modality="SEG")
     dataset.PatientID = ct.series.patient_id
-    dataset.SegmentationType = "FRACTIONAL" if fractional else "BINARY"
+    dataset.SegmentationType = "LABELMAP" if labelmap else "FRACTIONAL" if fractional else "BINARY"
     pixels = np.stack([frame for _, _, frame in frames])
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = pixels.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
-    bits = 8 if fractional else 1
+    bits = 8 if fractional or labelmap else 1
     dataset.BitsAllocated = dataset.BitsStored = bits
     dataset.HighBit = bits - 1
-    if fractional:
+    if fractional or labelmap:
         dataset.MaximumFractionalValue = 200
         dataset.PixelData = pixels.tobytes()
     else:
@@ -100,7 +104,8 @@ def write_seg(
         place.ImagePositionPatient = [*FIRST_MM, height]
         identified.ReferencedSegmentNumber = number
         group.PlanePositionSequence = DicomSequence([place])
-        group.SegmentIdentificationSequence = DicomSequence([identified])
+        if not labelmap:
+            group.SegmentIdentificationSequence = DicomSequence([identified])
         groups.append(group)
     dataset.PerFrameFunctionalGroupsSequence = DicomSequence(groups)
     dataset.save_as(path, enforce_file_format=True)

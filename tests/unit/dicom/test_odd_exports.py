@@ -18,7 +18,7 @@ from dsmt_nnunet.dicom.export import read_export
 from dsmt_nnunet.dicom.lidc import lidc_series_uid, read_lidc
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
 from dsmt_nnunet.dicom.slice_grid import slice_distance_mm
-from dsmt_nnunet.dicom.structures import contoured_names, read_structures, structures_of
+from dsmt_nnunet.dicom.structures import drawn_structures, read_structures, structures_of
 from tests.unit.dicom.made_series import write_ct
 from tests.unit.dicom.made_structures import lidc_xml, write_rtstruct, write_seg
 from tests.unit.dicom.test_contours import square
@@ -62,7 +62,7 @@ def test_a_malformed_contour(tmp_path: Path, ct: CtVolume, keyword: str, value: 
         read_structures(series, ct)
     if keyword == "ContourGeometricType":
         with pytest.raises(ValueError, match=words):
-            contoured_names(series)
+            drawn_structures(series)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_malformed_contour(tmp_path: Path, ct: CtVolume, keyword: str, value: 
         (lambda seg: delattr(seg, "SharedFunctionalGroupsSequence"), "is not as DICOM has it"),
         (lambda seg: seg.PerFrameFunctionalGroupsSequence.pop(), "has 2 frames and places for 1"),
         (lambda seg: seg.SegmentSequence.pop(), r"frames belong to segments \[2\], which it does not describe"),
-        (lambda seg: setattr(seg, "SegmentationType", "LABELMAP"), "this one is LABELMAP"),
+        (lambda seg: setattr(seg, "SegmentationType", "OTHER"), "this one is OTHER"),
     ],
 )
 def test_a_malformed_segmentation(tmp_path: Path, ct: CtVolume, change: Callable[[Dataset], None], words: str) -> None:

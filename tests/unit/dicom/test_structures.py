@@ -3,13 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from skimage.draw import polygon2mask
 
 from dsmt_nnunet.dicom.export import read_export
 from dsmt_nnunet.dicom.series import CtVolume, ct_series, read_ct
-from dsmt_nnunet.dicom.structures import matches, read_structures, structure_names, structures_of
+from dsmt_nnunet.dicom.structures import drawn_structures, matches, read_structures, structures_of
 from tests.unit.dicom.conftest import unpack
+from tests.unit.dicom.made_series import FRAME_OF_REFERENCE
 from tests.unit.dicom.made_structures import write_rtstruct, write_seg
 from tests.unit.dicom.test_contours import square
 
@@ -26,7 +28,7 @@ def test_structures_are_found_by_name(tmp_path: Path, ct: CtVolume) -> None:
     assert {name: int(mask.sum()) for name, mask in found.items()} == {"GTV-1": 9, "gtv 2": 4}
     assert found["GTV-1"][1, :3, :3].all()
     (series,) = structures_of(read_export(tmp_path), ct.series)
-    assert structure_names(series) == ["GTV-1", "gtv 2", "Lung", "empty"]
+    assert [one.name for one in drawn_structures(series)] == ["GTV-1", "gtv 2", "Lung", "empty"]
 
 
 def test_points_are_no_structure(tmp_path: Path, ct: CtVolume) -> None:
@@ -65,6 +67,33 @@ def test_fractional_segmentation_counts_from_one_half(tmp_path: Path, ct: CtVolu
     pixels[0, :3] = (99, 100, 200)
     write_seg(tmp_path / "seg", ct, [(1, 3, pixels)], fractional=True)
     assert np.argwhere(structures(tmp_path, ct)["first"]).tolist() == [[1, 0, 1], [1, 0, 2]]
+
+
+def test_a_labelmap_holds_each_segment(tmp_path: Path, ct: CtVolume) -> None:
+    pixels = np.zeros((6, 8), np.uint8)
+    pixels[1, 2], pixels[3, 4:6] = 1, 2
+    write_seg(tmp_path / "seg", ct, [(0, 6, pixels), (0, 9, pixels // 2)], labelmap=True)
+    found = structures(tmp_path, ct)
+    assert np.argwhere(found["first"]).tolist() == [[2, 1, 2], [3, 3, 4], [3, 3, 5]]
+    assert np.argwhere(found["second"]).tolist() == [[2, 3, 4], [2, 3, 5]]
+
+
+def test_structures_of_another_frame_of_reference_are_refused(tmp_path: Path, ct: CtVolume) -> None:
+    write_rtstruct(tmp_path / "set", ct, {"a": [(3, square(0, 3))], "b": [(3, square(0, 3))]})
+    dataset = pydicom.dcmread(tmp_path / "set")
+    for roi, frame in zip(dataset.StructureSetROISequence, (FRAME_OF_REFERENCE, "1.2.3"), strict=True):
+        roi.ReferencedFrameOfReferenceUID = frame
+    dataset.save_as(tmp_path / "set")
+    assert list(structures(tmp_path, ct, "a")) == ["a"]
+    with pytest.raises(ValueError, match=r"\['b'\] were drawn in the frame of reference 1\.2\.3, and the CT is in"):
+        structures(tmp_path, ct)
+    (tmp_path / "set").unlink()
+    write_seg(tmp_path / "seg", ct, [(1, 6, np.ones((6, 8), np.uint8))])
+    dataset = pydicom.dcmread(tmp_path / "seg")
+    dataset.FrameOfReferenceUID = "1.2.3"
+    dataset.save_as(tmp_path / "seg")
+    with pytest.raises(ValueError, match="were drawn in the frame of reference"):
+        structures(tmp_path, ct, "first")
 
 
 def test_segmentations_off_the_grid_are_refused(tmp_path: Path, ct: CtVolume) -> None:
