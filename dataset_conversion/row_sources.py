@@ -189,13 +189,13 @@ class _Finder:
             contoured = []
         chosen = choose_series(contoured or candidates, self.choices, source.row)
         try:
-            if len(chosen) == 1:
-                (ct,) = chosen
+            if len({series.uid for series in chosen}) == 1:  # divided among studies it may stand there twice
+                ct = chosen[0]
                 readings = tuple(self.readings.get(ct.uid, ()))
                 source = replace(source, ct=ct, drawn=drawn[ct.uid], readings=readings)
+                source = replace(source, structures={own.uid: self._structures_of(own) for own in source.drawn})
                 if why := self._why_unreadable(ct):
                     return replace(source, missing=f"a CT that can be read: {why}")
-                source = replace(source, structures={own.uid: self._structures_of(own) for own in source.drawn})
                 for structures in source.structures.values() if not source.is_empty else ():
                     check_frame(structures, ct, source.pattern)
                 if ct.uid not in self.read_nodules:

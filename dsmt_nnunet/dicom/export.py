@@ -19,6 +19,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, Med
 
 from dsmt_nnunet.dicom.frames import PER_FRAME, SHARED, frames_of
 from dsmt_nnunet.dicom.packed_files import PackedFile, walk
+from dsmt_nnunet.dicom.texts import text_of
 
 logger = logging.getLogger(__name__)
 
@@ -141,8 +142,7 @@ class StoredObject:
 
     def text(self, keyword: str) -> str:
         """Value of an attribute as text, "" where it is missing or empty."""
-        value = self.header.get(keyword)
-        return "" if value is None else str(value).strip()
+        return text_of(self.header, keyword)
 
 
 @dataclass(frozen=True)
@@ -197,8 +197,7 @@ class Series:
 
     def _of_images(self, keyword: str) -> str:
         """First value of an attribute that is not empty among the images, "" when there is none."""
-        values = (frame.get(keyword) for frame in self.images)
-        return next((text for value in values if value is not None and (text := str(value).strip())), "")
+        return next((text for frame in self.images if (text := text_of(frame, keyword))), "")
 
     @property
     def where(self) -> str:

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from dsmt_nnunet.dicom.contours import StructureMask, fill_contours
 from dsmt_nnunet.dicom.export import Export, Series
 from dsmt_nnunet.dicom.series import CtVolume
+from dsmt_nnunet.dicom.texts import text_of
 
 RTSTRUCT = "RTSTRUCT"
 SEG = "SEG"
@@ -105,11 +106,11 @@ def drawn_structures(series: Series) -> list[DrawnStructure]:
             for roi in dataset.get("StructureSetROISequence") or ():
                 frame = str(roi.get("ReferencedFrameOfReferenceUID") or "")
                 found.append(
-                    DrawnStructure(str(roi.get("ROIName", "")), frame, contours.get(int(roi.ROINumber), frozenset()))
+                    DrawnStructure(text_of(roi, "ROIName"), frame, contours.get(int(roi.ROINumber), frozenset()))
                 )
             frame = str(dataset.get("FrameOfReferenceUID") or "")
             segments = dataset.get("SegmentSequence") or ()
-            found += [DrawnStructure(str(segment.get("SegmentLabel", "")), frame, None) for segment in segments]
+            found += [DrawnStructure(text_of(segment, "SegmentLabel"), frame, None) for segment in segments]
     return found
 
 
@@ -141,7 +142,7 @@ def _rtstruct(dataset: Dataset, ct: CtVolume, pattern: str) -> Iterator[Structur
         for item in dataset.get("ROIContourSequence") or ()
     }
     for roi in dataset.get("StructureSetROISequence") or ():
-        name = str(roi.get("ROIName", ""))
+        name = text_of(roi, "ROIName")
         closed = [
             _points_mm(contour, name)
             for contour in contours.get(int(roi.ROINumber), ())
@@ -182,7 +183,7 @@ def _segmentation(dataset: Dataset, ct: CtVolume, pattern: str) -> Iterator[Stru
     if strange := set(numbers) - described:
         raise ValueError(f"frames belong to segments {sorted(strange)}, which it does not describe. Export it again.")
     for segment in dataset.SegmentSequence:
-        name = str(segment.get("SegmentLabel", ""))
+        name = text_of(segment, "SegmentLabel")
         if not matches(name, pattern):
             continue
         number = int(segment.SegmentNumber)

@@ -90,6 +90,13 @@ def test_a_series_under_two_patients_is_not_halved(tmp_path: Path) -> None:
             read_ct(series)
 
 
+def test_a_series_in_two_studies_is_not_two_series(tmp_path: Path) -> None:
+    for index, dataset in enumerate(write_ct(tmp_path)):
+        dataset.StudyInstanceUID = f"1.2.{index % 2}"
+        dataset.save_as(tmp_path / f"1-{3 - index}", enforce_file_format=True)
+    assert "its UID is shared (patient 'P1', study 1.2." in found(tmp_path).missing
+
+
 def test_a_vendors_way_of_writing_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = write_ct(tmp_path)
     with monkeypatch.context() as without:

@@ -69,6 +69,16 @@ def test_fractional_segmentation_counts_from_one_half(tmp_path: Path, ct: CtVolu
     assert np.argwhere(structures(tmp_path, ct)["first"]).tolist() == [[1, 0, 1], [1, 0, 2]]
 
 
+def test_names_in_chinese_of_iso_2022(tmp_path: Path, ct: CtVolume) -> None:
+    write_rtstruct(tmp_path / "set", ct, {"????????": [(3, square(0, 3))]})
+    written = (tmp_path / "set").read_bytes().replace(b"????????", b"\x1b$)A" + "结节".encode("gb2312"))
+    (tmp_path / "set").write_bytes(written)
+    dataset = pydicom.dcmread(tmp_path / "set")
+    dataset.add_new("SpecificCharacterSet", "CS", ["", "ISO 2022 IR 58"])
+    dataset.save_as(tmp_path / "set")
+    assert list(structures(tmp_path, ct, "结节")) == ["结节"]
+
+
 def test_a_labelmap_holds_each_segment(tmp_path: Path, ct: CtVolume) -> None:
     pixels = np.zeros((6, 8), np.uint8)
     pixels[1, 2], pixels[3, 4:6] = 1, 2
