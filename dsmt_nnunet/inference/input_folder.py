@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsmt_nnunet.identifiers import RESERVED
+from dsmt_nnunet.tasks import NODULE_TABLE_NAME
 
 _CHANNEL = re.compile(r".*_[0-9]{4}")
 _OF_A_DATA_SET = ("imagesTr", "imagesTs", "labelsTr", "labelsTs", "gt_segmentations")
 _OF_NNUNET = ("Dataset[0-9][0-9][0-9]_*", "imagesTr", "splits_final.json", "dataset_fingerprint.json", "*.b2nd",
               "fold_*/checkpoint_*.pth", "checkpoint_*.pth")  # fmt: skip
+_TABLE_OF_NODULES = re.compile(r"nodules?[^.]*(?:\.(?:csv|txt|tsv|xlsx?|xlsm|ods))+", re.IGNORECASE)
 _OTHER_IMAGES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".hdr", ".img", ".dcm", ".tif", ".tiff")
 
 
@@ -24,14 +26,24 @@ def images_of_cases(folder: Path, file_ending: str, channels: int) -> dict[str, 
         channels: files a case has.
 
     Raises:
-        ValueError: no case, an image that nnU-Net would not find, channels that are missing or too many, or a name that
-            files of nnU-Net have; all of them are named.
+        ValueError: no case, an image or a table of nodules that would not be found, channels that are missing or too
+            many, or a name that files of nnU-Net have; all of them are named.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder.")
     found: dict[str, list[str]] = {}
     problems = []
-    for name in sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
+    there = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)
+    for path in there:
+        name = path.name
+        if not path.is_file():
+            if not path.exists() or name.endswith(file_ending):
+                problems.append(f"{name}: it is no file, but a folder or a link that leads nowhere")
+            elif further := sorted(path.glob(f"*_0000{file_ending}")):
+                print(f"{path} holds {len(further)} images, which are not predicted: it is a folder of its own.")
+            continue
+        if name != NODULE_TABLE_NAME and _TABLE_OF_NODULES.fullmatch(name):
+            problems.append(f"{name}: positions are read from a file called {NODULE_TABLE_NAME} alone, exactly so")
         stem = name.removesuffix(file_ending)
         if stem != name and _CHANNEL.fullmatch(stem):
             found.setdefault(stem[:-5], []).append(stem[-4:])
