@@ -20,6 +20,7 @@ from dsmt_nnunet.dataloading.dual_scale_loader import Batch
 from dsmt_nnunet.files import check_archive, whole_file
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor
 from dsmt_nnunet.inference.nnunet_hook import validation_predictor
+from dsmt_nnunet.inference.trained_plans import check_trained_by
 from dsmt_nnunet.inference.validation import classify_validation_cases, leave_out_validation
 from dsmt_nnunet.inference.weights import weights_digest
 from dsmt_nnunet.plan import PLAN_KEY
@@ -235,6 +236,7 @@ class DSMTTrainer(DataTrainer):
                 check_archive(path)
             if told:
                 self.print_to_log_file(told)
+            check_trained_by(path, type(self).__name__)
             filename_or_checkpoint = str(path)
         super().load_checkpoint(filename_or_checkpoint)
         if isinstance(filename_or_checkpoint, str):

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from dsmt_nnunet.inference.weights import PLAIN_NUMBERS
+from dsmt_nnunet.inference.weights import PLAIN_NUMBERS, check_weights
 from dsmt_nnunet.nnunet_files import resolve_configuration
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 
@@ -18,6 +18,8 @@ _OF_PLANS = ("foreground_intensity_properties_per_channel", "transpose_forward",
 _FREE_OF_CONFIGURATION = ("batch_size", "batch_dice", "data_identifier", "preprocessor_name")
 _FREE_OF_BLOCK = ("training", "decisions", "min_diameter_mm", "max_candidates", "mirror_scans")
 """What concerns training alone, is told to people, or may be chosen at prediction; the rest decides the answers."""
+_NEEDED = ("trainer_name", "network_weights", "optimizer_state", "init_args", "current_epoch", "logging")
+"""Of a checkpoint from which a training goes on."""
 
 
 def check_trained_with(checkpoint: Path, plans: Mapping[str, Any], place: str = "lie in its model's folder") -> None:
@@ -50,6 +52,31 @@ def check_trained_with(checkpoint: Path, plans: Mapping[str, Any], place: str = 
             f"{', '.join(changed)}. Were the data planned anew between two folds, or was plans.json edited? Put the "
             f"plans of the training back, or train this fold again."
         )
+
+
+def check_trained_by(checkpoint: Path, trainer: str) -> None:
+    """Checks that a training goes on from, or validates, what it wrote itself.
+
+    Args:
+        checkpoint: a whole file.
+        trainer: name of the trainer's class.
+
+    Raises:
+        ValueError: another trainer wrote it, it is no checkpoint, or its weights hold NaN.
+    """
+    content = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
+    lacking = [key for key in _NEEDED if not isinstance(content, dict) or key not in content]
+    if lacking:
+        raise ValueError(f"{checkpoint} is no checkpoint of a training: it lacks {', '.join(lacking)}.")
+    if content["trainer_name"] != trainer:
+        raise ValueError(
+            f"{checkpoint} was trained by {content['trainer_name']}, not by {trainer}. Name that trainer (-tr), or "
+            f"start a training of this one from its weights (-pretrained_weights, without --c)."
+        )
+    try:
+        check_weights(content["network_weights"])
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: {error} Go on from another checkpoint, or train anew.") from error
 
 
 def _read_by_prediction(plans: Mapping[str, Any], configuration: str) -> Iterator[tuple[str, Any]]:

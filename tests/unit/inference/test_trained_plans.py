@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from dsmt_nnunet.api.examples import example_model
 from dsmt_nnunet.inference.model_files import load_predictor
 from dsmt_nnunet.inference.model_zip import export_model, install_model
+from dsmt_nnunet.inference.trained_plans import check_trained_by
 
 Plans = dict[str, Any]
 
@@ -77,3 +79,22 @@ def test_what_answers_rest_on_may_not_change_and_the_rest_may(
         return
     with pytest.raises(ValueError, match=f"they differ in {named}"):
         load_predictor(model, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"trainer_name": "nnUNetTrainer"}, "was trained by nnUNetTrainer, not by DSMTTrainer"),
+        ({"network_weights": {"a": torch.tensor([1.0, math.nan])}}, "1 of its tensors hold NaN"),
+        ({"optimizer_state": None}, "it lacks optimizer_state"),
+    ],
+)
+def test_a_training_goes_on_from_its_own_checkpoints(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    content = dict.fromkeys(("optimizer_state", "init_args", "current_epoch", "logging"), 1)
+    whole = {**content, "trainer_name": "DSMTTrainer", "network_weights": {"a": torch.ones(2)}}
+    path = tmp_path / "checkpoint_latest.pth"
+    torch.save(whole, path)
+    check_trained_by(path, "DSMTTrainer")
+    torch.save({key: value for key, value in {**whole, **change}.items() if value is not None}, path)
+    with pytest.raises(ValueError, match=told):
+        check_trained_by(path, "DSMTTrainer")
