@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -162,7 +163,7 @@ class DSMTPlanning(_NnunetPlanner):
 
     def _shortest_side_mm(self) -> float:
         """Of the median scan; what is short holds the nodule and its rim alone."""
-        return float(np.percentile(Fingerprint.parse(self.dataset_fingerprint).extents_mm, 50, axis=0).min())
+        return float(np.percentile(self._scan_extents_mm, 50, axis=0).min())
 
     def get_plans_for_configuration(
         self,
@@ -210,11 +211,15 @@ class DSMTPlanning(_NnunetPlanner):
         patch: npt.NDArray[np.int_] = np.maximum(np.minimum(voxels, np.ceil(largest)), 8).astype(int)
         return patch
 
+    @cached_property
+    def _scan_extents_mm(self) -> npt.NDArray[np.float64]:
+        """(N, 3) of the training images, along their axes (z, y, x)."""
+        return Fingerprint.parse(self.dataset_fingerprint).extents_mm
+
     def _percentile_shape_mm(self, percentile: float) -> Vector:
         """Percentile of the scans' extents in mm, transposed as the plans are."""
-        extents_mm = Fingerprint.parse(self.dataset_fingerprint).extents_mm
         forward, _ = self.determine_transpose()
-        along_axes: Vector = np.percentile(extents_mm, percentile, axis=0)[list(forward)]
+        along_axes: Vector = np.percentile(self._scan_extents_mm, percentile, axis=0)[list(forward)]
         return along_axes
 
     def _backbone_activations(self, configuration: Configuration) -> float:

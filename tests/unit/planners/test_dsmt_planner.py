@@ -112,7 +112,7 @@ def test_nodules_larger_than_the_scans_leave_a_patch_of_the_scans_size(plan: Pla
 
 def test_a_larger_context_leaves_room_for_fewer_patches(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DSMTPlannerXS, "max_batch_size", 10_000)
-    options: dict[str, Any] = {"nodules": 100_000, "gpu_memory_target_in_gb": 4}
+    options: dict[str, Any] = {"nodules": 2000, "gpu_memory_target_in_gb": 4}
     small = plan(**options)["configurations"][CONFIGURATION]["batch_size"]
     monkeypatch.setattr(DSMTPlannerXS, "context_spacing_mm", 1.25)
     large = plan(**options)["configurations"][CONFIGURATION]["batch_size"]
