@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Imports and collection make what stays; see pytest_collection_finish.
+gc.disable()
 SHARED_DATA_VARIABLE = "DSMT_TEST_DATA"
 # nnU-Net's commands take a thread a core, and two of them run side by side here: who waits shall not keep a core busy.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -34,3 +36,4 @@ def pytest_collection_finish() -> None:
     """What was imported stays: the collector need not look through a million objects of libraries again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()

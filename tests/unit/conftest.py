@@ -78,4 +78,5 @@ def _same_environment() -> Iterator[None]:
 def _seeded() -> None:
     """The same random numbers in every run, in whatever order the tests come."""
     np.random.seed(0)
-    torch.manual_seed(0)
+    # torch.manual_seed keeps the stack of each call for a GPU that may come: a third of a millisecond a test.
+    torch.default_generator.manual_seed(0)

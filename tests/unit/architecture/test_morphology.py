@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def spiculated(radius_mm: float, spikes: int = 6) -> Body:
 
 def patch(body: Body, spacing: Sequence[float], extent_mm: float = 40.0) -> tuple[Tensor, Tensor]:
     """Image in HU and soft mask (1, Z, Y, X), each voxel the mean over what it covers."""
-    fine = 4
+    fine = 4 if max(spacing) >= 1 else 2
     shape = [max(4, 2 * round(extent_mm / size / 2)) for size in spacing]
     axes = [(torch.arange(n * fine) - (n * fine - 1) / 2) * size / fine for n, size in zip(shape, spacing, strict=True)]
     distance, hu = body(torch.stack(torch.meshgrid(*axes, indexing="ij")))
@@ -66,7 +67,8 @@ def patch(body: Body, spacing: Sequence[float], extent_mm: float = 40.0) -> tupl
     return pool(image[None], fine), pool(inside[None], fine)
 
 
-def measured(body: Body, spacing: Sequence[float] = (1.0, 1.0, 1.0), extent_mm: float = 40.0) -> dict[str, float]:
+@cache
+def measured(body: Body, spacing: tuple[float, ...] = (1.0, 1.0, 1.0), extent_mm: float = 40.0) -> dict[str, float]:
     image, mask = patch(body, spacing, extent_mm)
     row = NoduleDescriptors(DESCRIPTORS, spacing)(image, mask)[0]
     return dict(zip(DESCRIPTORS, row.tolist(), strict=True))

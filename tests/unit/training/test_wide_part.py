@@ -14,6 +14,7 @@ from dsmt_nnunet.architecture.build import build_network
 from dsmt_nnunet.architecture.network import DSMTNet
 from dsmt_nnunet.dataloading.sampling import SampledNodule
 from dsmt_nnunet.tasks import Task
+from dsmt_nnunet.training import wide_part
 from dsmt_nnunet.training.wide_part import HELD_OUT, WidePart, decide_share
 from tests.unit.small_plans import CONFIGURATION, small_plan, stock_plans
 
@@ -45,7 +46,8 @@ def test_a_deep_part_that_only_speaks_louder_does_not() -> None:
     assert abs(decided.gain) < 1e-6
 
 
-def test_noise_is_refused_about_as_often_as_its_standard_error_promises() -> None:
+def test_noise_is_refused_about_as_often_as_its_standard_error_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wide_part, "SHARES", wide_part.SHARES[::4])  # neighbours give nearly the same likelihood
     taken = [decide_share(*answers(0.0, seed=seed), TASK).share > 0 for seed in range(12)]
     assert sum(taken) <= 4
 
