@@ -66,8 +66,8 @@ class CsvTable:
             ValueError: two columns are one of them.
         """
         exact = list(names)
-        wanted = {_loose(name): name for name in exact}
-        spelling = {name: name if name in exact else wanted.get(_loose(name), name) for name in self.columns}
+        wanted = {same_column_key(name): name for name in exact}
+        spelling = {name: name if name in exact else wanted.get(same_column_key(name), name) for name in self.columns}
         _check_unique(self.path, list(spelling.values()))
         rows = tuple(CsvRow(row.line, {spelling[name]: cell for name, cell in row.values.items()}) for row in self.rows)
         return CsvTable(self.path, tuple(spelling.values()), rows)
@@ -217,7 +217,7 @@ def _folded(name: str) -> str:
     ).casefold()
 
 
-def _loose(name: str) -> str:
+def same_column_key(name: str) -> str:
     return _folded(name).replace("_", "").replace("-", "")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote
 
 MAX_LENGTH = 128
@@ -65,10 +65,15 @@ def same_person_key(patient_id: str) -> str:
     Greek capitals that look like Latin ones make another person. What stands between two numbers stays: `1-12` and
     `11-2` are two persons. So are `A01` and `A1`.
     """
-    letters = unicodedata.normalize("NFKC", patient_id).casefold()
+    return _SEPARATOR.sub("", same_name_key(patient_id))
+
+
+def same_name_key(name: str) -> str:
+    """The same for spellings of a class, a level or a case: as of a person, but for separators: `A-1` is not `A1`."""
+    letters = unicodedata.normalize("NFKC", name).casefold()
     key = "".join(map(_plain, letters)).translate(_LOOK_ALIKE).lstrip(_QUOTES)
     number = _NUMBER.fullmatch(key)
-    return number[1] if number else _SEPARATOR.sub("", key)
+    return number[1] if number else key
 
 
 def _plain(letter: str) -> str:
@@ -107,9 +112,9 @@ def nobodys_cases(patient_of: Mapping[str, str]) -> list[tuple[str, str]]:
     return found
 
 
-def look_alikes(patient_ids: Iterable[str]) -> list[tuple[str, ...]]:
-    """Spellings that may mean one person, each group in the order in which they came."""
+def look_alikes(names: Iterable[str], key: Callable[[str], str] = same_person_key) -> list[tuple[str, ...]]:
+    """Spellings that may mean one person (or what `key` tells apart), each group in the order in which they came."""
     groups: dict[str, dict[str, None]] = {}
-    for patient_id in patient_ids:
-        groups.setdefault(same_person_key(patient_id), {})[patient_id] = None
+    for name in names:
+        groups.setdefault(key(name), {})[name] = None
     return [tuple(group) for group in groups.values() if len(group) > 1]

@@ -21,9 +21,9 @@ from dsmt_nnunet.evaluation.patients import patient_column
 from dsmt_nnunet.evaluation.records.class_readers import ClassReader
 from dsmt_nnunet.evaluation.records.metrics import ClassTableMetrics, TableSources
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
-from dsmt_nnunet.evaluation.table_file import check_repeats, known_rows, patients_of, require_columns
+from dsmt_nnunet.evaluation.table_rows import check_repeats, known_rows, lines_named, patients_of, require_columns
 from dsmt_nnunet.records import widened
-from dsmt_nnunet.statistics.checks import IntArray, named_rows
+from dsmt_nnunet.statistics.checks import IntArray
 from dsmt_nnunet.statistics.named_warnings import WarningLog
 from dsmt_nnunet.statistics.ordinal.measures import Answers, ClassCases
 
@@ -129,7 +129,7 @@ def _read(table: CsvTable, columns: ClassTableColumns, log: WarningLog) -> tuple
     require_columns(table, (columns.truth, *of_models, *columns.readers, *groups, *optional))
     rows = known_rows(table, columns.truth, log)
     check_repeats(table, rows, columns.case)
-    clusters = patients_of(table.path, rows, columns.cluster, columns.independent, log)
+    clusters = patients_of(table, rows, columns.cluster, columns.independent, log)
     folds = folds_of(table.path, rows, fold_column(table, rows, columns.fold), clusters, log)
     truth = _classes(table.path, rows, columns.truth, columns.classes)
     cases = ClassCases.create(truth, len(columns.classes), columns.is_ordinal, clusters, folds)
@@ -146,7 +146,7 @@ def _classes(path: Path, rows: Sequence[CsvRow], column: str, classes: Sequence[
     if wrong:
         other = sorted({text for text in texts if text} - set(classes))
         raise ValueError(
-            f"{path}: column '{column}' must hold {list(classes)}; it holds {other[:6]} in {_lines(wrong)}. "
+            f"{path}: column '{column}' must hold {list(classes)}; it holds {other[:6]} in {lines_named(wrong)}. "
             f"Name every class with --classes, of grades the lowest first."
         )
     return np.array([classes.index(text) if text else -1 for text in texts], dtype=np.int64)
@@ -157,7 +157,7 @@ def _answers(path: Path, rows: Sequence[CsvRow], columns: ClassTableColumns, mod
     probs = np.array([[number_or_nan(row.get(name)) for name in names] for row in rows], dtype=np.float64)
     bad = ~np.isfinite(probs).all(axis=1) | (probs < 0).any(axis=1) | (abs(probs.sum(axis=1) - 1) > SUM_TOLERANCE)
     if bad.any():
-        lines = _lines([rows[index].line for index in np.flatnonzero(bad).tolist()])
+        lines = lines_named([rows[index].line for index in np.flatnonzero(bad).tolist()])
         raise ValueError(
             f"{path}: the probabilities of model '{model}' ({', '.join(names)}) must be numbers of 0 or more that sum "
             f"to 1 in every row with a truth; they are not in {lines}. Correct them, or take those rows out."
@@ -165,7 +165,3 @@ def _answers(path: Path, rows: Sequence[CsvRow], columns: ClassTableColumns, mod
     probs /= probs.sum(axis=1, keepdims=True)
     decided = median_grades(probs) if columns.is_ordinal else np.asarray(probs.argmax(axis=1), dtype=np.int64)
     return Answers(decided, probs)
-
-
-def _lines(lines: Sequence[int]) -> str:
-    return named_rows(lines).replace("rows", "lines").replace("row", "line")

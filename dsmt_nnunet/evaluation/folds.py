@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from dsmt_nnunet.csv_table import CsvRow, CsvTable
+from dsmt_nnunet.evaluation.group_bands import check_spellings
+from dsmt_nnunet.evaluation.patients import column_like
 from dsmt_nnunet.statistics.checks import IntArray, named_rows
 from dsmt_nnunet.statistics.named_warnings import ClusteredDataWarning, WarningLog
 
 FOLD_COLUMN = "fold"
-"""The column that must be named, or said to mean nothing, where a table has it."""
+"""The column that must be named, or said to mean nothing, where a table has it, however spelt."""
 ONE_MODEL = "none"
 """What `--fold` says where one model gave all scores."""
 
@@ -29,11 +31,12 @@ def fold_column(table: CsvTable, rows: Sequence[CsvRow], named: str | None) -> s
         if named not in table.columns:
             raise ValueError(f"{table.path} has no column '{named}' (--fold); its columns are {list(table.columns)}.")
         return named
-    found = sorted({row.get(FOLD_COLUMN) for row in rows} - {""}) if FOLD_COLUMN in table.columns else []
+    column = column_like(FOLD_COLUMN, table.columns)
+    found = sorted({row.get(column) for row in rows} - {""}) if column else []
     if len(found) > 1:
         raise ValueError(
-            f"{table.path} has a column '{FOLD_COLUMN}' with the values {found[:6]}. Scores of different folds come "
-            f"from different models and must not be put in one order: say --fold {FOLD_COLUMN} to have them analysed "
+            f"{table.path} has a column '{column}' with the values {found[:6]}. Scores of different folds come "
+            f"from different models and must not be put in one order: say --fold {column} to have them analysed "
             f"within folds, or --fold {ONE_MODEL} if one model gave all scores."
         )
     return None
@@ -47,7 +50,7 @@ def folds_of(
     Patients with cases in several folds were learnt from and asked about: a warning names how many.
 
     Raises:
-        ValueError: a cell is empty.
+        ValueError: a cell is empty, or two names are spellings of one.
     """
     if column is None:
         return None
@@ -56,6 +59,7 @@ def folds_of(
     if empty:
         lines = named_rows(empty).replace("row", "line")
         raise ValueError(f"{path}: the column of folds '{column}' is empty in {lines}. Every score has its fold.")
+    check_spellings(f"{path}: the column of folds '{column}'", names)
     distinct = sorted(set(names), key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
     if len(distinct) < 2:
         return None

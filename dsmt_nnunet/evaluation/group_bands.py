@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dsmt_nnunet.csv_table import number_or_nan
+from dsmt_nnunet.identifiers import look_alikes, same_name_key
 
 MAX_NUMERIC_LEVELS = 10
 
@@ -45,7 +46,8 @@ class GroupColumn:
         """Level of each value; "" stays "".
 
         Raises:
-            ValueError: bands of something that is no number, or numbers of many values without bands.
+            ValueError: bands of something that is no number, numbers of many values without bands, or levels that are
+                spellings of one.
         """
         if self.edges:
             return tuple(self._band(value) for value in values)
@@ -55,6 +57,7 @@ class GroupColumn:
                 f"Group column '{self.name}' holds {len(distinct)} different numbers. Give the edges of bands, as in "
                 f"--group {self.name}=8,15."
             )
+        check_spellings(f"Group column '{self.name}'", values)
         return tuple(values)
 
     def _band(self, value: str) -> str:
@@ -69,6 +72,19 @@ class GroupColumn:
             if number < upper:
                 return f"{lower:g} to < {upper:g}"
         return f">= {self.edges[-1]:g}"
+
+
+def check_spellings(what: str, names: Iterable[str]) -> None:
+    """Refuses names of groups, folds or classes of which two would be one, were they spelt alike.
+
+    Raises:
+        ValueError: such as `M` and `m`, or `1` and `1.0`.
+    """
+    if alike := look_alikes(names, same_name_key):
+        spellings = ", ".join(f"'{name}'" for name in alike[0])
+        raise ValueError(
+            f"{what} holds {spellings}, which differ in letter case, blanks or zeros alone. Spell one way."
+        )
 
 
 def _is_number(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dsmt_nnunet.csv_table import same_column_key
 from dsmt_nnunet.identifiers import look_alikes, same_person_key
 from dsmt_nnunet.statistics.named_warnings import ClusteredDataWarning, WarningLog
 
@@ -13,9 +14,15 @@ INDEPENDENT = "none"
 """What `--cluster` says to take every case for a patient of its own."""
 
 
+def column_like(name: str, columns: Sequence[str]) -> str | None:
+    """The column that is `name`, but for letter case, blanks, '_' and '-' where none is just so; None without one."""
+    alike = (own for own in columns if same_column_key(own) == same_column_key(name))
+    return name if name in columns else next(alike, None)
+
+
 def patient_column(named: str | None, there: Sequence[str]) -> str | None:
-    """The column of the patients: the one that is named, or `PATIENT_COLUMN` where the table has it."""
-    return named or (PATIENT_COLUMN if PATIENT_COLUMN in there else None)
+    """The column of the patients: the one that is named, or `PATIENT_COLUMN`, however spelt, where the table has it."""
+    return named or column_like(PATIENT_COLUMN, there)
 
 
 def patients(names: Sequence[str], column: str, log: WarningLog) -> tuple[str, ...]:
@@ -24,6 +31,18 @@ def patients(names: Sequence[str], column: str, log: WarningLog) -> tuple[str, .
         spellings = ", ".join(f"'{name}'" for name in group)
         log.add(ClusteredDataWarning, column, f"The spellings {spellings} are taken for one patient.")
     return tuple(same_person_key(name) for name in names)
+
+
+def warn_of_shared_cases(names: Sequence[str], column: str, log: WarningLog) -> None:
+    """Says where cases have several rows, and no column names the patient who is the unit of all of them."""
+    named = [name for name in names if name]
+    if len(set(named)) < len(named):
+        message = (
+            f"{len(named)} rows of {len(set(named))} cases ('{column}') are taken as independent, since no column "
+            f"names the patient: intervals are too short and p values too small. Name one with --cluster ('{column}' "
+            f"at least)."
+        )
+        log.add(ClusteredDataWarning, "cases", message)
 
 
 def warn_of_independence(names: Sequence[str], log: WarningLog) -> None:

@@ -14,24 +14,22 @@ from dsmt_nnunet.csv_table import CsvRow, CsvTable, number_or_nan, read_csv
 from dsmt_nnunet.evaluation.families import adjusted_added_values, adjusted_comparisons
 from dsmt_nnunet.evaluation.files import SCORES_NAME, head_of, whole_evaluation, write_curves, write_metrics, write_rows
 from dsmt_nnunet.evaluation.folds import fold_column, folds_of
-from dsmt_nnunet.evaluation.group_bands import GroupColumn
-from dsmt_nnunet.evaluation.patients import INDEPENDENT, patient_column, patients, warn_of_independence
+from dsmt_nnunet.evaluation.group_bands import GroupColumn, check_spellings
+from dsmt_nnunet.evaluation.patients import patient_column
 from dsmt_nnunet.evaluation.records.metrics import AddedValueTest, TableMetrics, TableSources
 from dsmt_nnunet.evaluation.score import is_probability
 from dsmt_nnunet.evaluation.score_table import ScoreTable
 from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.evaluation.table import evaluate_table, score_rows
+from dsmt_nnunet.evaluation.table_rows import check_repeats, known_rows, lines_named, patients_of, require_columns
 from dsmt_nnunet.records import widened
 from dsmt_nnunet.statistics.added_value import added_value
 from dsmt_nnunet.statistics.calibration.clipping import clipped
 from dsmt_nnunet.statistics.calibration.scaling import DEFAULT_THRESHOLD
-from dsmt_nnunet.statistics.checks import BoolArray, FloatArray, named_rows
+from dsmt_nnunet.statistics.checks import BoolArray, FloatArray
 from dsmt_nnunet.statistics.decisions.at_threshold import Decisions
 from dsmt_nnunet.statistics.decisions.threshold import youden_threshold
-from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
-
-CASE_COLUMN = "case_id"
-"""Where a table has it, rows that are alike in every cell are copies."""
+from dsmt_nnunet.statistics.named_warnings import WarningLog
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,7 @@ def read_score_table(table: CsvTable, columns: TableColumns, log: WarningLog) ->
     y_true = parse_truth(path, rows, columns.truth, columns.positive)
     scores = {name: _numbers(path, rows, name) for name in columns.scores}
     readers = {name: _ratings(path, rows, name, columns) for name in columns.readers}
-    clusters = patients_of(path, rows, columns.cluster, columns.independent, log)
+    clusters = patients_of(table, rows, columns.cluster, columns.independent, log)
     folds = folds_of(path, rows, fold_column(table, rows, columns.fold), clusters, log)
     return ScoreTable(
         case_names=tuple(row.get(columns.case) if columns.case else f"line {row.line}" for row in rows),
@@ -209,7 +207,7 @@ def parse_truth(path: Path, rows: Sequence[CsvRow], column: str, positive: str |
     """Truth as booleans.
 
     Raises:
-        ValueError: neither 0/1 nor two names of which `positive` is one.
+        ValueError: neither 0/1 nor two names of which `positive` is one, or spellings of one name.
     """
     texts = [row.get(column) for row in rows]
     distinct = sorted(set(texts))
@@ -219,7 +217,7 @@ def parse_truth(path: Path, rows: Sequence[CsvRow], column: str, positive: str |
         if wrong:
             raise ValueError(
                 f"{path}: the truth column '{column}' must be 0 or 1, or two class names with --positive NAME; it "
-                f"holds {distinct[:6]} (first in {_lines(wrong)})."
+                f"holds {distinct[:6]} (first in {lines_named(wrong)})."
             )
         return np.asarray(np.array(numbers) == 1, dtype=bool)
     if len(distinct) > 2 or (len(distinct) == 2 and positive not in distinct):
@@ -227,75 +225,8 @@ def parse_truth(path: Path, rows: Sequence[CsvRow], column: str, positive: str |
             f"{path}: the truth column '{column}' must hold two class names, one of them '{positive}' (--positive); "
             f"it holds {distinct[:6]}."
         )
+    check_spellings(f"{path}: the truth column '{column}' (--positive '{positive}')", [*distinct, positive])
     return np.array([text == positive for text in texts], dtype=bool)
-
-
-def known_rows(table: CsvTable, truth: str, log: WarningLog) -> list[CsvRow]:
-    """Rows whose truth is known.
-
-    Raises:
-        ValueError: there is none.
-    """
-    rows = [row for row in table.rows if row.get(truth)]
-    if not rows:
-        raise ValueError(f"{table.path}: no row has a value in the truth column '{truth}'.")
-    if len(rows) < len(table.rows):
-        log.add(IncompleteDataWarning, truth, f"{len(table.rows) - len(rows)} rows have no truth and are left out.")
-    return rows
-
-
-def patients_of(
-    path: Path, rows: Sequence[CsvRow], column: str | None, independent: bool, log: WarningLog
-) -> tuple[str, ...] | None:
-    """Patient of each row; None without a column, or where every case is to be a patient of its own.
-
-    Raises:
-        ValueError: a cell is empty.
-    """
-    if column is None:
-        return None
-    if independent:
-        warn_of_independence([row.get(column) or f"line {row.line}" for row in rows], log)
-        return None
-    lacking = [row.line for row in rows if not row.get(column)]
-    if lacking:
-        raise ValueError(
-            f"{path}: the column of patients '{column}' is empty in {_lines(lacking)}. Fill it in, or take every case "
-            f"for a patient of its own with --cluster {INDEPENDENT}."
-        )
-    return patients([row.get(column) for row in rows], column, log)
-
-
-def require_columns(table: CsvTable, names: Sequence[str]) -> None:
-    """
-    Raises:
-        ValueError: the table lacks a column.
-    """
-    missing = [name for name in dict.fromkeys(names) if name not in table.columns]
-    if missing:
-        raise ValueError(f"{table.path} has no column {missing}; its columns are {list(table.columns)}.")
-
-
-def check_repeats(table: CsvTable, rows: Sequence[CsvRow], case: str | None) -> None:
-    """Looks for rows that count twice: of one name, or, where none is named, alike in every cell beside a case_id.
-
-    Raises:
-        ValueError: there are such rows, or a name is missing.
-    """
-    if case is None and CASE_COLUMN not in table.columns:
-        return
-    first: dict[tuple[str, ...], int] = {}
-    for row in rows:
-        key = tuple(row.get(name) for name in ([case] if case else table.columns))
-        if case and not key[0]:
-            raise ValueError(f"{table.path}, line {row.line}: the name of the case (--case {case}) is empty.")
-        earlier = first.setdefault(key, row.line)
-        if earlier != row.line:
-            what = f"is case '{key[0]}' (--case {case}), as line {earlier} is" if case else f"repeats line {earlier}"
-            raise ValueError(
-                f"{table.path}, line {row.line} {what}. A row is one case and counts once: remove the copy; where "
-                f"several nodules are of one case, name a column that tells them apart, and --cluster for the patient."
-            )
 
 
 def _numbers(path: Path, rows: Sequence[CsvRow], column: str) -> FloatArray:
@@ -304,7 +235,7 @@ def _numbers(path: Path, rows: Sequence[CsvRow], column: str) -> FloatArray:
     if wrong:
         raise ValueError(
             f"{path}: the score '{column}' must be a finite number in every row with a truth; it is missing, NaN, no "
-            f"number, or can be read as two (1,234) in {_lines(wrong)}. Fill them in, or take those rows out."
+            f"number, or can be read as two (1,234) in {lines_named(wrong)}. Fill them in, or take those rows out."
         )
     return np.array(values, dtype=np.float64)
 
@@ -323,7 +254,7 @@ def _ratings(path: Path, rows: Sequence[CsvRow], column: str, columns: TableColu
     if wrong:
         raise ValueError(
             f"{path}: the ratings of reader '{column}' must be numbers (0/1 or ordinal), class names of the truth, or "
-            f"empty where there is no rating; something else in {_lines(wrong)}."
+            f"empty where there is no rating; something else in {lines_named(wrong)}."
         )
     return np.array(values, dtype=np.float64)
 
@@ -337,7 +268,3 @@ def _decisions(y_true: BoolArray, name: str, scores: FloatArray, columns: TableC
         source = f"default {DEFAULT_THRESHOLD:g} of a probability"
         stated.append(Decisions.at_threshold(scores, DEFAULT_THRESHOLD, source))
     return tuple(stated)
-
-
-def _lines(lines: Sequence[int]) -> str:
-    return named_rows(lines).replace("rows", "lines").replace("row", "line")

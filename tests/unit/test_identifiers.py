@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsmt_nnunet.identifiers import case_id_problem, look_alikes, nobodys_cases, same_person_key
+from dsmt_nnunet.identifiers import case_id_problem, look_alikes, nobodys_cases, same_name_key, same_person_key
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,8 @@ def test_names_that_are_nobodys_join_no_cases(patient: str, why: str) -> None:
 
 def test_a_name_like_not_known_of_a_single_case_joins_nothing() -> None:
     assert nobodys_cases({"a": "NA", "b": "P1", "c": "1E5", "d": "P1"}) == []
+
+
+def test_spellings_of_one_name() -> None:
+    assert look_alikes(["IAC", "iac ", "A-1", "A1", "1", "1.0"], same_name_key) == [("IAC", "iac "), ("1", "1.0")]
+    assert look_alikes(["non-invasive", "noninvasive", "-1", "1", "1.5", "15"], same_name_key) == []

@@ -121,7 +121,7 @@ def test_decimal_commas_are_decimal_commas(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("cases", "options", "message"),
     [
-        (["a", "b", "a"], ("--case", "case_id"), "line 4 is case 'a' (--case case_id), as line 2 is"),
+        (["a", "b", "a"], ("--case", "case_id"), "line 4 is case 'a' (--case case_id), as is line 2"),
         (["a", "", "b"], ("--case", "case_id"), "line 3: the name of the case"),
         (["a", "b", "a"], (), "line 4 repeats line 2"),
     ],
@@ -133,10 +133,53 @@ def test_no_case_counts_twice(tmp_path, capsys, cases, options, message) -> None
     assert message in capsys.readouterr().err
 
 
-def test_nodules_of_one_case_with_scores_of_their_own_are_no_copies(tmp_path) -> None:
-    columns = {"case_id": ["a", "a", "b", "b"], "truth": [0, 1, 0, 1], "score": [0.1, 0.7, 0.2, 0.3]}
+def test_nodules_of_one_case_are_no_copies_and_not_independent(tmp_path) -> None:
+    columns = {"Case ID": ["a", "a", "b", "b"], "truth": [0, 1, 0, 1], "score": [0.1, 0.7, 0.2, 0.3]}
     table = write_table(tmp_path / "nodules.csv", columns)
-    assert evaluate(table, tmp_path / "out", "--truth", "truth", "--score", "score")["n"] == 4
+    metrics = evaluate(table, tmp_path / "out", "--truth", "truth", "--score", "score")
+    assert metrics["n"] == 4
+    (told,) = [item["message"] for item in metrics["warnings"] if item["name"] == "ClusteredDataWarning"]
+    assert "4 rows of 2 cases ('Case ID') are taken as independent" in told
+    clustered = evaluate(table, tmp_path / "o", "--truth", "truth", "--score", "score", "--cluster", "Case ID")
+    assert "ClusteredDataWarning" not in names(clustered)
+
+
+def test_a_nodule_with_two_labels_counts_twice(tmp_path, capsys) -> None:
+    columns = {"case_id": ["a", "a"], "Nodule_ID": ["1", "1"], "truth": [0, 1], "score": [0.1, 0.7]}
+    table = write_table(tmp_path / "nodules.csv", columns)
+    options = ["--truth", "truth", "--score", "score", "-o", str(tmp_path / "out")]
+    assert main(["evaluate", "table", str(table), *options]) == 2
+    assert "line 3 is nodule '1' of 'a', as is line 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("header", ["Patient_ID", "patient id", "PATIENT-ID"])
+def test_patients_are_the_unit_however_their_column_is_spelt(tmp_path, header) -> None:
+    rng = np.random.default_rng(0)
+    columns = {header: [f"P{k // 4}" for k in range(40)], "truth": [0, 1] * 20, "score": rng.random(40).round(3)}
+    table = write_table(tmp_path / "t.csv", columns)
+    metrics = evaluate(table, tmp_path / "out", "--truth", "truth", "--score", "score")
+    assert metrics["inputs"]["cluster"] == header
+    assert "of 10 patients, who are the unit" in metrics["scores"]["score"]["auc_sentence"]
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "options", "message"),
+    [
+        ("truth", ["IAC", "iac"] * 6, ("--positive", "IAC"), "'iac'"),
+        ("truth", ["yes", "no"] * 6, ("--positive", "Yes"), "two class names"),
+        ("truth", ["no"] * 12, ("--positive", "No"), "'no', 'No'"),
+        ("Fold", [0, 1] * 6, (), "a column 'Fold' with the values ['0', '1']"),
+        ("fold", ["0", "0.0", "1"] * 4, ("--fold", "fold"), "'0', '0.0'"),
+        ("sex", ["M", "m", "F"] * 4, ("--group", "sex"), "'M', 'm'"),
+    ],
+)
+def test_one_name_in_two_spellings_is_refused(tmp_path, capsys, column, cells, options, message) -> None:
+    columns = {"truth": [0, 1] * 6, "score": list(np.linspace(0.1, 0.9, 12))} | {column: cells}
+    table = write_table(tmp_path / "t.csv", columns)
+    arguments = ["evaluate", "table", str(table), "--truth", "truth", "--score", "score", *options]
+    assert main([*arguments, "-o", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_table_is_not_overwritten(tmp_path, capsys) -> None:
