@@ -64,7 +64,8 @@ def added_value(
         clusters: patient of each case.
 
     Returns:
-        NaN with a `SeparationWarning` for one class, and where the classes are separated.
+        NaN with a `SeparationWarning` for one class, where the classes are separated, and where a column is constant or
+        follows from the others.
     """
     labels = binary_labels(y_true)
     known = finite_scores(np.asarray(base, dtype=np.float64).T, len(labels)).T
@@ -74,6 +75,10 @@ def added_value(
     empty = AddedValue(_NAN, (_NAN,) * known.shape[1], _NAN, LIKELIHOOD_RATIO)
     if labels.all() or not labels.any():
         warnings.warn("One class only; there is no added value.", SeparationWarning, stacklevel=2)
+        return empty
+    if np.linalg.matrix_rank(table) < table.shape[1]:
+        message = "A column is the same in every case, or follows from the others; weights are not defined."
+        warnings.warn(message, SeparationWarning, stacklevel=2)
         return empty
     clustered = are_clustered(clusters, len(labels))
     with warnings.catch_warnings():

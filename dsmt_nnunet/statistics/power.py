@@ -87,10 +87,18 @@ def power_of(design: ComparisonDesign) -> Power:
     (tests/unit/statistics/test_power.py).
     Source: Obuchowski and McClish, Statistics in Medicine 1997; 16: 1529 (binormal variances); Obuchowski, Biometrics
     1997; 53: 567 (clusters); Hillis, Obuchowski and Berbaum, Academic Radiology 2011; 18: 129 (readers, here seeds).
+
+    Raises:
+        ValueError: fewer than one nodule of a class is expected.
     """
     n_positive, n_negative = (
         design.n_patients * design.per_patient * share for share in (design.prevalence, 1 - design.prevalence)
     )
+    if (fewer := min(n_positive, n_negative)) < 1:
+        raise ValueError(
+            f"An AUC needs a nodule of each class, and {design.n_patients} patients are expected to have {fewer:.2g} "
+            f"of one. Take more patients, or a prevalence nearer to 0.5."
+        )
     own = [_covariance(design, auc, auc, 1.0) for auc in (design.first, design.second)]
     both = _covariance(design, design.first, design.second, design.correlation)
     of_cases = max(sum(own) - 2 * both, 0.0)
@@ -113,7 +121,8 @@ def patients_needed(design: ComparisonDesign, power: float = 0.8) -> int:
     """
     if not 0 < power < 1:
         raise ValueError(f"A power lies strictly between 0 and 1, got {power:g}.")
-    upper = 4
+    fewest = max(2, math.ceil(1 / (design.per_patient * min(design.prevalence, 1 - design.prevalence))))
+    upper = max(4, fewest)
     while power_of(replace(design, n_patients=upper)).power < power:
         upper *= 2
         if upper > MOST_PATIENTS:
@@ -121,7 +130,7 @@ def patients_needed(design: ComparisonDesign, power: float = 0.8) -> int:
                 f"No number of patients up to {MOST_PATIENTS:,} reaches a power of {power:g}: the difference is too "
                 f"small, or there are too few seeds."
             )
-    lower = upper // 2
+    lower = max(upper // 2, fewest - 1)
     while upper - lower > 1:
         middle = (lower + upper) // 2
         if power_of(replace(design, n_patients=middle)).power < power:

@@ -20,7 +20,7 @@ class McNemarResult:
 
     Attributes:
         both_right, only_first_right, only_second_right, both_wrong: counts a, b, c, d.
-        n: their sum.
+        n: their sum; without cases every p value is NaN.
         difference: (b - c) / n; NaN for n = 0.
         ci: Tango's score interval of the difference, which excludes 0 exactly where `p_value` < 1 - level.
         p_exact: two-sided binomial test of b against b + c; 1 where no case is discordant.
@@ -70,7 +70,7 @@ def mcnemar_from_counts(
     discordant, least = only_first + only_second, min(only_first, only_second)
     below = 2 * float(binom.cdf(least, discordant, 0.5))
     statistic = corrected = math.nan
-    p_value = p_corrected = 1.0
+    p_value = p_corrected = 1.0 if n_cases else math.nan
     if discordant:
         statistic = (only_first - only_second) ** 2 / discordant
         corrected = max(abs(only_first - only_second) - 1, 0) ** 2 / discordant
@@ -83,8 +83,8 @@ def mcnemar_from_counts(
         n_cases,
         (only_first - only_second) / n_cases if n_cases else math.nan,
         tango_interval(both_right, only_first, only_second, both_wrong, level),
-        min(1.0, below),
-        min(1.0, below - float(binom.pmf(least, discordant, 0.5))),
+        min(1.0, below) if n_cases else math.nan,
+        min(1.0, below - float(binom.pmf(least, discordant, 0.5))) if n_cases else math.nan,
         statistic,
         p_value,
         corrected,

@@ -47,6 +47,15 @@ def test_copies_of_a_patient_add_nothing() -> None:
     assert independent.p_value < 1e-3 * once.p_value
 
 
+@pytest.mark.parametrize("clusters", [None, np.arange(300) // 3], ids=["cases", "patients"])
+@pytest.mark.parametrize("base", [np.full(300, 3.0), 2 * SCORE + 1], ids=["constant", "the score itself"])
+def test_columns_that_say_nothing_of_their_own_have_no_weights(base, clusters) -> None:
+    with pytest.warns(SeparationWarning, match="follows from the others"):
+        found = added_value(LABELS, SCORE, np.column_stack([SIZE, base]), clusters)
+    assert np.isnan([found.p_value, found.weight, *found.base_weights]).all()
+    assert len(found.base_weights) == 2
+
+
 @pytest.mark.parametrize("sizes", [[3] * 60, [1] * 22 + [2] * 8 + [4] * 6 + [12] * 4], ids=["alike", "unequal"])
 def test_it_rejects_a_useless_score_as_often_as_it_says(sizes: list[int]) -> None:
     p_values, n = [], sum(sizes)

@@ -85,3 +85,11 @@ def test_too_few_seeds_are_told() -> None:
         patients_needed(ComparisonDesign(0.8, 0.79, 50, seed_sd=0.05, n_seeds=2))
     with pytest.raises(ValueError, match="two seeds or more"):
         ComparisonDesign(0.8, 0.7, 50, seed_sd=0.05)
+
+
+def test_a_design_without_a_positive_nodule_has_no_power() -> None:
+    rare = ComparisonDesign(0.9, 0.8, n_patients=50, prevalence=0.001)
+    with pytest.raises(ValueError, match=r"50 patients are expected to have 0\.05 of one"):
+        power_of(rare)
+    needed = patients_needed(rare, 0.01)
+    assert needed * 0.001 >= 1

@@ -35,6 +35,11 @@ def test_no_discordant_case_is_p_1_everywhere() -> None:
     assert result.ci == pytest.approx((-0.0713476, 0.0713476), abs=1e-6)
 
 
+def test_without_cases_there_is_no_test() -> None:
+    result = mcnemar([], [])
+    assert all(math.isnan(value) for value in (result.p_exact, result.p_mid, result.p_value, result.p_corrected))
+
+
 def test_interval_and_p_never_contradict_each_other() -> None:
     """Newcombe's interval and the exact test do: 5 against 0 of 50."""
     rng = np.random.default_rng(0)
