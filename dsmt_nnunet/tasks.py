@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from dsmt_nnunet.covariates import Covariate
 from dsmt_nnunet.diameter_range import DiameterRange
+from dsmt_nnunet.mask_labels import check_labels
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -308,22 +309,14 @@ class ClassificationSchema:
         """Reads the `classification` block of a dataset.json.
 
         Raises:
-            ValueError: there is none, or it is malformed, or there are labels that are no nodules.
+            ValueError: there is none, or it is malformed, or labels are not numbered from background on, or no nodules.
         """
         if "classification" not in dataset_json:
             raise ValueError(
                 "dataset.json has no 'classification' block, so there is nothing to classify. "
                 "Make the data set with 'dsmt convert table', or add the block by hand (docs/data-format.md)."
             )
-        labels = dataset_json.get("labels", {})
-        foreground = [name for name, value in labels.items() if value != 0 and name != "ignore"]
-        regions = any(isinstance(value, list) for value in labels.values())  # refused by name elsewhere
-        others = [name for name in foreground if "nodule" not in name.lower()]
-        if len(foreground) > 1 and others and not regions:
-            raise ValueError(
-                f"dataset.json has the labels {labels}, and DSMT takes everything but background for nodule. Make "
-                f"{others} background, or, if they are parts of nodules, say so in their names ('solid nodule')."
-            )
+        check_labels(dataset_json.get("labels", {}))
         return cls.from_block(dataset_json["classification"])
 
     def to_block(self) -> dict[str, Any]:
