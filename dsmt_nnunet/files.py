@@ -35,6 +35,8 @@ STALE_AFTER_S = 24 * 3600.0
 FORMULA_STARTS = "=+-@\t\r"
 """With these, what a spreadsheet program runs begins."""
 
+_ENCRYPTED = 1
+"""The bit that says so of a file in a zip."""
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]*[.,]?[0-9]+(?:[eE][+-]?[0-9]+)?|[+-]|-?inf|-?nan")
 _looked_at: set[str] = set()
 _LEFTOVER = re.compile(r"\.dsmt-(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]+)-[0-9a-f]{8}\.tmp")
@@ -125,14 +127,29 @@ def write_array(path: str | Path, array: npt.NDArray[np.generic]) -> None:
         np.save(place, array)
 
 
-def check_archive(path: Path) -> None:
+def check_archive(path: Path, look: Callable[[zipfile.ZipFile], None] | None = None) -> None:
     """Checks a zip file, such as a checkpoint of torch, against the checksums it was written with.
 
+    Args:
+        path: the file.
+        look: raises ValueError where the list of what it holds is not as it should be; before anything is unpacked.
+
     Raises:
-        ValueError: it is damaged or cut off.
+        ValueError: it is damaged, cut off or locked, or holds a name twice, of which readers take one or the other.
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            names = [name.casefold() for name in archive.namelist()]
+            if (
+                twice := sorted({name for name in names if names.count(name) > 1})
+                if len(set(names)) < len(names)
+                else []
+            ):
+                raise ValueError(f"{path} holds '{twice[0]}' twice (letter case does not count). Make it anew.")
+            if any(entry.flag_bits & _ENCRYPTED for entry in archive.infolist()):
+                raise ValueError(f"{path} is locked with a password. Unpack it, and pack it again without one.")
+            if look is not None:
+                look(archive)
             broken = archive.testzip()
     except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
         raise ValueError(f"{path} is damaged or cut off ({error}). Take it from a copy, or train anew.") from error

@@ -29,6 +29,8 @@ _OF_DATASET_JSON = (
 """What prediction reads of dataset.json, and what its author says of it; lists of cases stay behind."""
 _OF_CHECKPOINT = ("network_weights", "trainer_name", "inference_allowed_mirroring_axes")
 _OF_INIT_ARGS = ("configuration", "plans", "fold", TRAINING_CASES)
+_HARMLESS_BYTES, _MOST_PACKED = 2**28, 20
+"""Weights shrink by a tenth; what unpacks to more than both is made to fill a disk."""
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -90,13 +92,12 @@ def install_model(archive: Path, results: Path, trust: bool = False) -> list[Pat
     """
     if not archive.is_file():
         raise FileNotFoundError(f"{archive}: there is no such file.")
-    check_archive(archive)
+    check_archive(archive, _check_list)
     results.mkdir(parents=True, exist_ok=True)
     hidden = temporary_folder(results)
     hidden.mkdir()
     try:
         with zipfile.ZipFile(archive) as content:
-            _check_names(archive, content)
             content.extractall(hidden)
         found = list(_models(hidden))
         if not found:
@@ -133,10 +134,9 @@ def opened_model(place: Path) -> Iterator[Path]:
         return
     if not place.is_file():
         raise FileNotFoundError(f"{place}: there is no such file or folder.")
-    check_archive(place)
+    check_archive(place, _check_list)
     with tempfile.TemporaryDirectory(prefix="dsmt_model_") as unpacked:
         with zipfile.ZipFile(place) as content:
-            _check_names(place, content)
             content.extractall(unpacked)
         models = _unpacked_models(Path(unpacked))
         if len(models) != 1:
@@ -188,8 +188,19 @@ def _add(archive: zipfile.ZipFile, name: PurePosixPath, content: bytes) -> None:
     archive.writestr(entry, content)
 
 
-def _check_names(archive: Path, content: zipfile.ZipFile) -> None:
-    for entry in content.infolist():
+def _check_list(content: zipfile.ZipFile) -> None:
+    """
+    Raises:
+        ValueError: a name leads out of the folder, or it unpacks to far more than weights do.
+    """
+    archive, entries = content.filename, content.infolist()
+    unpacked, packed = sum(entry.file_size for entry in entries), sum(entry.compress_size for entry in entries)
+    if unpacked > _HARMLESS_BYTES and unpacked > _MOST_PACKED * packed:
+        raise ValueError(
+            f"{archive} unpacks to {unpacked / 1e9:.1f} GB from {packed / 1e6:.1f} MB, and weights do not shrink so. "
+            f"Nothing was unpacked."
+        )
+    for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in entry.filename or (entry.external_attr >> 28) == 0xA:
             raise ValueError(f"{archive}: '{entry.filename}' leads out of the folder. Nothing was unpacked.")

@@ -120,7 +120,47 @@ def test_names_that_lead_elsewhere_are_refused(model: Path, tmp_path: Path, name
         content.writestr(name, "x")
     with pytest.raises(ValueError, match="leads out of the folder"):
         install_model(archive, tmp_path / "results")
-    assert list((tmp_path / "results").iterdir()) == []
+    assert list((tmp_path / "results").glob("*")) == []
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", ["plans.json", "PLANS.json"])
+def test_a_name_that_is_there_twice_is_refused(model: Path, tmp_path: Path, name: str) -> None:
+    archive = tmp_path / "model.zip"
+    export_model(model, archive)
+    with zipfile.ZipFile(archive, "a") as content:
+        content.writestr(f"{model.parent.name}/{model.name}/{name}", "{}")
+    with pytest.raises(ValueError, match=r"plans\.json' twice"):
+        install_model(archive, tmp_path / "results")
+    with pytest.raises(ValueError, match=r"plans\.json' twice"), opened_model(archive):
+        pass
+
+
+def test_a_zip_that_would_fill_the_disk_is_refused_before_it_does(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "model.zip"
+    export_model(model, archive)
+    monkeypatch.setattr("dsmt_nnunet.inference.model_zip._HARMLESS_BYTES", 10**6)
+    with zipfile.ZipFile(archive) as content:
+        assert sum(entry.file_size for entry in content.infolist()) < 10**6 < 2**25
+    with opened_model(archive):  # a model is none
+        pass
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as content:
+        content.writestr("Dataset501_A/zeros.bin", bytes(2**25))
+    with pytest.raises(ValueError, match="weights do not shrink so"):
+        install_model(archive, tmp_path / "results")
+    assert list((tmp_path / "results").glob("*")) == []
+
+
+def test_a_locked_zip_is_refused(model: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "model.zip"
+    export_model(model, archive)
+    content = bytearray(archive.read_bytes())
+    content[content.find(b"PK\x01\x02") + 8] |= 1  # what the list of files says of the first
+    archive.write_bytes(content)
+    with pytest.raises(ValueError, match="locked with a password"):
+        install_model(archive, tmp_path / "results")
 
 
 def test_a_cut_zip_and_a_zip_without_a_model_are_refused(model: Path, tmp_path: Path) -> None:
