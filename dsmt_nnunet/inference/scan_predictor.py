@@ -37,8 +37,8 @@ from dsmt_nnunet.inference.lung_region import LARGEST_STEP, RIM, lung_region, on
 from dsmt_nnunet.inference.nodule_doubts import nodule_doubts
 from dsmt_nnunet.inference.region import Scan, regions_around
 from dsmt_nnunet.inference.scan_image import ScanImage
-from dsmt_nnunet.inference.trained_plans import check_trained_with
-from dsmt_nnunet.inference.weights import check_weights, weights_digest
+from dsmt_nnunet.inference.trained_plans import check_one_training, check_trained_with
+from dsmt_nnunet.inference.weights import check_no_copies, check_weights, weights_digest
 from dsmt_nnunet.nodules import Nodule
 from dsmt_nnunet.plan import DSMTPlan
 from dsmt_nnunet.predictions.operating_point import OPERATING_POINT_NAME, OperatingPoint
@@ -102,7 +102,7 @@ class ScanPredictor(AirPaddedPredictor):
             checkpoints: the files that were read, in the order of the networks.
 
         Raises:
-            ValueError: a checkpoint is damaged, holds NaN, or was trained with other plans.
+            ValueError: a checkpoint is damaged, holds NaN, is another one's copy, or was trained with other plans.
         """
         count = len(self.list_of_parameters)
         names = (
@@ -113,6 +113,7 @@ class ScanPredictor(AirPaddedPredictor):
         for path in checkpoints:
             check_archive(path)
             check_trained_with(path, self.plans_manager.plans)
+        check_one_training(checkpoints)
         for name, parameters in zip(names, self.list_of_parameters, strict=True):
             try:
                 check_weights(parameters)
@@ -120,6 +121,7 @@ class ScanPredictor(AirPaddedPredictor):
                 raise ValueError(f"{name}: {error}") from error
         self.plan = DSMTPlan.from_plans(self.plans_manager.plans)
         self.weights = tuple(weights_digest(parameters) for parameters in self.list_of_parameters)
+        check_no_copies(dict(zip(names, self.weights, strict=True)))
         self._take_operating_point(model_folder)
         bare: Any = self.network._orig_mod if isinstance(self.network, OptimizedModule) else self.network
         networks = []

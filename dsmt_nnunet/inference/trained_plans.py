@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from dsmt_nnunet.nnunet_files import resolve_configuration
 from dsmt_nnunet.plan import PLAN_KEY, DSMTPlan
 
 _OF_PLANS = ("foreground_intensity_properties_per_channel", "transpose_forward", "transpose_backward")
+_SHARED = {"trainer_name": "trainers", "inference_allowed_mirroring_axes": "axes of mirroring"}
+"""What all folds of a model have alike."""
 _FREE_OF_CONFIGURATION = ("batch_size", "batch_dice", "data_identifier", "preprocessor_name")
 _FREE_OF_BLOCK = ("training", "decisions", "min_diameter_mm", "max_candidates", "mirror_scans")
 """What concerns training alone, is told to people, or may be chosen at prediction; the rest decides the answers."""
@@ -36,12 +38,7 @@ def check_trained_with(checkpoint: Path, plans: Mapping[str, Any], place: str = 
     Raises:
         ValueError: they differ in what an answer rests on; says in what.
     """
-    try:
-        with torch.serialization.safe_globals(PLAIN_NUMBERS):
-            content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError):
-        return  # of somebody who is trusted, or of an old format
-    own = content.get("init_args", {})
+    own = _content(checkpoint).get("init_args", {})
     if "plans" not in own:
         return
     name = str(own["configuration"])
@@ -77,6 +74,32 @@ def check_trained_by(checkpoint: Path, trainer: str) -> None:
         check_weights(content["network_weights"])
     except ValueError as error:
         raise ValueError(f"{checkpoint}: {error} Go on from another checkpoint, or train anew.") from error
+
+
+def check_one_training(checkpoints: Sequence[Path]) -> None:
+    """Compares what the folds of a model say of their training, beside the plans.
+
+    Raises:
+        ValueError: they were trained by several trainers, or mirrored over different axes.
+    """
+    for key, what in _SHARED.items():
+        told = {path: content[key] for path in checkpoints if key in (content := _content(path))}
+        first = next(iter(told), None)
+        if first and (other := next((path for path in told if told[path] != told[first]), None)):
+            raise ValueError(
+                f"{first} and {other} have different {what} ({told[first]} and {told[other]}): they are no folds of "
+                f"one model. Keep each model in a folder of its own."
+            )
+
+
+def _content(checkpoint: Path) -> Mapping[str, Any]:
+    """Of a checkpoint, its weights left on the disk; nothing of one that would run code, or of an old format."""
+    try:
+        with torch.serialization.safe_globals(PLAIN_NUMBERS):
+            found = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _read_by_prediction(plans: Mapping[str, Any], configuration: str) -> Iterator[tuple[str, Any]]:

@@ -39,6 +39,17 @@ def check_weights(state: Mapping[str, torch.Tensor]) -> None:
         raise ValueError(f"{len(broken)} of its tensors hold NaN or infinity (such as {broken[0]}). It is damaged.")
 
 
+def check_no_copies(digests: Mapping[str, str]) -> None:
+    """
+    Raises:
+        ValueError: two networks are one, whose answer would count twice.
+    """
+    first: dict[str, str] = {}
+    for name, digest in digests.items():
+        if (earlier := first.setdefault(digest, name)) != name:
+            raise ValueError(f"{name} holds the same weights as {earlier}, and a fold counts once. Remove the copy.")
+
+
 def checkpoint_files(folder: Path, folds: Sequence[int | str] | str | None, name: str) -> list[Path]:
     """The files that nnU-Net's predictor reads, in its order: those of `folds`, or of all that hold one."""
     if folds is None:

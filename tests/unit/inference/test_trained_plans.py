@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,3 +99,34 @@ def test_a_training_goes_on_from_its_own_checkpoints(tmp_path: Path, change: dic
     torch.save({key: value for key, value in {**whole, **change}.items() if value is not None}, path)
     with pytest.raises(ValueError, match=told):
         check_trained_by(path, "DSMTTrainer")
+
+
+def second_fold(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Another fold, of other weights, in which `change` makes something else."""
+    content = torch.load(folder / "fold_0" / "checkpoint_final.pth", weights_only=False)
+    next(iter(content["network_weights"].values())).mul_(1.5)
+    change(content)
+    (folder / "fold_1").mkdir()
+    torch.save(content, folder / "fold_1" / "checkpoint_final.pth")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("trainer_name", "DSMTTrainerJointOnly", "trainers"),
+        ("inference_allowed_mirroring_axes", (0,), "axes of mirroring"),
+    ],
+)
+def test_folds_of_two_trainings_are_no_model(model: Path, key: str, value: object, what: str) -> None:
+    second_fold(model, lambda content: content.__setitem__(key, value))
+    with pytest.raises(ValueError, match=rf"fold_0.*fold_1.* have different {what}"):
+        load_predictor(model, device="cpu")
+
+
+def test_a_copy_of_a_fold_does_not_count_as_another(model: Path) -> None:
+    second_fold(model, lambda content: None)
+    assert len(load_predictor(model, device="cpu").networks) == 2
+    (model / "fold_2").mkdir()
+    shutil.copy(model / "fold_1" / "checkpoint_final.pth", model / "fold_2")
+    with pytest.raises(ValueError, match=r"fold_2.* holds the same weights as .*fold_1"):
+        load_predictor(model, device="cpu")
