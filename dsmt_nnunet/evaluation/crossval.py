@@ -157,15 +157,14 @@ def uncalibrated_cases(cases: TaskCases, temperatures: dict[str, dict[str, float
 
 
 def _read_folds(inputs: CrossvalInputs) -> dict[int, list[CasePrediction]]:
-    numbers = inputs.folds
-    if numbers is None:
-        validated = [
-            path
-            for path in inputs.model_folder.glob("fold_*/validation")
-            if any(map(is_case_file, path.glob("*.json")))
-        ]
-        names = [path.parent.name for path in validated]
-        numbers = tuple(sorted(int(name[5:]) for name in names if name[5:].isdigit()))
+    validated = [
+        path for path in inputs.model_folder.glob("fold_*/validation") if any(map(is_case_file, path.glob("*.json")))
+    ]
+    names = [path.parent.name for path in validated]
+    there = tuple(sorted(int(name[5:]) for name in names if name[5:].isdigit()))
+    numbers = there if inputs.folds is None else inputs.folds
+    if there and (lacking := [fold for fold in numbers if not (inputs.model_folder / f"fold_{fold}").is_dir()]):
+        raise ValueError(f"{inputs.model_folder} has no fold {lacking[0]} (-f); validated are the folds {list(there)}.")
     if not numbers:
         raise ValueError(
             f"{inputs.model_folder} holds no fold_K/validation. Train a fold, or validate it: "

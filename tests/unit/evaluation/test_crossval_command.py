@@ -192,7 +192,7 @@ def test_errors_name_what_is_there(model, tmp_path, capsys, monkeypatch) -> None
 
     assert "DSMTTrainer__nnUNetPlans__3d_fullres" in error("-p", "OtherPlans")
     assert "--target-sensitivity" in error("--target-sensitivity", "90")
-    assert "fold_7" in error("-f", "7")
+    assert "has no fold 7 (-f); validated are the folds [0, 1, 2]" in error("-f", "0", "7")
     for distance in ("-1", "0", "nan"):
         assert "--max-distance must be a positive number" in error("--max-distance", distance)
     case = next((model / "fold_0" / "validation").glob("case_*.json"))
