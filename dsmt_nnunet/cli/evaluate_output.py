@@ -54,7 +54,8 @@ def print_score(name: str, score: Score) -> None:
             f"({interval(part.standardised_ci)})"
         )
     for point in score.operating_points:
-        threshold = "each fold its own" if math.isnan(point.threshold) else f"{point.threshold:.4g}"
+        unknown = "each fold its own" if "fold" in point.threshold_source else "undefined"
+        threshold = unknown if math.isnan(point.threshold) else f"{point.threshold:.4g}"
         print(f"  threshold {threshold}: {decided(point, ('sensitivity', 'specificity', 'f1', 'accuracy'))}")
         if point.elsewhere:
             print(

@@ -82,9 +82,7 @@ def check_spellings(what: str, names: Iterable[str]) -> None:
     """
     if alike := look_alikes(names, same_name_key):
         spellings = ", ".join(f"'{name}'" for name in alike[0])
-        raise ValueError(
-            f"{what} holds {spellings}, which differ in letter case, blanks or zeros alone. Spell one way."
-        )
+        raise ValueError(f"{what} holds {spellings}, which differ in letter case, blanks or zeros. Spell one way.")
 
 
 def _is_number(text: str) -> bool:

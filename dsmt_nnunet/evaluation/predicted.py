@@ -37,7 +37,7 @@ from dsmt_nnunet.evaluation.task import (
     warn_of_patients,
 )
 from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions, patient_of
-from dsmt_nnunet.identifiers import same_person_key
+from dsmt_nnunet.identifiers import look_alikes, same_name_key, same_person_key
 from dsmt_nnunet.nodules import NoduleTable, at_one_place
 from dsmt_nnunet.predictions.results import CasePrediction, read_folder
 from dsmt_nnunet.records import widened
@@ -186,7 +186,7 @@ def join_all(
     """Joins all predicted cases; says which cases have no prediction, and which no true nodule.
 
     Raises:
-        ValueError: no case is in both.
+        ValueError: no case is in both, or a case is spelt in two ways.
     """
     by_case, true_cases = truth.by_case(), truth.case_ids
     predicted = {item.case_id for item in predictions}
@@ -197,11 +197,16 @@ def join_all(
             f"file without its ending."
         )
     absent = absent_cases(predictions, truth)
+    without = sorted(predicted - set(true_cases))
+    if alike := look_alikes([*absent, *without], same_name_key):
+        raise ValueError(
+            f"Cases {list(alike[0])} of {inputs.truth} and {inputs.folder} differ in letter case, blanks or zeros, "
+            f"so that one would count as not diagnosed. Write case_id as the file is called."
+        )
     if absent:
         counted = "are left out, as --only-predicted asks" if inputs.only_predicted else COUNTED_AS_WRONG
         message = f"{len(absent)} cases of the truth have no prediction and {counted}: {shortened(absent)}."
         log.add(IncompleteDataWarning, "cases", message)
-    without = sorted(predicted - set(true_cases))
     if without:
         log.add(
             IncompleteDataWarning,

@@ -24,6 +24,8 @@ def probabilities_of(values: Mapping[str, Any], task: Task) -> dict[str, float]:
 
 def check_decision(decision: str, probabilities: Mapping[str, float], threshold: float | None, task: Task) -> None:
     """The decision follows from the probabilities: by the threshold where there are two classes, else the largest."""
+    if task.is_binary and threshold is None:
+        raise ValueError(f"{task.name}: the decision between two classes lacks its threshold")
     if threshold is not None and not 0 <= threshold <= 1:
         raise ValueError(f"{task.name}: the threshold {threshold:g} does not lie between 0 and 1")
     if threshold is not None and task.is_binary:

@@ -156,7 +156,7 @@ class CasePrediction:
         if content.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(
                 f"Prediction files have schema_version {SCHEMA_VERSION}, this one has "
-                f"{content.get('schema_version')!r}: it was written by another release. Predict the case again."
+                f"{content.get('schema_version')!r}: it was written by another release"
             )
         schema = ClassificationSchema.from_block(content["classification"])
         for key, kind in (("nodules", list), ("model", dict), ("warnings", list)):
@@ -251,7 +251,8 @@ def _prediction(path: str | Path, content: Any = None) -> CasePrediction:
     except KeyError as error:
         raise ValueError(f"{path} is not a DSMT prediction: it lacks {error}. Predict the case again.") from error
     except (TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is not a DSMT prediction: {error}. Predict the case again.") from error
+        reason = str(error).removesuffix(".")
+        raise ValueError(f"{path} is not a DSMT prediction: {reason}. Predict the case again.") from error
 
 
 def is_case_file(path: Path) -> bool:
@@ -294,6 +295,7 @@ def read_folder(folder: str | Path) -> list[CasePrediction]:
         if path.stem != case.case_id:
             raise ValueError(f"{path} holds the prediction of case '{case.case_id}'. Remove the copy.")
     check_one_model(cases, folder)
+    check_one_threshold(cases, folder)
     return cases
 
 
@@ -311,3 +313,19 @@ def check_one_model(cases: Iterable[CasePrediction], folder: str | Path) -> None
             f"{folder} holds predictions of {len(first)} models: those of the cases {[one.case_id for one in first]} "
             f"differ in {', '.join(differences(first[0].model, first[1].model))}. Give each its own folder."
         )
+
+
+def check_one_threshold(cases: Iterable[CasePrediction], folder: str | Path) -> None:
+    """
+    Raises:
+        ValueError: nodules were decided at several thresholds of a task, though one model has one.
+    """
+    first: dict[str, tuple[float | None, str]] = {}
+    for case in cases:
+        for name, answer in ((name, answer) for nodule in case.nodules for name, answer in nodule.tasks.items()):
+            threshold, earlier = first.setdefault(name, (answer.threshold, case.case_id))
+            if answer.threshold != threshold:
+                raise ValueError(
+                    f"{folder}: {name} was decided at a threshold of {threshold} in case '{earlier}' and of "
+                    f"{answer.threshold} in case '{case.case_id}', and one model has one. Predict them again."
+                )

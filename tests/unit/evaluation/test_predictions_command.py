@@ -316,3 +316,25 @@ def test_a_reader_of_classes_stands_beside_the_model(tmp_path) -> None:
     assert [item["n_tests"] for item in metrics["multiplicity"] if item["name"] == "readers of grades and classes"] == [
         2
     ]
+
+
+@pytest.mark.parametrize(("spelt", "alike"), [("A", "['A', 'a']"), ("a ", None), ("0a", None)])
+def test_a_case_in_two_spellings_is_not_taken_for_a_crash(small, tmp_path, capsys, spelt, alike) -> None:
+    folder, path = small
+    path.write_text("\n".join(line.replace("a,", f"{spelt},", 1) for line in path.read_text().splitlines()))
+    if alike is None:
+        run(folder, path, tmp_path / "o")
+        return
+    assert main(["evaluate", "predictions", str(folder), "--truth", str(path), "-o", str(tmp_path / "o")]) == 2
+    assert alike in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("threshold", "message"), [(0.2, "at a threshold of"), (None, "lacks its threshold")])
+def test_a_threshold_that_was_edited_in_one_case_is_refused(small, tmp_path, capsys, threshold, message) -> None:
+    folder, path = small
+    content = json.loads((folder / "b.json").read_text())
+    answer = content["nodules"][0]["tasks"]["invasiveness"]
+    answer |= {"threshold": threshold, "decision": "invasive"}
+    (folder / "b.json").write_text(json.dumps(content))
+    assert main(["evaluate", "predictions", str(folder), "--truth", str(path), "-o", str(tmp_path / "o")]) == 2
+    assert message in capsys.readouterr().err
