@@ -12,6 +12,8 @@ from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction
 from dsmt_nnunet.statistics.named_warnings import IncompleteDataWarning, WarningLog
 from dsmt_nnunet.tasks import ClassificationSchema, Task, TaskKind
 
+IMAGE_COLUMN = "image_crc32"
+"""Of joined.csv: which image was predicted."""
 Status = Literal["matched", "missed", "extra", "crashed"]
 
 
@@ -26,6 +28,7 @@ class JoinedNodule:
         distance_mm: between the centres; None unless both are there.
         fold: of a cross-validation; None elsewhere.
         has_prediction: whether the case was predicted at all.
+        image_crc32: checksum of the image that was predicted; "" where it is not known.
     """
 
     case_id: str
@@ -34,6 +37,7 @@ class JoinedNodule:
     distance_mm: float | None = None
     fold: int | None = None
     has_prediction: bool = True
+    image_crc32: str = ""
 
     @property
     def status(self) -> Status:
@@ -51,7 +55,7 @@ def join_case(
     fold: int | None = None,
 ) -> list[JoinedNodule]:
     """Joins the nodules of one case; true ones first, in their order, then extra ones."""
-    predicted = prediction.nodules
+    predicted, image = prediction.nodules, prediction.image_crc32
     matches = {
         match.truth: match for match in match_nodules(truth, [item.centre_mm for item in predicted], max_distance_mm)
     }
@@ -59,13 +63,13 @@ def join_case(
     for index, nodule in enumerate(truth):
         match = matches.get(index)
         if match is None:
-            joined.append(JoinedNodule(prediction.case_id, nodule, None, None, fold))
+            joined.append(JoinedNodule(prediction.case_id, nodule, None, None, fold, image_crc32=image))
         else:
             found = predicted[match.predicted]
-            joined.append(JoinedNodule(prediction.case_id, nodule, found, match.distance_mm, fold))
+            joined.append(JoinedNodule(prediction.case_id, nodule, found, match.distance_mm, fold, image_crc32=image))
     used = {match.predicted for match in matches.values()}
     joined += [
-        JoinedNodule(prediction.case_id, None, item, None, fold)
+        JoinedNodule(prediction.case_id, None, item, None, fold, image_crc32=image)
         for index, item in enumerate(predicted)
         if index not in used
     ]
@@ -108,6 +112,7 @@ def joined_table(
     """
     columns = ["case_id", "fold", "status", "truth_nodule_id", "predicted_nodule_id", "patient_id", "distance_mm"]
     columns += ["x_mm", "y_mm", "z_mm", "truth_diameter_mm", "predicted_diameter_mm", "predicted_volume_mm3"]
+    columns += [IMAGE_COLUMN]
     for task in schema.tasks:
         endings = [f"_{name}" for name in task.classes] if task.kind is TaskKind.NOMINAL else [""]
         columns += [f"{task.name}_truth", f"{task.name}_decision", f"{task.name}_threshold"]
@@ -133,6 +138,7 @@ def _joined_row(item: JoinedNodule, schema: ClassificationSchema, extra: Sequenc
         _number(truth.diameter_mm) if truth else "",
         _number(found.diameter_mm) if found else "",
         found.volume_mm3 if found else "",
+        item.image_crc32,
     ]
     for task in schema.tasks:
         row.append(truth_value(truth, task.name) if truth else "")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from dsmt_nnunet.dicom.scan_source import ScanSource
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
+from dsmt_nnunet.evaluation.joined_nodules import IMAGE_COLUMN
 from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics
 from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
 from dsmt_nnunet.predictions.explanation import Explanation
@@ -78,6 +79,7 @@ class Card:
         predicted_nodule_id: "" for a missed one.
         status: matched, missed, extra or crashed (the case has no prediction).
         fold: of a cross-validation, "" elsewhere.
+        image_crc32: checksum of the image that was predicted and evaluated; "" where it is not known.
         centre_mm: (x, y, z), LPS; None where the table has none.
         answers: one a task, the primary one first.
         groups: column -> level.
@@ -99,6 +101,7 @@ class Card:
     fold: str
     centre_mm: Triple | None
     answers: tuple[Answer, ...]
+    image_crc32: str = ""
     groups: Mapping[str, str] = field(default_factory=dict)
     facts: tuple[tuple[str, str], ...] = ()
     diameter_mm: float = math.nan
@@ -127,6 +130,7 @@ def cards_of(evaluation: EvaluationFolder, key: str) -> list[Card]:
                 fold=row.get("fold", ""),
                 centre_mm=parse_centre([row.get(column, "") for column in ("x_mm", "y_mm", "z_mm")]),
                 answers=tuple(_answer(row, name, tasks[name]) for name in names),
+                image_crc32=row.get(IMAGE_COLUMN, ""),
                 groups={column: values[number] for column, values in levels.items() if values[number]},
                 facts=tuple(_facts(row, evaluation)),
                 diameter_mm=_number(row.get("truth_diameter_mm") or row.get("predicted_diameter_mm", "")),
@@ -226,7 +230,7 @@ def _case_pictures(cards: Sequence[Card], folders: ImageFolders, source: str, pr
         reason = "This case has no image in the folder of --images." if folders.images else NO_IMAGES
         return [replace(card, lacking=reason) for card in cards]
     image = read_volume(path)
-    if not predicted.is_predicted_image(case_id, fold, image):
+    if not predicted.is_predicted_image(case_id, fold, image, cards[0].image_crc32):
         return [replace(card, lacking=OTHER_IMAGE) for card in cards]
     scan = folders.scan_source(case_id, source)
     evaluated = all(_was_evaluated(card, predicted) for card in cards)

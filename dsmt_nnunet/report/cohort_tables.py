@@ -8,13 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from dsmt_nnunet.csv_table import number_or_nan
+from dsmt_nnunet.evaluation.joined_nodules import IMAGE_COLUMN
 from dsmt_nnunet.evaluation.records.metrics import ClassTableMetrics, TableMetrics
 from dsmt_nnunet.report.folder import EvaluationFolder, Row
 from dsmt_nnunet.report.numbers import readable
 from dsmt_nnunet.report.tables import Table
 
 _MAX_LEVELS = 8
-_NOT_DESCRIBED = ("case_id", "fold", "patient_id", "truth_nodule_id", "predicted_nodule_id", "distance_mm", "status")
+_NOT_DESCRIBED = (
+    "case_id",
+    "fold",
+    "patient_id",
+    "truth_nodule_id",
+    "predicted_nodule_id",
+    "distance_mm",
+    "status",
+    IMAGE_COLUMN,
+)
 _NOT_KNOWN = "(class not known)"
 
 

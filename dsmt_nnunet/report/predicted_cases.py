@@ -69,18 +69,20 @@ class PredictedCases:
         found = answer.answer_probabilities.get(name)
         return found is not None and abs(found - probability) <= _ROUNDING
 
-    def is_predicted_image(self, case_id: str, fold: str, first: sitk.Image) -> bool:
-        """Whether an image is the one that was predicted, as far as the prediction tells.
+    def is_predicted_image(self, case_id: str, fold: str, first: sitk.Image, evaluated: str = "") -> bool:
+        """Whether an image is the one that was predicted, as far as evaluation or prediction tell.
 
         Args:
             case_id, fold: of the case.
             first: the first channel; the others are read.
+            evaluated: checksum of the image whose prediction was evaluated; "" for what the prediction says.
         """
         case = self.case(case_id, fold)
-        if case is None or not case.image_crc32:
+        wanted = evaluated or ("" if case is None else case.image_crc32)
+        if not wanted:
             return True
         others = [sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in self._folders.other_channels(case_id)]
-        return voxel_checksum(sitk.GetArrayViewFromImage(first), *others) == case.image_crc32
+        return voxel_checksum(sitk.GetArrayViewFromImage(first), *others) == wanted
 
     def are_of(self, explanation: Explanation, case_id: str, fold: str) -> bool:
         """Whether maps were made of the prediction."""

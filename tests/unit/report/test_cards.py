@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from dsmt_nnunet.evaluation.predicted import PredictionInputs, evaluate_predictions
+from dsmt_nnunet.evaluation.settings import EvaluationSettings
 from dsmt_nnunet.image_files import voxel_checksum
 from dsmt_nnunet.predictions.explanation import Explanation, explanation_path
 from dsmt_nnunet.predictions.results import read_case, write_case
@@ -115,6 +117,20 @@ def test_an_image_that_was_not_predicted_is_not_shown(cohort: Cohort, cards: lis
     other = shown(cohort, cards, with_model(cohort, tmp_path / "2" / "predictions", image_crc32="00000000"))
     assert other.picture is None
     assert other.lacking == OTHER_IMAGE
+
+
+def test_the_evaluation_remembers_which_image_was_predicted(cohort: Cohort, tmp_path: Path) -> None:
+    folder = with_model(cohort, tmp_path / "predictions", model={})
+    evaluate_predictions(
+        PredictionInputs(folder, cohort.truth), tmp_path / "metrics", EvaluationSettings(n_resamples=0)
+    )
+    own = [card for card in cards_of(read_evaluation(tmp_path / "metrics"), "0") if card.case_id == "case_03"]
+    (card,) = with_pictures(own, ImageFolders((cohort.images,)), "predictions")
+    assert card.picture is not None
+    (tmp_path / "others").mkdir()
+    shutil.copy(cohort.images / "case_04_0000.nii.gz", tmp_path / "others" / "case_03_0000.nii.gz")
+    (card,) = with_pictures(own, ImageFolders((tmp_path / "others",)), "predictions")
+    assert (card.picture, card.lacking) == (None, OTHER_IMAGE)
 
 
 def test_every_channel_of_the_image_counts(cohort: Cohort, cards: list[Card], tmp_path: Path) -> None:
