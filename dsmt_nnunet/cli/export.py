@@ -29,6 +29,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     dicom.add_argument("predictions", type=Path, help="folder with CASE.json and CASE.nii.gz")
     dicom.add_argument("--series", type=Path, required=True, metavar="DIR", help="folder or zip with the CT")
+    dicom.add_argument(
+        "--same-scan",
+        action="store_true",
+        help="the CT is the scan that was predicted, though its voxels differ: another program made the image of it",
+    )
     dicom.add_argument("--case", metavar="CASE", help="which case, where the folder holds several")
     dicom.add_argument(
         "--cards", action="store_true", help="also a picture of each nodule with its answers (secondary captures)"
@@ -97,10 +102,11 @@ def _only_case(predictions: Path, name: str | None) -> CasePrediction:
 
 
 def _predicted_ct(args: argparse.Namespace, case: CasePrediction) -> CtVolume:
-    """The CT of a case, by the UID where its prediction noted one; says so where its voxels are others.
+    """The CT of a case, by the UID where its prediction noted one.
 
     Raises:
-        ValueError: the export holds none, several, or not the one that was noted.
+        ValueError: the export holds none, several, not the one that was noted, or one of other voxels, which may be of
+            another patient: findings in a wrong record are not easily taken back.
     """
     import SimpleITK as sitk
 
@@ -119,9 +125,13 @@ def _predicted_ct(args: argparse.Namespace, case: CasePrediction) -> CtVolume:
     if len(series) != 1:
         raise ValueError(f"{args.series} holds {len(series)} CT series; give the one from which the case was made.")
     ct = read_ct(series[0])
-    if case.image_crc32 and voxel_checksum(sitk.GetArrayViewFromImage(ct.image)) != case.image_crc32:
-        where = ct.series.where
-        print(f"The voxels of {where} are not those that were predicted. Is it the same series?", file=sys.stderr)
+    known = bool(case.image_crc32) and not args.same_scan
+    if known and voxel_checksum(sitk.GetArrayViewFromImage(ct.image)) != case.image_crc32:
+        raise ValueError(
+            f"The voxels of {ct.series.where} are not those that were predicted in case '{case.case_id}': it may be "
+            f"another phase, or another patient. Give the series of the prediction, or say --same-scan if another "
+            f"program made the image of this very scan."
+        )
     return ct
 
 

@@ -118,13 +118,16 @@ def test_another_series_is_refused(predicted: Path, tmp_path: Path, capsys: pyte
 def test_the_series_that_was_predicted_is_told_from_another_of_the_same_patient(
     predicted: Path, ct: CtVolume, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Another kernel or phase lies on the same grid."""
+    """Another kernel or phase, or another patient, lies on the same grid."""
     own = voxel_checksum(sitk.GetArrayFromImage(ct.image))
-    for checksum, told in ((own, ""), ("0badc0de", "are not those that were predicted")):
-        write_case(replace(read_case(predicted / "c1.json"), image_crc32=checksum), predicted / "c1.json")
-        assert export(predicted) == 0
-        assert told in (err := capsys.readouterr().err)
-        assert bool(err) == bool(told)
+    write_case(replace(read_case(predicted / "c1.json"), image_crc32="0badc0de"), predicted / "c1.json")
+    assert export(predicted) == 2
+    assert "are not those that were predicted in case 'c1': it may be another phase" in capsys.readouterr().err
+    assert not (predicted / "dicom").exists()
+    assert export(predicted, "--same-scan") == 0
+    write_case(replace(read_case(predicted / "c1.json"), image_crc32=own), predicted / "c1.json")
+    assert export(predicted) == 0
+    assert capsys.readouterr().err == ""
     write_sources(predicted / "sources", {"c1": replace(ct.source, series_uid="1.2.3")})
     assert export(predicted) == 2
     assert "was made from the series 1.2.3, and" in capsys.readouterr().err
