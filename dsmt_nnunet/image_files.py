@@ -84,6 +84,34 @@ def check_scan_file(path: str | Path) -> None:
         raise ValueError(f"{path} has {reader.GetNumberOfComponents()} components a voxel (a colour image, perhaps).")
 
 
+def read_image(path: str | Path) -> sitk.Image:
+    """Reads an image that is whole; of what is missing ITK makes zeros.
+
+    Raises:
+        ValueError: see `check_image_file`.
+        FileNotFoundError: no such file.
+    """
+    check_image_file(path)
+    return sitk.ReadImage(str(path))
+
+
+def read_mask(path: str | Path) -> sitk.Image:
+    """Reads a mask that is whole.
+
+    Raises:
+        ValueError: see `check_image_file`; or its values are no labels, as those of a CT are none.
+        FileNotFoundError: no such file.
+    """
+    mask = read_image(path)
+    values = sitk.GetArrayViewFromImage(mask)
+    if mask.GetNumberOfComponentsPerPixel() != 1 or (values < 0).any() or (values != np.rint(values)).any():
+        raise ValueError(
+            f"{path} is no mask: labels are whole numbers from 0 on, one a voxel, and its values run from "
+            f"{values.min():g} to {values.max():g}."
+        )
+    return mask
+
+
 def voxel_checksum(*channels: npt.NDArray[Any]) -> str:
     """CRC-32 of voxels as numbers, whatever type of file they lay in: tells one scan from another.
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from dsmt_nnunet.image_files import read_mask
 from dsmt_nnunet.statistics.named_warnings import EmptyMaskWarning
 
 MASK_ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
@@ -47,9 +48,9 @@ def dice_of_files(reference_path: Path, predicted_path: Path) -> float:
     """Dice of the foreground (every label but 0) of two mask files.
 
     Raises:
-        ValueError: the masks do not lie on the same grid.
+        ValueError: the masks do not lie on the same grid, are not whole, or are no masks.
     """
-    reference, predicted = sitk.ReadImage(str(reference_path)), sitk.ReadImage(str(predicted_path))
+    reference, predicted = read_mask(reference_path), read_mask(predicted_path)
     if not same_grid(reference, predicted):
         raise ValueError(
             f"{reference_path.name}: reference and prediction must lie on the same grid; the reference has size "

@@ -21,6 +21,7 @@ import SimpleITK as sitk
 from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
+from dsmt_nnunet.image_files import read_image
 from dsmt_nnunet.report.windows import STORED_HU, stored_shades
 
 FIELD_MM = 48.0
@@ -116,12 +117,9 @@ def read_volume(path: Path) -> sitk.Image:
     """Reads an image or a mask.
 
     Raises:
-        ValueError: it cannot be read, or is no volume; the message names it.
+        ValueError: it cannot be read, is not whole, or is no volume; the message names it.
     """
-    try:
-        volume = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise ValueError(f"{path} cannot be read as an image: {str(error).strip().splitlines()[-1]}") from error
+    volume = read_image(path)
     if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(f"{path} must be a volume of one channel, got size {volume.GetSize()}.")
     return volume

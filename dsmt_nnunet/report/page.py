@@ -73,13 +73,16 @@ def write_report(
 
     Raises:
         FileNotFoundError: a folder holds no metrics.json.
-        ValueError: no folder, a page that is a folder, or a file is damaged or was written by another release.
+        ValueError: no folder, a page that is a folder or does not end with .html, or a file is damaged or of another
+            release.
     """
     options = options or ReportOptions()
     out = Path(out)
     if not evaluations or out.is_dir():
         what = "no evaluation is named" if not evaluations else f"{out} is a folder, and the page is a file"
         raise ValueError(f"A page shows one evaluation or more, but {what}.")
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{out} is no name of a page: it ends with .html. Another file there would be replaced.")
     read = [read_evaluation(folder) for folder in evaluations]
     out.parent.mkdir(parents=True, exist_ok=True)
     figures = FigureFolder(out.with_name(f"{out.stem}_figures"))

@@ -9,11 +9,10 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from dsmt_nnunet.evaluation.dice import same_grid
-from dsmt_nnunet.image_files import voxel_checksum
+from dsmt_nnunet.image_files import read_image, read_mask, voxel_checksum
 from dsmt_nnunet.predictions.explanation import Explanation
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, read_case
 from dsmt_nnunet.report.image_folders import ImageFolders
-from dsmt_nnunet.report.nodule_picture import read_volume
 
 OTHER_IMAGE = "The image in --images is not the one that was predicted, so that it is not shown."
 OTHER_PREDICTION = "The prediction in --predictions is not the one that was evaluated: its contour is not shown."
@@ -81,7 +80,7 @@ class PredictedCases:
         wanted = evaluated or ("" if case is None else case.image_crc32)
         if not wanted:
             return True
-        others = [sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in self._folders.other_channels(case_id)]
+        others = [sitk.GetArrayFromImage(read_image(path)) for path in self._folders.other_channels(case_id)]
         return voxel_checksum(sitk.GetArrayViewFromImage(first), *others) == wanted
 
     def are_of(self, explanation: Explanation, case_id: str, fold: str) -> bool:
@@ -99,7 +98,7 @@ def masks_on_grid(image: sitk.Image, paths: Mapping[str, Path | None]) -> tuple[
     """
     masks, lacking = {}, []
     for name, path in paths.items():
-        mask = None if path is None else read_volume(path)
+        mask = None if path is None else read_mask(path)
         if mask is None:
             lacking.append(f"No {name} contour: no mask of this case in {MASK_OPTIONS[name]}.")
         elif not same_grid(image, mask):

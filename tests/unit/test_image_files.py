@@ -117,3 +117,21 @@ def test_a_damaged_header_is_told_with_its_file(at: int, value: bytes, ending: s
     with pytest.raises(ValueError, match=path.name):
         image_files.check_image_file(path)
     assert not image_files.is_whole_image(path)
+
+
+@pytest.mark.parametrize("read", [image_files.read_image, image_files.read_mask])
+def test_what_a_file_lacks_is_not_read_as_zeros(tmp_path: Path, read: Callable[[Path], sitk.Image]) -> None:
+    noise = np.random.default_rng(0).integers(0, 200, (40, 50, 60)).astype(np.uint8)
+    path = tmp_path / "a.nii.gz"
+    sitk.WriteImage(sitk.GetImageFromArray(noise), str(path))
+    assert (sitk.GetArrayFromImage(read(path)) == noise).all()
+    path.write_bytes(path.read_bytes()[:40_000])
+    with pytest.raises(ValueError, match=r"a\.nii\.gz cannot be read .* Is it complete"):
+        read(path)
+
+
+@pytest.mark.parametrize("voxels", [np.full((4, 5, 6), -1000, np.int16), np.full((4, 5, 6), 0.5, np.float32)])
+def test_a_ct_and_probabilities_are_no_mask(tmp_path: Path, voxels: np.ndarray) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / "a.nii.gz"))
+    with pytest.raises(ValueError, match="is no mask: labels are whole numbers"):
+        image_files.read_mask(tmp_path / "a.nii.gz")

@@ -94,6 +94,15 @@ def test_unreadable_image_is_named(cohort: Cohort, cards: list[Card], tmp_path: 
         with_pictures(cards[:1], ImageFolders((tmp_path,)), "predictions")
 
 
+def test_a_mask_of_which_a_part_is_missing_is_not_drawn(cohort: Cohort, cards: list[Card], tmp_path: Path) -> None:
+    for case in cohort.labels.iterdir():
+        noise = np.random.default_rng(0).integers(0, 2, (32, 32, 32)).astype(np.uint8)
+        sitk.WriteImage(sitk.GetImageFromArray(noise), str(tmp_path / case.name))
+        (tmp_path / case.name).write_bytes((tmp_path / case.name).read_bytes()[:2000])
+    with pytest.raises(ValueError, match="Is it complete"):
+        with_pictures(cards[:1], ImageFolders((cohort.images,), (tmp_path,)), "predictions")
+
+
 def with_model(cohort: Cohort, folder: Path, **changes: Any) -> Path:
     """The predictions with what made them noted: model and image of case_03; changed where asked."""
     shutil.copytree(cohort.predictions, folder)

@@ -264,3 +264,12 @@ def test_nodules_of_another_evaluation_are_refused(
     table.write_text(change(table.read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(ValueError, match=r"joined\.csv holds other answers to invasiveness"):
         write_report([folder], tmp_path / "page.html")
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "joined.csv", "page.pdf", "page"])
+def test_a_page_takes_the_place_of_no_other_file(cohort: Cohort, tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(cohort.metrics, tmp_path / "metrics")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ValueError, match=f"{name} is no name of a page"):
+        write_report([folder], folder / name)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
