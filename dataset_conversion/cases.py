@@ -25,12 +25,15 @@ from dsmt_nnunet.dataset_conversion.mask_voxels import MaskVoxels, components_of
 from dsmt_nnunet.dataset_conversion.problems import Problem
 from dsmt_nnunet.dicom.scan_source import ScanSource
 from dsmt_nnunet.file_stamps import Moments, moments_of
-from dsmt_nnunet.image_files import voxel_checksum
+from dsmt_nnunet.image_files import scan_digest
 from dsmt_nnunet.intensities import check_hu, check_nodule, check_spacing
 from dsmt_nnunet.nodules import NONE_ID, EmptyCase, Nodule
 
 _DIAMETER_FACTOR = 3.0
 _MAIN_PART = 0.9
+_APART_MM = 5.0
+_TELLING_VOXELS = 200
+"""So many values of CT are not those of another nodule by chance."""
 _ONE_FILE = (".nii", ".nii.gz")
 """Endings of files that hold all of a volume; voxels of others may lie in a second file."""
 
@@ -70,7 +73,7 @@ class CaseReader:
     images: VolumeFinder
     masks: VolumeFinder
     _case_of_image: dict[Path, str] = field(default_factory=dict)
-    _case_of_voxels: dict[tuple[tuple[int, ...], str], CaseRows] = field(default_factory=dict)
+    _case_of_voxels: dict[str, CaseRows] = field(default_factory=dict)
     _found_right: dict[str, Moments] = field(default_factory=dict)
 
     def read(self, case: CaseRows) -> tuple[LoadedCase | None, list[Problem]]:
@@ -118,7 +121,7 @@ class CaseReader:
                 with found.at(row):
                     region = _Region(row, masks[row.mask], masks[row.mask].select(row))
                     if image is not None and not checked:
-                        doubts += region.doubts(image)
+                        doubts += region.doubts(image) + self._told_again(region, image, case)
                     regions.append(region)
         if not found.problems:
             found.problems += _check_overlap(regions)
@@ -141,15 +144,33 @@ class CaseReader:
         image, source = read_scan(path)
         array = sitk.GetArrayViewFromImage(image)
         doubts = check_spacing(image.GetSpacing()) + check_hu(array)
-        key = array.shape, voxel_checksum(array)
-        same = self._case_of_voxels.setdefault(key, case)
+        doubts += self._told_before(f"image {path}", array, case)
+        return image, source, doubts
+
+    def _told_before(self, what: str, voxels: NDArray[np.generic], case: CaseRows) -> list[str]:
+        """What to say of voxels that another case has too, whatever their order.
+
+        Raises:
+            ValueError: that case is of another patient, or in another split.
+        """
+        same = self._case_of_voxels.setdefault(scan_digest(voxels), case)
         if (same.patient_id, same.split) != (case.patient_id, case.split):
             raise ValueError(
-                f"image {path} is voxel by voxel that of case '{same.case_id}' (patient '{same.patient_id}', "
+                f"{what} has voxel by voxel the values of case '{same.case_id}' (patient '{same.patient_id}', "
                 f"{same.split}), but belongs to patient '{case.patient_id}', {case.split}. One scan is of one patient "
                 f"and in one split."
             )
-        return image, source, doubts
+        if same.case_id == case.case_id:
+            return []
+        return [f"{what} has voxel by voxel the values of case '{same.case_id}'. One scan is one case."]
+
+    def _told_again(self, region: _Region, image: sitk.Image, case: CaseRows) -> list[str]:
+        """The same of a nodule, which tells a scan that was cut otherwise; small ones may be alike by chance."""
+        if len(region.chosen) < _TELLING_VOXELS:
+            return []
+        values = sitk.GetArrayViewFromImage(image)[tuple(region.mask.index_zyx[region.chosen].T)]
+        where = f"case '{case.case_id}', nodule '{region.row.nodule_id}': what lies under its mask"
+        return self._told_before(where, values, case)
 
     def _check_empty(self, row: NoduleRow) -> None:
         """Checks that no mask shows a nodule in a case that holds none."""
@@ -205,7 +226,7 @@ class _Region:
 
     def to_nodule(self) -> Nodule:
         row = self.row
-        centre_xyz = self.mask.index_zyx[self.chosen].mean(axis=0)[::-1]
+        centre_xyz = self.mask.index_zyx[self.mask.main_part(self.chosen)].mean(axis=0)[::-1]
         return Nodule(
             case_id=row.case_id,
             nodule_id=row.nodule_id,
@@ -235,12 +256,15 @@ class _Region:
 
     def warnings(self) -> Iterator[str]:
         where = f"case '{self.row.case_id}', nodule '{self.row.nodule_id}'"
-        main_part = np.bincount(self.mask.component[self.chosen]).max() / len(self.chosen)
+        apart = len(self.chosen) - len(self.mask.main_part(self.chosen))
+        main_part = 1 - apart / len(self.chosen)
         if self.row.mask_label is None and main_part < _MAIN_PART:
             yield (
                 f"{where}: the mask falls into parts, the largest holds {main_part:.0%} of it; they are taken as one "
                 f"nodule. If they are several, give each its row, or say by mask_label or x_mm, y_mm, z_mm which it is."
             )
+        elif apart and (away_mm := self.mask.farthest_part_mm(self.chosen)) > _APART_MM:
+            yield f"{where}: {apart} voxels of its mask lie apart, up to {away_mm:.0f} mm away. By mistake?"
         ratio = self.diameter_ratio
         if ratio > _DIAMETER_FACTOR or ratio < 1 / _DIAMETER_FACTOR:
             yield (

@@ -214,6 +214,8 @@ def label_array(mask: sitk.Image) -> NDArray[np.integer]:
                 f"the mask holds values that are not whole numbers (such as {broken[0]:g}); it may be a probability or "
                 f"an interpolated mask. Threshold it."
             )
+        if np.abs(array).max() > np.iinfo(np.int32).max:
+            raise ValueError(f"the mask holds {np.abs(array).max():g}, which is no label. Threshold it.")
         array = array.astype(np.int32)
     low, high = int(array.min()), int(array.max())
     if low < 0:

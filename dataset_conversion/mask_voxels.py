@@ -83,6 +83,18 @@ class MaskVoxels:
             )
         return chosen
 
+    def main_part(self, chosen: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Of some voxels the largest connected component, in which a nodule has its centre."""
+        component = self.component[chosen]
+        main: NDArray[np.intp] = chosen[component == np.bincount(component).argmax()]
+        return main
+
+    def farthest_part_mm(self, chosen: NDArray[np.intp]) -> float:
+        """How far other parts of some voxels reach from the box around the main one."""
+        main, voxels = self.index_zyx[self.main_part(chosen)], self.index_zyx[chosen]
+        outside = np.maximum(main.min(axis=0) - voxels, voxels - main.max(axis=0)).clip(min=0)
+        return float(np.linalg.norm(outside * np.array(self.grid.GetSpacing()[::-1]), axis=1).max())
+
     def _nearest(self, position_mm: Sequence[float], among: NDArray[np.intp], what: str) -> int:
         """Of some voxels the one nearest to a position.
 

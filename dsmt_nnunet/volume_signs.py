@@ -22,6 +22,7 @@ LEAST_ORDER = 1.3
 DOUBTFUL_JUMP, LARGEST_JUMP, LARGEST_STEP_HU = 3.0, 6.0, 100.0
 """See `slice_jump`; LIDC crops have a ratio of 2.7 at most, chests 1.4. Of these chests ten slices taken out give 4,
 two parts put together 8 to 28 and 250 to 360 HU. Breathing between two positions of the table gives less."""
+_SLICE_OF_A_SCAN = 40 * 40
 _NODULE_MM = (2.5, 60.0)
 _FLAT_MM = 6.0
 _COARSE_MM = 2.5
@@ -124,7 +125,8 @@ def order_problem(array: Array) -> str | None:
             f"they are not in their order. Sort them by position, not by name or number."
         )
     jump = slice_jump(array)
-    if jump is None or jump.ratio < LARGEST_JUMP or jump.step_hu < LARGEST_STEP_HU:
+    is_crop = array[0].size < _SLICE_OF_A_SCAN  # a nodule fills it, and may begin at once
+    if is_crop or jump is None or jump.ratio < LARGEST_JUMP or jump.step_hu < LARGEST_STEP_HU:
         return None
     padded = any(np.ptp(array[number]) == 0 for number in (jump.number, jump.number + 1))
     return None if padded else f"{jump} Take the whole series, sorted by position."

@@ -145,6 +145,7 @@ def test_two_parts_put_together_are_refused(joined: Callable[[np.ndarray], np.nd
     assert check_hu(fine()) == []
     with pytest.raises(ValueError, match=r"between slices \d+ and \d+ .* times as much as around them"):
         check_hu(joined(fine()))
+    assert len(check_hu(joined(fine())[:, :30, :30])) == 1  # of a crop
 
 
 def test_slices_that_are_missing_or_doubled_are_told() -> None:

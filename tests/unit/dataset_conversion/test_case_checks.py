@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from dsmt_nnunet.dataset_conversion.problems import ConversionError
 from dsmt_nnunet.nodules import NoduleTable
-from tests.unit.dataset_conversion.hospital import Hospital, cube_mask, lung
+from tests.unit.dataset_conversion.hospital import Hospital, cube_mask, lung, to_image
 from tests.unit.dataset_conversion.test_cases import written_mask
 
 
@@ -97,7 +97,58 @@ def test_one_scan_is_not_two_patients_and_not_in_two_splits(hospital: Hospital, 
     array[-1, -1, -1] += 5
     hospital.put("a", cube_mask(), array)
     hospital.put("c", cube_mask(), array)
-    assert any("voxel by voxel that of case 'a'" in problem for problem in hospital.problems())
+    assert any("has voxel by voxel the values of case 'a'" in problem for problem in hospital.problems())
+
+
+def large(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A nodule of 7 x 7 x 7 voxels with a grain of its own in lung, (12, 12, 12), and its mask."""
+    mask = np.zeros((12, 12, 12), np.uint8)
+    mask[2:9, 2:9, 2:9] = 1
+    grain = np.random.default_rng(seed).integers(-40, 40, mask.shape)
+    return (np.where(mask, 30, -850) + grain).astype(np.int16), mask
+
+
+@pytest.mark.parametrize("changed", ["axes", "cut"])
+def test_a_scan_that_was_saved_otherwise_is_the_same_scan(hospital: Hospital, changed: str) -> None:
+    for case_id, seed in (("a", 1), ("b", 2)):
+        image, mask = large(seed)
+        hospital.put(case_id, mask, image)
+    image, mask = large(1)
+    same = (image.transpose(2, 0, 1), mask.transpose(2, 0, 1)) if changed == "axes" else (image[1:], mask[1:])
+    hospital.put("c", same[1], same[0])
+    hospital.add("a", "AIS").add("b", "IAC").add("c", "IAC")
+    problems = hospital.problems()
+    assert all(problem.startswith("line 4, case 'c'") for problem in problems)
+    assert "has voxel by voxel the values of case 'a'" in problems[0]
+
+
+def test_a_scan_that_is_two_cases_of_a_patient_is_told(hospital: Hospital, caplog: pytest.LogCaptureFixture) -> None:
+    for case_id in "abc":
+        image, mask = large(0 if case_id == "b" else 1)
+        hospital.put(case_id, mask, image)
+        hospital.add(case_id, "AIS" if case_id == "a" else "IAC", patient_id=f"p{case_id == 'b'}")
+    hospital.convert()
+    assert "has voxel by voxel the values of case 'a'. One scan is one case." in caplog.text
+
+
+def test_a_voxel_far_from_the_nodule_does_not_move_its_centre(
+    hospital: Hospital, caplog: pytest.LogCaptureFixture
+) -> None:
+    image, mask = large(1)
+    nodule = mask.copy()
+    mask[11, 11, 0] = 1
+    hospital.put("a", mask, image)
+    hospital.add("a").add("b", "IAC")
+    folder = hospital.convert()
+    found = NoduleTable.read(folder / "nodules.csv").by_case()["a"][0]
+    index = np.argwhere(nodule).mean(axis=0)[::-1]
+    assert found.centre_mm == pytest.approx(to_image(image).TransformContinuousIndexToPhysicalPoint(index.tolist()))
+    assert "1 voxels of its mask lie apart, up to 7 mm away" in caplog.text
+
+
+def test_values_that_are_no_labels_are_not_taken_for_others(hospital: Hospital) -> None:
+    hospital.add_pair().put_mask("a.nii.gz", cube_mask().astype(np.float64) * (2**32 + 1))
+    assert "the mask holds 4.29497e+09, which is no label" in hospital.problem()
 
 
 def test_two_images_of_a_case_are_not_chosen_between(hospital: Hospital) -> None:
