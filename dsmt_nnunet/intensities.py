@@ -239,7 +239,7 @@ def check_scan(
     """
     doubts = []
     if not force:
-        doubts += check_spacing(properties["spacing"])
+        doubts += check_spacing(properties["spacing"]) + volume_signs.square_doubts(properties)
     if len(windows) != len(channels):
         raise ValueError(f"the model needs {len(windows)} channels, got {len(channels)}.")
     for channel, window in zip(channels, windows, strict=True):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from dsmt_nnunet.geometry import index_from_world
 
 Array = npt.NDArray[Any]
 
@@ -25,6 +28,7 @@ two parts put together 8 to 28 and 250 to 360 HU. Breathing between two position
 _SLICE_OF_A_SCAN = 40 * 40
 _NODULE_MM = (2.5, 60.0)
 _FLAT_MM = 6.0
+_ALIKE = 0.01
 _COARSE_MM = 2.5
 """No clinical CT has larger voxels in plane."""
 
@@ -162,6 +166,26 @@ def spacing_doubts(spacing_mm: Sequence[float]) -> list[str]:
     if smallest <= _COARSE_MM:
         return []
     return [f"the smallest side of a voxel is {smallest:.3g} mm, which is coarse for CT. Is the voxel size right?"]
+
+
+def square_doubts(properties: Mapping[str, Any]) -> list[str]:
+    """What is doubtful of voxels that are no squares across the body, as an axis named for another makes them.
+
+    Args:
+        properties: as nnU-Net's reader gives them; where they do not tell how a scan lies, nothing is doubtful.
+    """
+    if not {"sitk_stuff", "nibabel_stuff"} & set(properties):
+        return []
+    along = np.abs(index_from_world(properties)[:, :3] * np.asarray(properties["spacing"])[:, None])
+    x_mm, y_mm, z_mm = (float(properties["spacing"][axis]) for axis in along.argmax(axis=0))
+    if math.isclose(x_mm, y_mm, rel_tol=_ALIKE) or not any(
+        math.isclose(z_mm, own, rel_tol=_ALIKE) for own in (x_mm, y_mm)
+    ):
+        return []
+    return [
+        f"voxels are {x_mm:.3g} x {y_mm:.3g} mm across the body and {z_mm:.3g} mm along it; CT has squares across. "
+        f"Is the spacing in the order of the axes (of an array: spacing_mm x, y, z for voxels Z, Y, X)?"
+    ]
 
 
 def drawing_doubts(inside: Array, spacing_mm: Sequence[float]) -> list[str]:

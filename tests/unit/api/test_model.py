@@ -247,3 +247,16 @@ def test_complex_numbers_are_no_image(model: dsmt.Model) -> None:
     image.CopyInformation(IMAGE)
     with pytest.raises(ValueError, match="one real number"):
         model.predict(image, CENTRE)
+
+
+def test_spacing_in_the_order_of_the_array_is_doubted(model: dsmt.Model) -> None:
+    array = sitk.GetArrayFromImage(IMAGE)
+    assert model.predict(array, CENTRE, **PLACE).case.doubts == ()
+    swapped = model.predict(array, CENTRE, spacing_mm=IMAGE.GetSpacing()[::-1], origin_mm=IMAGE.GetOrigin())
+    assert any("1.5 x 1 mm across the body and 1 mm along it" in doubt for doubt in swapped.case.doubts)
+
+
+def test_an_image_whose_slices_are_stored_otherwise_is_not_doubted(model: dsmt.Model) -> None:
+    turned = sitk.PermuteAxes(IMAGE, (2, 0, 1))
+    assert turned.GetSpacing() != IMAGE.GetSpacing()
+    assert model.predict(turned, CENTRE).case.doubts == ()
