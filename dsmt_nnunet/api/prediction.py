@@ -10,6 +10,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from dsmt_nnunet.image_files import write_image
+from dsmt_nnunet.inference.input_folder import check_output
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, write_case
 
 
@@ -51,6 +52,9 @@ class Prediction:
         Returns:
             The JSON file.
 
+        Raises:
+            ValueError: a data set or a model lies in the folder, whose masks would be replaced; or it is a file.
+
         >>> import tempfile
         >>> import dsmt_nnunet as dsmt
         >>> image, centre_mm = dsmt.example_scan()
@@ -59,6 +63,9 @@ class Prediction:
         'p7.json'
         """
         folder = Path(folder)
+        if folder.is_file():
+            raise ValueError(f"{folder} is a file, and predictions go into a folder.")
+        check_output(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_image(folder / f"{self.case.case_id}.nii.gz", self.mask)
         path = folder / f"{self.case.case_id}.json"

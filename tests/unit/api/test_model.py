@@ -260,3 +260,14 @@ def test_an_image_whose_slices_are_stored_otherwise_is_not_doubted(model: dsmt.M
     turned = sitk.PermuteAxes(IMAGE, (2, 0, 1))
     assert turned.GetSpacing() != IMAGE.GetSpacing()
     assert model.predict(turned, CENTRE).case.doubts == ()
+
+
+def test_predictions_replace_no_reference_masks(model: dsmt.Model, tmp_path: Path) -> None:
+    (tmp_path / "labelsTs").mkdir()
+    (tmp_path / "dataset.json").write_text("{}")
+    prediction = model.predict(IMAGE, CENTRE, case_id="c")
+    with pytest.raises(ValueError, match="folder of nnU-Net's own"):
+        prediction.write(tmp_path / "labelsTs")
+    with pytest.raises(ValueError, match="is a file"):
+        prediction.write(tmp_path / "dataset.json")
+    assert list((tmp_path / "labelsTs").iterdir()) == []
