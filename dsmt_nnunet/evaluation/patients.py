@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsmt_nnunet.csv_table import same_column_key
-from dsmt_nnunet.identifiers import look_alikes, same_person_key
+from dsmt_nnunet.identifiers import look_alikes, nobodys_cases, same_person_key
 from dsmt_nnunet.statistics.named_warnings import ClusteredDataWarning, WarningLog
 
 PATIENT_COLUMN = "patient_id"
@@ -26,7 +26,17 @@ def patient_column(named: str | None, there: Sequence[str]) -> str | None:
 
 
 def patients(names: Sequence[str], column: str, log: WarningLog) -> tuple[str, ...]:
-    """Patient of each case; spellings that mean one person are one patient, which a warning says."""
+    """Patient of each case; spellings that mean one person are one patient, which a warning says.
+
+    Raises:
+        ValueError: some are named by what names nobody (`unknown`), and would be taken for one person.
+    """
+    if nobodys := nobodys_cases({str(number): name for number, name in enumerate(names)}):
+        name = names[int(nobodys[0][0])]
+        raise ValueError(
+            f"'{name}' in column '{column}' names nobody, and {len(nobodys)} such cases would be taken for patients. "
+            f"Name each, or take every case for a patient of its own (--cluster {INDEPENDENT}; from Python no groups)."
+        )
     for group in look_alikes(names):
         spellings = ", ".join(f"'{name}'" for name in group)
         log.add(ClusteredDataWarning, column, f"The spellings {spellings} are taken for one patient.")

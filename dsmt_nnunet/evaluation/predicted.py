@@ -140,9 +140,10 @@ def read_truth(path: Path, schema: ClassificationSchema) -> NoduleTable:
     """The true nodules, each once.
 
     Raises:
-        ValueError: bad rows, or rows that name one place.
+        ValueError: bad rows, rows that name one place, a case of two patients, or several of nobody.
     """
     truth = NoduleTable.read(path, schema)
+    truth.patient_of_case()  # raises where a case has two, or its patient is nobody
     if twice := [text for nodules in truth.by_case().values() for text in at_one_place(nodules)]:
         raise ValueError(f"{path}: a nodule counts once. Remove the copies:\n  " + "\n  ".join(twice))
     return truth

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from dsmt_nnunet.cli.main import main
+from dsmt_nnunet.evaluation.predicted import read_truth
+from dsmt_nnunet.nodules import NoduleTable
+from tests.unit.evaluation.cohort import SCHEMA, nodule
 from tests.unit.evaluation.tables import evaluate, names, write_table
 
 
@@ -190,3 +193,25 @@ def test_the_table_is_not_overwritten(tmp_path, capsys) -> None:
     assert "would overwrite" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
     assert table.read_text() == before
+
+
+@pytest.mark.parametrize("name", ["unknown", "N/A", "#REF!"])
+def test_cases_of_nobody_are_not_of_one_patient(tmp_path, capsys, name) -> None:
+    patients = [name] * 4 + [f"P{number}" for number in range(8)]
+    columns = {"patient_id": patients, "truth": [0, 1] * 6, "score": list(np.linspace(0.1, 0.9, 12))}
+    table = write_table(tmp_path / "t.csv", columns)
+    options = ["--truth", "truth", "--score", "score"]
+    assert main(["evaluate", "table", str(table), *options, "-o", str(tmp_path / "out")]) == 2
+    assert f"'{name}' in column 'patient_id' names nobody, and 4 such cases" in capsys.readouterr().err
+    assert evaluate(table, tmp_path / "out", *options, "--cluster", "none")["n"] == 12
+
+
+@pytest.mark.parametrize(
+    ("cases", "patients", "told"), [("aa", ("P1", "P2"), "in another"), ("ab", ("unknown", "unknown"), "is 'unknown'")]
+)
+def test_a_case_of_the_truth_is_of_one_patient_who_is_somebody(tmp_path, cases, patients, told) -> None:
+    labels = dict.fromkeys(SCHEMA.task_names)
+    rows = [nodule(cases[k], k, labels, patient_id=patients[k]) for k in (0, 1)]
+    NoduleTable(tuple(rows)).write(tmp_path / "nodules.csv", SCHEMA)
+    with pytest.raises(ValueError, match=told):
+        read_truth(tmp_path / "nodules.csv", SCHEMA)
