@@ -108,7 +108,7 @@ def joined_table(
 
     Per binary task `<task>_truth`, `<task>_prob`, `<task>_spread`, `<task>_decision`, `<task>_threshold`; a
     multi-class task has `<task>_prob_<class>` and `<task>_spread_<class>` instead. An ordinal task has the columns of
-    its question and `<task>_prob_<grade>`.
+    its question, in whose answers truth and decision stand, `<task>_prob_<grade>`, and `<task>_grade`, the true one.
     """
     columns = ["case_id", "fold", "status", "truth_nodule_id", "predicted_nodule_id", "patient_id", "distance_mm"]
     columns += ["x_mm", "y_mm", "z_mm", "truth_diameter_mm", "predicted_diameter_mm", "predicted_volume_mm3"]
@@ -118,6 +118,7 @@ def joined_table(
         columns += [f"{task.name}_truth", f"{task.name}_decision", f"{task.name}_threshold"]
         columns += [f"{task.name}_{kind}{end}" for kind in ("prob", "spread") for end in endings]
         columns += [f"{task.name}_prob_{name}" for name in _grades_of(task)]
+        columns += [f"{task.name}_grade"] if _grades_of(task) else []
     taken = set(columns)
     extra = [name for name in extra_columns if name not in taken]
     return columns + extra, [_joined_row(item, schema, extra) for item in nodules]
@@ -141,17 +142,19 @@ def _joined_row(item: JoinedNodule, schema: ClassificationSchema, extra: Sequenc
         item.image_crc32,
     ]
     for task in schema.tasks:
-        row.append(truth_value(truth, task.name) if truth else "")
+        label = truth.labels[task.name] if truth else None
+        grade = [label or ""] if _grades_of(task) else []
+        row.append(task.stratum(label) or "")
         answer = found.tasks.get(task.name) if found else None
         asked = task if task.kind is TaskKind.NOMINAL else task.as_binary()
         names = [asked.positive_class] if asked.is_binary else list(task.classes)
         if answer is None:
-            row += [""] * (2 + 2 * len(names) + len(_grades_of(task)))
+            row += [""] * (2 + 2 * len(names) + len(_grades_of(task))) + grade
             continue
         row += [answer.decision, "" if answer.threshold is None else answer.threshold]
         row += [answer.answer_probabilities[name] for name in names]
         row += [answer.spread.get(name, "") for name in names]
-        row += [answer.probabilities[name] for name in _grades_of(task)]
+        row += [*(answer.probabilities[name] for name in _grades_of(task)), *grade]
     return row + [truth_value(truth, name) if truth else "" for name in extra]
 
 

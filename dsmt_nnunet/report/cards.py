@@ -6,14 +6,16 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
+from dsmt_nnunet.csv_table import number_or_nan
 from dsmt_nnunet.dicom.scan_source import ScanSource
 from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.joined_nodules import IMAGE_COLUMN
 from dsmt_nnunet.evaluation.records.metrics import CrossvalMetrics
-from dsmt_nnunet.evaluation.records.tasks import BinaryTask, MulticlassTask
+from dsmt_nnunet.evaluation.records.tasks import BinaryTask
 from dsmt_nnunet.predictions.explanation import Explanation
+from dsmt_nnunet.report.answers import Answer, answer_of
 from dsmt_nnunet.report.explanation_picture import ExplanationPicture, explanation_picture
 from dsmt_nnunet.report.folder import EvaluationFolder, Row
 from dsmt_nnunet.report.image_folders import ImageFolders
@@ -25,47 +27,12 @@ from dsmt_nnunet.report.nodule_picture import (
     parse_centre,
     read_volume,
 )
-from dsmt_nnunet.report.numbers import readable
 from dsmt_nnunet.report.places import Place, place_in_source, place_in_volume, stack_places
 from dsmt_nnunet.report.predicted_cases import OTHER_IMAGE, OTHER_MAPS, OTHER_PREDICTION, PredictedCases, masks_on_grid
 from dsmt_nnunet.report.reasons import Reason, reasons_of
 
-Outcome = Literal["wrong", "missed", "extra", "right", "unknown"]
-OUTCOMES: tuple[Outcome, ...] = ("wrong", "missed", "extra", "right", "unknown")
-"""In the order of the wall: wrong decisions, nodules not found, findings that are none, right ones, no truth."""
 _BAND = re.compile(r"(?:< (?P<below>\S+)|>= (?P<above>\S+)|(?P<low>\S+) to < (?P<high>\S+))")
 NO_IMAGES = "Give --images FOLDER to see the nodule here."
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was said of a nodule in one task.
-
-    Attributes:
-        task: name of the task.
-        title: as people read it.
-        truth, decision: class names, "" where there is none.
-        class_shown: the class whose probability is shown.
-        probability, spread, threshold: NaN where there is none.
-        outcome: right, wrong, ...
-        error: |probability - truth| of a binary task, 1 - probability of the true class of another; NaN without truth.
-    """
-
-    task: str
-    title: str
-    truth: str
-    decision: str
-    class_shown: str
-    probability: float
-    spread: float
-    threshold: float
-    outcome: Outcome
-    error: float
-
-    @property
-    def rank(self) -> tuple[int, float]:
-        """Sorts mistakes first, the largest error first."""
-        return OUTCOMES.index(self.outcome), -self.error if self.error == self.error else 0.0
 
 
 @dataclass(frozen=True)
@@ -129,11 +96,11 @@ def cards_of(evaluation: EvaluationFolder, key: str) -> list[Card]:
                 status=row["status"],
                 fold=row.get("fold", ""),
                 centre_mm=parse_centre([row.get(column, "") for column in ("x_mm", "y_mm", "z_mm")]),
-                answers=tuple(_answer(row, name, tasks[name]) for name in names),
+                answers=tuple(answer_of(row, name, tasks[name]) for name in names),
                 image_crc32=row.get(IMAGE_COLUMN, ""),
                 groups={column: values[number] for column, values in levels.items() if values[number]},
                 facts=tuple(_facts(row, evaluation)),
-                diameter_mm=_number(row.get("truth_diameter_mm") or row.get("predicted_diameter_mm", "")),
+                diameter_mm=number_or_nan(row.get("truth_diameter_mm") or row.get("predicted_diameter_mm", "")),
             )
         )
     return sorted(cards, key=lambda card: card.answers[0].rank if card.answers else (0, 0.0))
@@ -269,42 +236,6 @@ def _maps(card: Card, folders: ImageFolders, source: str) -> Explanation | None:
     return None if path is None else Explanation.read(path)
 
 
-def _answer(row: Row, task: str, metrics: BinaryTask | MulticlassTask) -> Answer:
-    truth, decision = row.get(f"{task}_truth", ""), row.get(f"{task}_decision", "")
-    binary = isinstance(metrics, BinaryTask)
-    shown = metrics.positive_class if isinstance(metrics, BinaryTask) else truth or decision
-    ending = "" if binary else f"_{shown}"
-    probability = _number(row.get(f"{task}_prob{ending}", ""))
-    if not truth:
-        error = math.nan
-    elif binary:
-        error = abs(probability - float(truth == shown))
-    else:
-        error = 1 - probability
-    return Answer(
-        task=task,
-        title=readable(task),
-        truth=truth,
-        decision=decision,
-        class_shown=shown,
-        probability=probability,
-        spread=_number(row.get(f"{task}_spread{ending}", "")),
-        threshold=_number(row.get(f"{task}_threshold", "")),
-        outcome=_outcome(row["status"], truth, decision),
-        error=error,
-    )
-
-
-def _outcome(status: str, truth: str, decision: str) -> Outcome:
-    if status in ("missed", "crashed"):
-        return "missed"
-    if status == "extra":
-        return "extra"
-    if not truth:
-        return "unknown"
-    return "right" if truth == decision else "wrong"
-
-
 def _facts(row: Row, evaluation: EvaluationFolder) -> list[tuple[str, str]]:
     facts = [("Case", "no prediction")] if row["status"] == "crashed" else []
     for title, column, unit in (
@@ -313,10 +244,10 @@ def _facts(row: Row, evaluation: EvaluationFolder) -> list[tuple[str, str]]:
         ("Volume, predicted", "predicted_volume_mm3", "mm³"),
         ("Distance of centres", "distance_mm", "mm"),
     ):
-        value = _number(row.get(column, ""))
+        value = number_or_nan(row.get(column, ""))
         if not math.isnan(value):
             facts.append((title, f"{value:.0f} {unit}" if unit == "mm³" else f"{value:.1f} {unit}"))
-    dice = _number((evaluation.dice or {}).get(row["case_id"], ""))
+    dice = number_or_nan((evaluation.dice or {}).get(row["case_id"], ""))
     if not math.isnan(dice):
         facts.append(("Dice of the case", f"{dice:.2f}"))
     if row.get("patient_id"):
@@ -341,10 +272,3 @@ def _edges(levels: Sequence[str]) -> tuple[float, ...]:
         return tuple(sorted(float(text) for text in texts))
     except ValueError:
         return ()
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

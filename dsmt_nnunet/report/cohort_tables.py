@@ -92,7 +92,8 @@ def _by_class(evaluation: EvaluationFolder) -> dict[str, list[Row]]:
     true = [row for row in evaluation.nodules if row["status"] != "extra"]
     classes: dict[str, list[Row]] = {}
     for row in true:
-        classes.setdefault(row.get(f"{evaluation.primary_task}_truth", "") or _NOT_KNOWN, []).append(row)
+        task = evaluation.primary_task
+        classes.setdefault(row.get(f"{task}_grade", "") or row.get(f"{task}_truth", "") or _NOT_KNOWN, []).append(row)
     return dict(sorted(classes.items()))
 
 

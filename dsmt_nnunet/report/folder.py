@@ -107,8 +107,13 @@ def _check_nodules(folder: Path, nodules: Sequence[Row], metrics: PredictionMetr
         ValueError: metrics.json was not made of the nodules in joined.csv.
     """
     for name, task in metrics.tasks.items():
-        if not isinstance(task, PredictedBinaryTask | CrossvalBinaryTask) or task.grades is not None:
+        if not isinstance(task, PredictedBinaryTask | CrossvalBinaryTask):
             continue
+        if task.grades is not None and f"{name}_grade" not in nodules[0]:
+            raise ValueError(
+                f"{folder}: {JOINED_NAME} of an earlier release has grades where the answers to {name} should stand, "
+                f"by which every decision looks wrong. {_AGAIN}"
+            )
         rows = [row for row in nodules if row.get(f"{name}_truth") and row.get(f"{name}_prob")]
         truth = np.array([row[f"{name}_truth"] == task.positive_class for row in rows], dtype=bool)
         score = np.array([float(row[f"{name}_prob"]) for row in rows], dtype=np.float64)

@@ -34,5 +34,5 @@ def _row(card: Card) -> Row:
         cells += [place.series_number, number, f"{place.table_mm:.1f}", place.sop_uid]
     for answer in card.answers[:1]:
         probability = f"{answer.probability:.3f}" if answer.probability == answer.probability else ""
-        cells += [probability, answer.decision, answer.truth]
+        cells += [probability, answer.decision, answer.truth_in_words]
     return tuple(cells)

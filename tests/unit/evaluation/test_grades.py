@@ -19,7 +19,10 @@ from dsmt_nnunet.evaluation.task_cases import TaskCases, TaskOptions
 from dsmt_nnunet.nodules import Nodule, NoduleTable
 from dsmt_nnunet.predictions.results import CasePrediction, NodulePrediction, TaskPrediction, write_case
 from dsmt_nnunet.records import jsonable
+from dsmt_nnunet.report.cards import cards_of
+from dsmt_nnunet.report.folder import read_evaluation
 from dsmt_nnunet.report.grade_tables import grade_tables
+from dsmt_nnunet.report.panel import panels_of
 from dsmt_nnunet.tasks import ClassificationSchema, Question, Task
 from tests.unit.evaluation.cohort import rows_of
 
@@ -78,6 +81,26 @@ def test_grades_are_measured_as_grades(truth: Path, tmp_path: Path) -> None:
     first, counts = grade_tables(grades, "95%")
     assert first.rows[1][1].startswith(f"{grades.quadratic_kappa:.3f} (")
     assert len(counts.rows) == 4
+
+
+def test_the_page_judges_grades_by_the_answer_to_their_question(truth: Path, tmp_path: Path) -> None:
+    for number in range(N):
+        write(tmp_path / "pred", number)
+    evaluate_predictions(PredictionInputs(tmp_path / "pred", truth), tmp_path / "out", SETTINGS)
+    evaluation = read_evaluation(tmp_path / "out")
+    probability = np.array([TASK.binary_probabilities(probs)[1] for probs in PROBS])
+    outcomes = np.where(TRUTH == 1, "unknown", np.where((probability >= 0.5) == (TRUTH >= 2), "right", "wrong"))
+    answers = {int(card.case_id[1:]): card.answers[0] for card in cards_of(evaluation, "card")}
+    assert [answers[number].outcome for number in range(N)] == outcomes.tolist()
+    words = ("benign (1)", "2, undecided", "malignant (3)", "malignant (4)")
+    assert [answers[number].truth_in_words for number in range(N)] == [words[grade] for grade in TRUTH]
+    (panel,) = panels_of(evaluation)
+    assert panel.classes == ("benign", "malignant")
+    assert panel.series[0].y_true.tolist() == (TRUTH[TRUTH != 1] >= 2).tolist()
+    table = tmp_path / "out" / "joined.csv"
+    table.write_text(table.read_text().replace("vote_grade", "vote_other"))
+    with pytest.raises(ValueError, match="of an earlier release has grades where the answers to vote should stand"):
+        read_evaluation(tmp_path / "out")
 
 
 def test_order_is_judged_within_folds(truth: Path, tmp_path: Path) -> None:
