@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
+import struct
 import zlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import nibabel
 import numpy as np
@@ -19,7 +22,10 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from dsmt_nnunet.files import checksum, last_line, whole_file
 from dsmt_nnunet.intensities import check_finite
 
+logger = logging.getLogger(__name__)
 NIFTI_ENDINGS = (".nii.gz", ".nii", ".hdr", ".img.gz", ".img")
+_SAME_SIZE, _SAME_PLACE_MM = 0.01, 1.0
+_HEADER_BYTES, _SIZES_AT = 348, 80
 MOST_VOXELS = 4 * 10**9
 """A header that names more is damaged: the largest CTs of a chest hold a few 10^8."""
 
@@ -203,6 +209,10 @@ def _check_nifti(path: Path, stream: gzip.GzipFile | None = None) -> None:
     if not isinstance(stored, SpatialImage):
         raise ImageFileError(f"{type(stored).__name__} is not an image")
     _check_size(stored.shape)
+    if isinstance(stored, nibabel.Nifti1Pair):
+        with path.open("rb") if stream is None else nullcontext(cast("IO[bytes]", stream)) as content:
+            _check_voxel_size(content, len(stored.shape))
+        _check_forms(path, stored)
     check_finite(np.asanyarray(stored.dataobj))
 
 
@@ -211,6 +221,57 @@ def _nifti_in(path: Path, stream: gzip.GzipFile) -> FileBasedImage:
     start = stream.read(348)
     stream.seek(0)
     return nibabel.Nifti1Image.from_stream(stream) if start.endswith(b"n+1\0") else nibabel.load(path)
+
+
+def _check_voxel_size(content: IO[bytes], dimensions: int) -> None:
+    """
+    Raises:
+        ValueError: the header has a voxel size of 0, below 0 or NaN, in whose place nibabel and ITK put what they like.
+    """
+    before = content.tell()
+    content.seek(0)
+    header = content.read(_HEADER_BYTES)
+    content.seek(before)
+    order = next((order for order in "<>" if header[:4] == struct.pack(f"{order}i", _HEADER_BYTES)), None)
+    if order is None:  # the voxels of a pair of files
+        return
+    sizes_mm = struct.unpack_from(f"{order}3f", header, _SIZES_AT)[: min(3, dimensions)]
+    if not all(0 < size < math.inf for size in sizes_mm):
+        raise ValueError(
+            f"its header gives the voxel size {list(sizes_mm)}, for which each program puts what it likes. Write the "
+            f"image anew with its true voxel size."
+        )
+
+
+def _check_forms(path: Path, stored: nibabel.Nifti1Pair) -> None:
+    """A header may say twice where the image lies (qform and sform); programs follow one or the other.
+
+    Raises:
+        ValueError: the two name other voxel sizes. Of other places a warning tells.
+    """
+    affines: list[npt.NDArray[np.float64]] = []
+    for read in (stored.get_qform, stored.get_sform):
+        affine, code = read(coded=True)  # type: ignore[no-untyped-call]
+        affines += [affine] if code else []
+    if len(affines) < 2:
+        return
+    one, other = affines
+    sizes = [np.linalg.norm(affine[:3, :3], axis=0) for affine in affines]
+    if not np.allclose(sizes[0], sizes[1], rtol=_SAME_SIZE):
+        raise ValueError(
+            f"its header names two voxel sizes, {np.round(sizes[0], 3).tolist()} (qform) and "
+            f"{np.round(sizes[1], 3).tolist()} mm (sform). Write the image anew with one."
+        )
+    last = [length - 1 for length in (*stored.shape, 1, 1)[:3]]
+    corners = np.array([[*np.multiply(corner, last), 1] for corner in np.ndindex(2, 2, 2)])
+    apart_mm = float(np.linalg.norm(corners @ (one - other).T, axis=1).max())
+    if apart_mm > _SAME_PLACE_MM:
+        logger.warning(
+            "%s: its header names two places that are %.0f mm apart (qform and sform), and programs follow one or the "
+            "other. Are positions and mask those of this one?",
+            path,
+            apart_mm,
+        )
 
 
 def _check_voxels(path: Path, image: sitk.Image) -> None:

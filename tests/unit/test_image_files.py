@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -135,3 +136,37 @@ def test_a_ct_and_probabilities_are_no_mask(tmp_path: Path, voxels: np.ndarray) 
     sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / "a.nii.gz"))
     with pytest.raises(ValueError, match="is no mask: labels are whole numbers"):
         image_files.read_mask(tmp_path / "a.nii.gz")
+
+
+def nifti(path: Path, pixdim: float = 1.0, size: float = 1.0, shift: float = 0.0) -> Path:
+    """An image whose sform differs from its qform as told."""
+    qform, sform = np.diag([1.0, 1.0, 2.0, 1.0]), np.diag([1.0, 1.0, 2.0 * size, 1.0])
+    sform[0, 3] = shift
+    own = nibabel.Nifti1Image(np.arange(120, dtype=np.int16).reshape(4, 5, 6), qform)
+    own.set_qform(qform, 1)
+    own.set_sform(sform, 1)
+    content = bytearray(own.to_bytes())
+    content[76 + 12 : 76 + 16] = np.float32(2.0 * pixdim).tobytes()
+    path.write_bytes(gzip.compress(bytes(content)))
+    return path
+
+
+def test_a_header_that_says_one_thing_is_fine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    image_files.check_image_file(nifti(tmp_path / "a.nii.gz", shift=0.4))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("pixdim", [0.0, -1.0, np.nan])
+def test_a_voxel_size_that_is_none_is_refused(tmp_path: Path, pixdim: float) -> None:
+    with pytest.raises(ValueError, match="its header gives the voxel size"):
+        image_files.check_image_file(nifti(tmp_path / "a.nii.gz", pixdim))
+
+
+def test_a_header_of_two_voxel_sizes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"two voxel sizes, .*2\.0\] \(qform\) and .*4\.0\] mm \(sform\)"):
+        image_files.check_image_file(nifti(tmp_path / "a.nii.gz", size=2.0))
+
+
+def test_a_header_of_two_places_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    image_files.check_image_file(nifti(tmp_path / "a.nii.gz", shift=50.0))
+    assert "two places that are 50 mm apart" in caplog.text
