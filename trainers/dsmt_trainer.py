@@ -17,7 +17,7 @@ from torch import distributed as dist
 
 from dsmt_nnunet.architecture.network import DSMTOutput
 from dsmt_nnunet.dataloading.dual_scale_loader import Batch
-from dsmt_nnunet.files import check_archive, whole_file
+from dsmt_nnunet.files import check_archive, last_line, whole_file
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor
 from dsmt_nnunet.inference.nnunet_hook import validation_predictor
 from dsmt_nnunet.inference.trained_plans import check_trained_by
@@ -223,6 +223,11 @@ class DSMTTrainer(DataTrainer):
         try:
             with whole_file(filename) as place:
                 super().save_checkpoint(str(place))
+        except RuntimeError as error:  # torch says nothing of the disk
+            raise OSError(
+                f"{filename} was not written whole ({last_line(error)}). Is the disk full? The checkpoint before it is "
+                f"kept; make room, and go on with --c."
+            ) from error
         finally:
             self._best_ema = math.inf
 
