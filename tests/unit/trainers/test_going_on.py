@@ -9,6 +9,8 @@ import pytest
 from dsmt_nnunet.trainers.comparisons import DSMTTrainerNoContext
 from tests.unit.trainers.test_dsmt_trainer import trainer
 
+pytestmark = pytest.mark.usefixtures("trainer_folders")
+
 
 def test_a_checkpoint_of_another_trainer_is_refused_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
