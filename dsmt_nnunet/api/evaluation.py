@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.measures import estimates
 from dsmt_nnunet.evaluation.patients import patients
 from dsmt_nnunet.evaluation.records.metrics import TableSources
@@ -138,8 +139,9 @@ def evaluate(
         seed: of the bootstrap.
 
     Raises:
-        ValueError: labels that are not 0 or 1, scores that are not finite numbers, lengths that differ, or pandas
-            Series whose indices differ.
+        TypeError: subgroups that are no mapping.
+        ValueError: labels that are not 0 or 1, scores that are not finite, lengths or indices of pandas Series that
+            differ, or levels that are many numbers or spellings of one name.
 
     >>> import dsmt_nnunet as dsmt
     >>> y_true, y_score = [0, 0, 1, 1, 0, 1], [0.1, 0.4, 0.35, 0.8, 0.2, 0.9]
@@ -152,20 +154,19 @@ def evaluate(
     >>> point.threshold, round(point.metrics.sensitivity.value, 3), round(point.metrics.sensitivity.ci[0], 3)
     (0.5, 0.667, 0.208)
     """
-    levels = {} if subgroups is None else dict(subgroups)
+    levels = _by_name(subgroups)
     _check_one_order({"y_true": y_true, "y_score": y_score, "groups": groups, **levels})
     labels = binary_labels(y_true)
     scores = finite_scores(y_score, len(labels))
     if scores.ndim != 1 or not len(labels):
         raise ValueError(f"y_score must be one score of at least one case, got shape {scores.shape}.")
-    settings = EvaluationSettings(interval, level, n_resamples, seed)
-    log = WarningLog()
+    settings, log = EvaluationSettings(interval, level, n_resamples, seed), WarningLog()
     table = ScoreTable(
         case_names=tuple(str(index) for index in range(len(labels))),
         y_true=labels,
         scores={SCORE_NAME: scores},
         decisions={SCORE_NAME: tuple(_decisions(labels, scores, threshold, choose_threshold))},
-        groups={name: _names(name, values, len(labels)) for name, values in levels.items()},
+        groups={name: GroupColumn(name).levels(_names(name, values, len(labels))) for name, values in levels.items()},
         clusters=None if groups is None else patients(_names("groups", groups, len(labels)), "groups", log),
     )
     return _evaluation(table, settings, log)
@@ -222,6 +223,16 @@ def _decisions(
         )
     elif not cuts and is_probability(scores):
         yield Decisions.at_threshold(scores, DEFAULT_THRESHOLD, f"default {DEFAULT_THRESHOLD:g} of a probability")
+
+
+def _by_name(subgroups: Any) -> dict[str, Any]:
+    """
+    Raises:
+        TypeError: it is neither a mapping nor, as a table of pandas, like one.
+    """
+    if subgroups is not None and not hasattr(subgroups, "keys"):
+        raise TypeError(f"subgroups are a mapping of name to the level of each case, got {type(subgroups).__name__}.")
+    return {} if subgroups is None else dict(subgroups)
 
 
 def _check_one_order(columns: Mapping[str, Any]) -> None:

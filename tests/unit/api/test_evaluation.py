@@ -129,3 +129,16 @@ def test_a_page_shows_something_and_is_a_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--images .*/nothing is not a folder"):
         dsmt.write_report(folder, tmp_path / "page.html", images=str(tmp_path / "nothing"))
     assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("subgroups", "error", "message"),
+    [
+        ({"sex": ["M", "m"] * (len(Y_TRUE) // 2)}, ValueError, "'M', 'm'"),
+        ({"age": range(len(Y_TRUE))}, ValueError, "different numbers"),
+        (["M"] * len(Y_TRUE), TypeError, "mapping of name to the level"),
+    ],
+)
+def test_subgroups_are_those_that_a_table_may_have(subgroups: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        dsmt.evaluate(Y_TRUE, Y_SCORE, subgroups=subgroups, n_resamples=0)
