@@ -36,6 +36,7 @@ KIND_TITLES = {
     "classes": "Grades and classes compared",
     "readers": "Reader study",
 }
+NOTHING_ASKED = "no nodule of a known class: there is nothing to measure"
 NO_CURVES = "The curves are missing: curves.json is not in the folder. Run 'dsmt evaluate' again to have them drawn."
 
 HEADLINES_OF_CLASSES = ("quadratic kappa", "macro AUC")
@@ -101,7 +102,7 @@ def build_section(evaluation: EvaluationFolder, key: str, title: str, figures: F
     else:
         panels = panels_of(evaluation)
         views = [_panel_view(evaluation, panel, key, figures) for panel in panels]
-        headlines = _headlines(evaluation, panels[0]) if panels else []
+        headlines = _headlines(evaluation, panels[0]) if panels and not _is_empty(panels[0]) else []
         views += _detection_view(evaluation, key, figures)
     return Section(
         key=key,
@@ -116,6 +117,8 @@ def build_section(evaluation: EvaluationFolder, key: str, title: str, figures: F
 
 
 def _panel_view(evaluation: EvaluationFolder, panel: Panel, key: str, figures: FigureFolder) -> PanelView:
+    if _is_empty(panel):
+        return PanelView(panel.key, panel.title, panel.is_primary, NOTHING_ASKED, (), ())
     confidence, metrics = evaluation.metrics.confidence, evaluation.metrics
     drawn = [
         figures.add(f"{key}-{panel.key}-{name}", title, caption, draw, is_wide)
@@ -138,6 +141,13 @@ def _panel_view(evaluation: EvaluationFolder, panel: Panel, key: str, figures: F
     return PanelView(
         panel.key, panel.title, panel.is_primary, _summary(panel), tuple(drawn), tuple(listed), tuple(notes)
     )
+
+
+def _is_empty(panel: Panel) -> bool:
+    """Whether there is nothing to measure, as in scans without a nodule."""
+    if isinstance(panel, MulticlassPanel):
+        return panel.task.n == 0
+    return all(item.score.n == 0 for item in panel.series) and not (panel.intended and panel.intended.n)
 
 
 def _detection_view(evaluation: EvaluationFolder, key: str, figures: FigureFolder) -> list[PanelView]:

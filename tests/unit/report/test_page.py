@@ -21,13 +21,14 @@ from dsmt_nnunet.evaluation.group_bands import GroupColumn
 from dsmt_nnunet.evaluation.predicted import PredictionInputs, evaluate_predictions
 from dsmt_nnunet.evaluation.task_cases import TaskOptions
 from dsmt_nnunet.files import write_rows
+from dsmt_nnunet.predictions.results import CasePrediction, write_case
 from dsmt_nnunet.report.cards import NO_IMAGES
 from dsmt_nnunet.report.count_figures import ForestRow, forest_figure
 from dsmt_nnunet.report.figure_style import FigureFolder
 from dsmt_nnunet.report.image_folders import ImageFolders
 from dsmt_nnunet.report.page import ReportOptions, fair_shares, write_report
-from dsmt_nnunet.report.section import NO_CURVES
-from tests.unit.report.cohort import SETTINGS, Cohort, make_cohort, page_options
+from dsmt_nnunet.report.section import NO_CURVES, NOTHING_ASKED
+from tests.unit.report.cohort import SCHEMA, SETTINGS, Cohort, make_cohort, page_options
 
 TABLE = """case,truth,model,other,junior,senior,site
 """ + "".join(
@@ -273,3 +274,15 @@ def test_a_page_takes_the_place_of_no_other_file(cohort: Cohort, tmp_path: Path,
     with pytest.raises(ValueError, match=f"{name} is no name of a page"):
         write_report([folder], folder / name)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_scans_without_a_nodule_have_no_figures_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "pred").mkdir()
+    write_case(CasePrediction("a", SCHEMA, ()), tmp_path / "pred" / "a.json")
+    (tmp_path / "truth.csv").write_text("case_id,nodule_id,x_mm,y_mm,z_mm,invasiveness,texture\na,none,,,,,\n")
+    evaluate_predictions(PredictionInputs(tmp_path / "pred", tmp_path / "truth.csv"), tmp_path / "metrics", SETTINGS)
+    page = write_report([tmp_path / "metrics"], tmp_path / "page.html", ReportOptions("Nothing")).read_text("utf-8")
+    assert "1 scan with 0 nodules: 0 found, 0 missed" in page
+    assert page.count(NOTHING_ASKED) == len(SCHEMA.tasks)
+    for words in ("Confusion matrix", "Brier score", "threshold by fold"):
+        assert words.casefold() not in page.casefold()
