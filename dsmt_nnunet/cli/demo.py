@@ -25,6 +25,10 @@ DATASET_ID = 500
 DATASET = f"Dataset{DATASET_ID}_Phantom"
 SHORT_TRAINER = "DSMTTrainer_5epochs"
 """Enough for phantoms, from weights that know nodules; real nodules want the whole budget."""
+LONGER_TRAINER, TIMES_LONGER = "DSMTTrainer_10epochs", 2.0
+"""Where there is time for it, and how much longer it takes."""
+AT_MOST_S = 340.0
+"""A demo in float32 may take six minutes, and estimates err."""
 START = "lidc-xs"
 """The model that comes with the package, whose weights a short training starts from."""
 MEASURED_CASES = 86
@@ -86,9 +90,11 @@ def run(args: argparse.Namespace) -> int:
     variables[VALIDATION_VARIABLE] = "off"
     # The same demo every time, as far as the machine allows.
     variables.setdefault(SEED_VARIABLE, "0")
-    steps = steps_of(args, out, device)
+    trainer = "DSMTTrainer" if args.full else SHORT_TRAINER
+    steps = steps_of(args, out, device, trainer)
+    longer = steps_of(args, out, device, LONGER_TRAINER) if not args.full and in_float32(device) else None
     with commands_with(variables, device) as commands:
-        costs = run_steps(steps, commands, raw)
+        costs = run_steps(steps, commands, raw, longer)
     if costs is None:
         return 1
     print(cost_table(costs))
@@ -96,19 +102,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def steps_of(args: argparse.Namespace, out: Path, device: str) -> list[Step]:
+def steps_of(args: argparse.Namespace, out: Path, device: str, trainer: str) -> list[Step]:
     """The commands, in their order.
 
     Args:
         args: of the command line.
         out: folder of everything.
         device: that trains and predicts.
+        trainer: whose name says for how many epochs.
     """
     from dsmt_nnunet.dataset_conversion.phantom.cohort import case_name
 
     raw, processes = out / "nnUNet_raw" / DATASET, worker_processes()
     predictions, metrics, report = out / "predictions", out / "metrics", out / "report.html"
-    trainer = "DSMTTrainer" if args.full else SHORT_TRAINER
     start = "" if args.full else f" -pretrained_weights {_quoted(model_place(START))}"
     model = f"-d {DATASET_ID} -c 3d_fullres -f 0 -tr {trainer} -p DSMTPlansXS -device {device}"
     size = (args.cases + args.test_cases + args.external_cases) / MEASURED_CASES
@@ -124,7 +130,7 @@ def steps_of(args: argparse.Namespace, out: Path, device: str) -> list[Step]:
         Step(
             "train",
             f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr {trainer} -p DSMTPlansXS -device {device}{start}",
-            training_seconds(args.full, device),
+            training_seconds(trainer, device),
         ),
         # In one process: each further one would import torch for a handful of small regions.
         Step(
@@ -152,13 +158,16 @@ def steps_of(args: argparse.Namespace, out: Path, device: str) -> list[Step]:
     ]
 
 
-def run_steps(steps: Sequence[Step], commands: Commands, raw: Path) -> list[Cost] | None:
+def run_steps(
+    steps: Sequence[Step], commands: Commands, raw: Path, longer: Sequence[Step] | None = None
+) -> list[Cost] | None:
     """Runs the steps one after the other, and says what each took.
 
     Args:
         steps: what is to be done.
         commands: runs their commands.
         raw: folder of the raw data set, in which the positions are given before prediction.
+        longer: the same steps with a longer training, which are done where the pace before it leaves the time.
 
     Returns:
         One cost a step; None where a command failed, which is told.
@@ -166,7 +175,10 @@ def run_steps(steps: Sequence[Step], commands: Commands, raw: Path) -> list[Cost
     names = ", ".join(step.does for step in steps)
     print(f"{len(steps)} steps: {names}. About {in_words(seconds_left(steps, []))} on two cores, most of it training.")
     costs: list[Cost] = []
-    for number, step in enumerate(steps, start=1):
+    for number in range(1, len(steps) + 1):
+        if longer is not None and steps[number - 1].does == "train":
+            steps = with_time_for(steps, longer, costs)
+        step = steps[number - 1]
         if step.command.startswith("nnUNetv2_predict"):
             give_positions(raw / "nodulesTs.csv", raw / "imagesTs" / NODULE_TABLE_NAME)
         elapsed = sum(cost.seconds for cost in costs)
@@ -181,12 +193,30 @@ def run_steps(steps: Sequence[Step], commands: Commands, raw: Path) -> list[Cost
     return costs
 
 
-def training_seconds(full: bool, device: str) -> float:
-    """What training takes on two cores; on other devices nothing better is known."""
-    from dsmt_nnunet.architecture.precision import cpu_has_bf16
+def with_time_for(steps: Sequence[Step], longer: Sequence[Step], costs: Sequence[Cost]) -> Sequence[Step]:
+    """The steps with the longer training where all is done within `AT_MOST_S` at the pace so far; says why."""
+    seconds = sum(cost.seconds for cost in costs) + seconds_left(longer, costs)
+    taken = seconds <= AT_MOST_S
+    print(
+        f"\nIn float32 a short training learns less; with {LONGER_TRAINER} this demo would take about "
+        f"{in_words(seconds)}, of {in_words(AT_MOST_S)} that it may: it trains {'longer' if taken else 'as short'}."
+    )
+    return longer if taken else steps
 
-    slower = 2.5 if device == "cpu" and not cpu_has_bf16() else 1.0
-    return 59 * slower * (4 if full else 1)
+
+def in_float32(device: str) -> bool:
+    """Whether training on a device runs in float32, for want of bfloat16 or because the user says so."""
+    import torch
+
+    from dsmt_nnunet.architecture.precision import Precision
+
+    return device == "cpu" and not Precision.choose(torch.device(device)).use_bf16
+
+
+def training_seconds(trainer: str, device: str) -> float:
+    """What training takes on two cores; on other devices nothing better is known."""
+    longer = {SHORT_TRAINER: 1.0, LONGER_TRAINER: TIMES_LONGER}.get(trainer, 4.0)
+    return 59 * longer * (1.6 if in_float32(device) else 1.0)
 
 
 def seconds_left(steps: Sequence[Step], costs: Sequence[Cost]) -> float:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,8 +111,39 @@ def test_what_is_left_follows_the_pace_so_far(took: list[float], left: float) ->
     assert demo.seconds_left(steps, [demo.Cost("", seconds, 1.0) for seconds in took]) == pytest.approx(left)
 
 
-def test_a_processor_without_bfloat16_is_expected_to_train_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsmt_nnunet.architecture.precision.cpu_has_bf16", lambda: True)
-    fast = demo.training_seconds(False, "cpu")
-    monkeypatch.setattr("dsmt_nnunet.architecture.precision.cpu_has_bf16", lambda: False)
-    assert demo.training_seconds(False, "cpu") > fast == demo.training_seconds(False, "cuda")
+def test_float32_is_expected_to_train_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("dsmt_precision", "bf16")
+    fast = demo.training_seconds(demo.SHORT_TRAINER, "cpu")
+    monkeypatch.setenv("dsmt_precision", "fp32")
+    assert demo.training_seconds(demo.SHORT_TRAINER, "cpu") > fast
+    assert demo.training_seconds(demo.SHORT_TRAINER, "cuda") == fast
+    assert demo.training_seconds(demo.LONGER_TRAINER, "cuda") > fast
+
+
+@pytest.mark.parametrize(
+    ("precision", "pace", "options", "trainer"),
+    [
+        ("fp32", 1.0, [], demo.LONGER_TRAINER),
+        ("fp32", 3.0, [], demo.SHORT_TRAINER),
+        ("fp32", 1.0, ["--full"], "DSMTTrainer"),
+        ("bf16", 0.1, [], demo.SHORT_TRAINER),
+    ],
+)
+def test_a_training_in_float32_is_longer_where_there_is_time(
+    commands: FakeCommands,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    precision: str,
+    pace: float,
+    options: list[str],
+    trainer: str,
+) -> None:
+    monkeypatch.setenv("dsmt_precision", precision)
+    # Each step takes what making phantoms and planning are expected to take on average, times the pace.
+    monkeypatch.setattr(time, "monotonic", lambda: 31.0 * pace * len(commands.ran))
+    assert main(["demo", "-o", str(tmp_path), *options]) == 0
+    assert {words[words.index("-tr") + 1] for words in commands.ran if "-tr" in words} == {trainer}
+    said = capsys.readouterr().out.partition("In float32 a short training learns less")
+    assert bool(said[1]) is (precision == "fp32" and not options)
+    assert ("it trains longer" in said[2]) is (trainer == demo.LONGER_TRAINER)
