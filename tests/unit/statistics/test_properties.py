@@ -113,9 +113,9 @@ def test_a_proportion_lies_in_its_interval(method: str, total: int, data: st.Dat
 def test_mcnemar_is_the_same_the_other_way_round(counts: tuple[int, int, int, int]) -> None:
     both, first, second, neither = counts
     found, swapped = mcnemar_from_counts(*counts), mcnemar_from_counts(both, second, first, neither)
-    assert swapped.p_exact == pytest.approx(found.p_exact)
-    assert swapped.p_mid == pytest.approx(found.p_mid)
-    assert 0 <= found.p_mid <= found.p_exact <= 1
+    assert swapped.p_exact == pytest.approx(found.p_exact, nan_ok=True)
+    assert swapped.p_mid == pytest.approx(found.p_mid, nan_ok=True)
     if sum(counts):
+        assert 0 <= found.p_mid <= found.p_exact <= 1
         assert swapped.difference == -found.difference
         assert swapped.ci == pytest.approx((-found.ci[1], -found.ci[0]))
