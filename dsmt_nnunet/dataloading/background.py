@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Sequence
-from multiprocessing import Process, connection
+from multiprocessing import Process, connection, parent_process
 from multiprocessing.synchronize import Event
 from threading import Thread
 from typing import Any
@@ -58,6 +59,22 @@ class WatchedAugmenter(NonDetMultiThreadedAugmenter):
 def _abort_when_one_ends(workers: Sequence[Process], abort: Event) -> None:
     connection.wait([worker.sentinel for worker in workers])
     abort.set()
+
+
+def end_with_parent() -> None:
+    """Lets a worker end when the process that it makes batches for has, however that came about.
+
+    Upstream's workers are told so by the one that started them, and one that was killed tells nobody: they would wait
+    for a place in their queue for ever.
+    """
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
 
 
 def why_workers_ended(exit_codes: Sequence[int | None]) -> str:

@@ -14,6 +14,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from dsmt_nnunet.dataloading.augmentation import CONTEXT_MARGIN, MOVE, DualScaleTransforms
+from dsmt_nnunet.dataloading.background import end_with_parent
 from dsmt_nnunet.dataloading.context_volumes import ContextStore, ContextVolume
 from dsmt_nnunet.dataloading.padding import fill_values
 from dsmt_nnunet.dataloading.sampling import NO_NODULE, NoduleSampler, SampledNodule, balanced_labels
@@ -131,6 +132,11 @@ class DualScaleDataLoader(nnUNetDataLoader):
         self._cases: dict[str, _OpenCase] = {}
         self._threads: ThreadpoolController | None = None
         self._next_in_turn, self._step = rank, ranks
+
+    def set_thread_id(self, thread_id: int) -> None:
+        """Called once in each process that makes batches."""
+        super().set_thread_id(thread_id)
+        end_with_parent()
 
     def generate_train_batch(self) -> Batch:
         """One batch."""

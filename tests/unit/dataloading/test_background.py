@@ -1,17 +1,20 @@
 from __future__ import annotations
 
-import collections
 import os
+import select
 import signal
 import struct
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from batchgenerators.dataloading import nondet_multi_threaded_augmenter as upstream
 
 from dsmt_nnunet.dataloading.background import WatchedAugmenter, WorkersEnded, why_workers_ended
+from dsmt_nnunet.dataloading.dual_scale_loader import DualScaleDataLoader
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="workers are forks of this process on Linux alone"),
@@ -56,6 +59,13 @@ def out_of_shared_memory() -> None:
     os.kill(os.getpid(), signal.SIGBUS)
 
 
+def batches_for(seconds: float, augmenter: WatchedAugmenter) -> None:
+    """Takes batches; on a busy machine one worker gives thousands before the other gives its third."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        next(augmenter)
+
+
 def end_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Upstream waits ten seconds for its thread, which here waits for the rest of a batch."""
     finish = upstream.NonDetMultiThreadedAugmenter._finish
@@ -77,7 +87,7 @@ def test_the_end_of_a_worker_ends_the_training_and_says_what_to_do(
     end_soon(monkeypatch)
     augmenter = WatchedAugmenter(Batches(end), None, 2, num_cached=3, seeds=[0, 1], wait_time=0.002)
     with pytest.raises(WorkersEnded, match="then go on with --c") as caught:
-        collections.deque((next(augmenter) for _ in range(10_000)), maxlen=0)
+        batches_for(60.0, augmenter)
     assert told in str(caught.value)
     assert "nnUNet_n_proc_DA=1" in str(caught.value)
 
@@ -104,3 +114,34 @@ def test_nobody_reads_the_half_of_a_batch_that_a_killed_worker_left(monkeypatch:
 
 def test_a_worker_that_was_asked_to_end_is_not_what_ended_the_others() -> None:
     assert "signal 11" in why_workers_ended([-signal.SIGTERM, -signal.SIGSEGV, None])
+
+
+class EndlessBatches(DualScaleDataLoader):
+    """The loader itself, but for what it reads."""
+
+    infinite = True
+
+    def __init__(self) -> None: ...
+
+    def __next__(self) -> dict[str, Any]:
+        return {"data": 0}
+
+
+def test_workers_end_with_a_training_that_was_killed() -> None:
+    held, holds = os.pipe()
+    training = os.fork()
+    if not training:
+        with suppress(Exception):
+            augmenter = WatchedAugmenter(EndlessBatches(), None, 2, num_cached=3, seeds=[0, 1], wait_time=0.002)
+            next(augmenter)
+            os.write(holds, b"started")
+            signal.pause()
+        os._exit(1)
+    os.close(holds)
+    assert os.read(held, 7) == b"started"
+    os.kill(training, signal.SIGKILL)
+    os.waitpid(training, 0)
+    # The workers hold the other end until they end.
+    assert select.select([held], [], [], 10)[0], "a worker is left"
+    assert os.read(held, 1) == b""
+    os.close(held)
