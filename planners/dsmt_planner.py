@@ -25,8 +25,8 @@ class DSMTPlannerXS(DSMTPlanner):
     context_features = (8, 16, 32)
     lateral_features = 12
     hidden_features = 48
-    joint_epochs = 16
-    finetune_epochs = 4
+    joint_epochs = 18
+    finetune_epochs = 2
     max_iterations_per_epoch = 40
     learning_rate = 2e-3
     backbone_learning_rate = 8e-3
