@@ -13,6 +13,8 @@ from pathlib import Path
 import dsmt_nnunet
 
 EXT_TRAINER = "nnUNet_extTrainer"
+PROCESSES_VARIABLE = "nnUNet_def_n_proc"
+"""How many processes nnU-Net starts; eight where it is not set."""
 _SET_PARENT_DEATH_SIGNAL = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
@@ -46,7 +48,7 @@ def variables_of_children(base: Path, folders: Sequence[str] = FOLDERS) -> dict[
     for name in folders:
         Path(variables[name]).mkdir(parents=True, exist_ok=True)
     augmentation = 1 if processes <= 2 else processes
-    return {**variables, "nnUNet_def_n_proc": str(processes), "nnUNet_n_proc_DA": str(augmentation)}
+    return {**variables, PROCESSES_VARIABLE: str(processes), "nnUNet_n_proc_DA": str(augmentation)}
 
 
 def worker_processes() -> int:

@@ -22,6 +22,8 @@ from nnunetv2.run import run_training
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnUNetTrainer_module
 from nnunetv2.utilities.file_path_utilities import get_output_folder
 
+from dsmt_nnunet.environment import PROCESSES_VARIABLE, worker_processes
+
 _WRAPPED = (
     "predict_from_files",
     "predict_from_files_sequential",
@@ -104,13 +106,19 @@ def _starting_from_weights(function: Any) -> Any:
 
 @contextmanager
 def validation_predictor(predictor_class: type[nnUNetPredictor]) -> Iterator[None]:
-    """Lets nnU-Net's trainer validate with another predictor: it constructs the class its module names."""
-    original = nnUNetTrainer_module.nnUNetPredictor
+    """Lets nnU-Net's trainer validate with another predictor: it constructs the class its module names.
+
+    Where the user has not said how many processes write the masks, it is one a core: nnU-Net starts eight on any
+    machine, each of which imports all of PyTorch first.
+    """
+    original, processes = nnUNetTrainer_module.nnUNetPredictor, nnUNetTrainer_module.default_num_processes
     nnUNetTrainer_module.nnUNetPredictor = predictor_class
+    if PROCESSES_VARIABLE not in os.environ:
+        nnUNetTrainer_module.default_num_processes = min(processes, worker_processes())
     try:
         yield
     finally:
-        nnUNetTrainer_module.nnUNetPredictor = original
+        nnUNetTrainer_module.nnUNetPredictor, nnUNetTrainer_module.default_num_processes = original, processes
 
 
 def _note_running_initialisation() -> None:

@@ -12,6 +12,8 @@ from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
+from dsmt_nnunet.environment import PROCESSES_VARIABLE
+from dsmt_nnunet.inference import nnunet_hook
 from dsmt_nnunet.inference.air_padding import AirPaddedPredictor, padding_to_patch
 from dsmt_nnunet.inference.nnunet_hook import validation_predictor
 from dsmt_nnunet.plan import PLAN_KEY
@@ -106,3 +108,21 @@ def test_nnunets_trainer_validates_with_the_predictor_it_is_lent() -> None:
     assert trainer_module.nnUNetPredictor is stock
     # The name is looked up where the trainer validates, or lending does nothing.
     assert "nnUNetPredictor" in trainer_module.nnUNetTrainer.perform_actual_validation.__code__.co_names
+
+
+@pytest.mark.parametrize(("said", "processes"), [(None, 3), ("5", 5)])
+def test_masks_of_a_validation_are_written_by_one_process_a_core_unless_the_user_has_said_how_many(
+    said: str | None, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_module, "default_num_processes", 8 if said is None else int(said))
+    monkeypatch.setattr(nnunet_hook, "worker_processes", lambda: 3)
+    if said is None:
+        monkeypatch.delenv(PROCESSES_VARIABLE, raising=False)
+    else:
+        monkeypatch.setenv(PROCESSES_VARIABLE, said)
+    before = trainer_module.default_num_processes
+    with validation_predictor(AirPaddedPredictor):
+        assert trainer_module.default_num_processes == processes
+    assert trainer_module.default_num_processes == before
+    # The number is looked up where the trainer validates, or lending does nothing.
+    assert "default_num_processes" in trainer_module.nnUNetTrainer.perform_actual_validation.__code__.co_names
