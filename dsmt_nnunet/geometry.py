@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -171,6 +171,34 @@ def index_from_world(properties: Mapping[str, Any]) -> Array:
     inverse = np.linalg.inv(world_from_index)
     affine = np.hstack([inverse, (-inverse @ origin)[:, None]])
     return affine[::-1].copy()
+
+
+def doubts_at(
+    what: str,
+    points_mm: Sequence[Sequence[float]],
+    properties: Mapping[str, Any],
+    check: Callable[[Array, Sequence[float]], list[str]],
+) -> list[str]:
+    """What a check finds doubtful at each of some positions, told with the position.
+
+    Args:
+        what: lies there, for the text.
+        points_mm: world points (x, y, z).
+        properties: of the image, as nnU-Net's reader gives them.
+        check: of a voxel (z, y, x) and the spacing.
+
+    Raises:
+        ValueError: as the check does, told with the position.
+    """
+    doubts = []
+    for point in points_mm:
+        voxel = index_from_world(properties) @ np.array([*point, 1.0])
+        where = f"{what} {tuple(round(float(value), 1) for value in point)}"
+        try:
+            doubts += [f"{where}: {text}" for text in check(voxel, properties["spacing"])]
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+    return doubts
 
 
 def corner_shift_mm(one: Mapping[str, Any], other: Mapping[str, Any], shape: Sequence[int]) -> float:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dsmt_nnunet import volume_signs
-from dsmt_nnunet.geometry import index_from_world
+from dsmt_nnunet.geometry import doubts_at
 
 FORCE_VARIABLE = "DSMT_FORCE_INTENSITIES"
 DARKEST_TISSUE_HU = -200.0
@@ -247,13 +248,7 @@ def check_scan(
             check_finite(channel)
             continue
         doubts += check_hu(channel)
-        for point in points_mm:
-            voxel = index_from_world(properties) @ np.array([*point, 1.0])
-            where = f"position {tuple(round(float(value), 1) for value in point)}"
-            try:
-                doubts += [f"{where}: {text}" for text in check_position(channel, voxel, properties["spacing"])]
-            except ValueError as error:
-                raise ValueError(f"{where}: {error}") from error
+        doubts += doubts_at("position", points_mm, properties, partial(check_position, channel))
     return doubts
 
 

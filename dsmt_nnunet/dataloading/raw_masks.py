@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dsmt_nnunet.geometry import GRID_TOLERANCE_MM, component_at, corner_shift_mm, index_from_world
+from dsmt_nnunet.geometry import GRID_TOLERANCE_MM, component_at, corner_shift_mm, doubts_at
 from dsmt_nnunet.identifiers import same_person_key
 from dsmt_nnunet.image_files import check_image_file
 from dsmt_nnunet.intensities import REACH_MM, check_nodule
@@ -77,18 +77,12 @@ def check_nodules(
     Raises:
         ValueError: a nodule's mask cannot be one, see `intensities.check_nodule`.
     """
-    doubts = []
-    for point in points_mm:
-        voxel = index_from_world(properties) @ np.array([*point, 1.0])
-        drawn = np.argwhere(component_at(mask, voxel, properties["spacing"], REACH_MM))
-        if not len(drawn):
-            continue
-        where = f"the mask at {tuple(round(float(value), 1) for value in point)}"
-        try:
-            doubts += [f"{where}: {text}" for text in check_nodule(image, drawn, properties["spacing"])]
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
-    return doubts
+
+    def check(voxel: npt.NDArray[np.float64], spacing_mm: Sequence[float]) -> list[str]:
+        drawn = np.argwhere(component_at(mask, voxel, spacing_mm, REACH_MM))
+        return check_nodule(image, drawn, spacing_mm) if len(drawn) else []
+
+    return doubts_at("the mask at", points_mm, properties, check)
 
 
 def check_scans(scans: Mapping[str, str | None], table: NoduleTable) -> None:
